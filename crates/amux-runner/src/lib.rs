@@ -1,0 +1,1 @@
+//! amux-runner
