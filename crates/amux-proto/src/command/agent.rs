@@ -1,0 +1,46 @@
+//! Agents: durable identities with a definition and a wish (stopped, running).
+
+use std::collections::BTreeMap;
+
+use crate::entity::{Kind, Size};
+use crate::ids::{AgentId, Name};
+
+commands! {
+    /// Make an agent and, unless `start` is false, start it. Without a team it joins `default`.
+    "agent.create" "AgentCreate" Create {
+        #[serde(default)] id: Option<AgentId>,
+        name: Name,
+        #[serde(default)] team: Option<String>,
+        kind: Kind,
+        #[serde(default)] argv: Vec<String>,
+        /// Absolute.
+        cwd: String,
+        #[serde(default)] env: BTreeMap<String, String>,
+        #[serde(default)] size: Option<Size>,
+        #[serde(default = "crate::command::agent::yes")] #[ts(as = "Option<bool>")] start: bool,
+    }
+    /// Give an agent another name; its identity, mail and history stay.
+    "agent.rename" "AgentRename" Rename { agent: String, name: Name }
+    /// Remove an agent; a running one only with `stop`, and then it goes when its run has ended.
+    "agent.remove" "AgentRemove" Remove {
+        agent: String,
+        #[serde(default)] stop: bool,
+    }
+    /// Want it running; a new run begins when none is live.
+    "agent.start" "AgentStart" Start { agent: String }
+    /// Want it stopped.
+    "agent.stop" "AgentStop" Stop {
+        agent: String,
+        #[serde(default)] grace_ms: Option<u64>,
+    }
+    /// Stop the live run, if any, and begin the next.
+    "agent.restart" "AgentRestart" Restart {
+        agent: String,
+        #[serde(default)] grace_ms: Option<u64>,
+    }
+}
+
+/// An agent is made to be run.
+pub(crate) fn yes() -> bool {
+    true
+}

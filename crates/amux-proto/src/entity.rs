@@ -1,0 +1,410 @@
+//! The things that exist: what the state is made of, what a projection row holds and what a snapshot carries.
+//! Derived facts (an agent's shown state, unread counts) are views, never stored here.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use ts_rs::TS;
+
+use crate::ids::{
+    AgentId, ClosedId, FlowId, MessageId, Name, PaneId, RequestId, Rev, RunNo, TabId, TeamId, ThreadId, WorkspaceId,
+};
+use crate::layout::Node;
+use crate::principal::Principal;
+use crate::time::Time;
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
+pub struct Team {
+    pub id: TeamId,
+    pub name: Name,
+    pub created: Time,
+    /// While its agents are being stopped for removal nothing new joins it.
+    pub removing: bool,
+    pub rev: Rev,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
+#[ts(rename = "AgentEntity")]
+#[schemars(rename = "AgentEntity")]
+pub struct Agent {
+    pub id: AgentId,
+    pub name: Name,
+    pub team: TeamId,
+    pub created: Time,
+    pub definition: Definition,
+    pub desired: Desired,
+    /// The newest run, live or ended; `None` before the first.
+    pub run: Option<Run>,
+    /// Two-phase: it is removed when its run has ended.
+    pub removing: bool,
+    pub rev: Rev,
+}
+
+/// What is run. Never holds secrets: definitions are part of the log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
+pub struct Definition {
+    pub kind: Kind,
+    /// The command of a `cmd` agent; arguments to the shell of a `shell` agent.
+    pub argv: Vec<String>,
+    pub cwd: String,
+    pub env: BTreeMap<String, String>,
+    pub size: Size,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema, TS)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// The user's shell in a PTY.
+    Shell,
+    /// Any program in a PTY.
+    Cmd,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
+pub struct Size {
+    pub rows: u16,
+    pub cols: u16,
+}
+
+impl Default for Size {
+    fn default() -> Self {
+        Self { rows: 24, cols: 80 }
+    }
+}
+
+/// What is wanted of an agent; the run says what is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Desired {
+    Stopped,
+    Running { run: RunNo },
+}
+
+/// One process generation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
+pub struct Run {
+    pub no: RunNo,
+    pub state: RunState,
+    pub since: Time,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum RunState {
+    /// Wanted, not yet observed.
+    Starting,
+    Running {
+        process: Process,
+    },
+    /// Asked to end; `process` is `None` when the stop overtook the start.
+    Stopping {
+        process: Option<Process>,
+    },
+    Exited {
+        exit: Exit,
+    },
+    /// It could not be started.
+    Failed {
+        error: String,
+    },
+    /// It ended unobserved; nobody knows how.
+    Lost {
+        why: String,
+    },
+}
+
+/// A process beyond pid reuse.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
+pub struct Process {
+    pub pid: u32,
+    pub start_ticks: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
+#[ts(rename = "RunExit")]
+#[schemars(rename = "RunExit")]
+pub struct Exit {
+    pub code: Option<i32>,
+    pub signal: Option<i32>,
+    pub why: ExitWhy,
+    /// Processes of its tree that could not be ended, by pid.
+    pub survivors: Vec<u32>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
+#[serde(rename_all = "snake_case")]
+pub enum ExitWhy {
+    /// By itself.
+    Itself,
+    /// We asked it to stop.
+    Stopped,
+    /// It did not stop when asked, so it was killed.
+    Killed,
+}
+
+impl Run {
+    /// Whether a process of this run may exist.
+    pub fn is_live(&self) -> bool {
+        match self.state {
+            RunState::Starting | RunState::Running { .. } | RunState::Stopping { .. } => true,
+            RunState::Exited { .. } | RunState::Failed { .. } | RunState::Lost { .. } => false,
+        }
+    }
+
+    pub fn process(&self) -> Option<Process> {
+        match self.state {
+            RunState::Running { process } | RunState::Stopping { process: Some(process) } => Some(process),
+            RunState::Starting
+            | RunState::Stopping { process: None }
+            | RunState::Exited { .. }
+            | RunState::Failed { .. }
+            | RunState::Lost { .. } => None,
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
+pub struct Workspace {
+    pub id: WorkspaceId,
+    pub name: String,
+    pub tabs: Vec<TabId>,
+    pub active: Option<TabId>,
+    /// Where it was torn off, so that it can go back.
+    pub torn_from: Option<TornFrom>,
+    pub rev: Rev,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
+pub struct TornFrom {
+    pub workspace: WorkspaceId,
+    /// `None` when a whole tab was torn off.
+    pub tab: Option<TabId>,
+    pub index: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
+pub struct Tab {
+    pub id: TabId,
+    pub workspace: WorkspaceId,
+    pub name: String,
+    /// Pinned tabs stand before the others and are not closed by closing many.
+    pub pinned: bool,
+    pub root: Option<Node>,
+    /// The pane that has the focus when the tab is opened; one of the tree's visible panes.
+    pub focus: Option<PaneId>,
+    pub rev: Rev,
+}
+
+/// Exists exactly where it is placed: in one leaf of one tab.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
+pub struct Pane {
+    pub id: PaneId,
+    pub tab: TabId,
+    pub title: Option<String>,
+    pub content: Content,
+    pub rev: Rev,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Content {
+    /// A view of an agent; the agent lives on when the pane closes.
+    Agent { agent: AgentId },
+    /// A view of the system: `events`, `messages`, `inbox` and the like.
+    View { view: String },
+    /// Nothing yet.
+    Empty,
+}
+
+/// What was closed, with everything needed to bring it back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
+pub struct Closed {
+    pub id: ClosedId,
+    pub at: Time,
+    pub what: ClosedWhat,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum ClosedWhat {
+    /// The tree of the tab as it was before, so that the pane finds its place if the rest still stands.
+    Pane { pane: Pane, root_before: Node },
+    Tab { tab: Tab, panes: Vec<Pane>, index: u32 },
+    Workspace { workspace: Workspace, tabs: Vec<Tab>, panes: Vec<Pane>, index: u32 },
+}
+
+/// Something a human, or a policy, must decide.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
+#[ts(rename = "RequestEntity")]
+#[schemars(rename = "RequestEntity")]
+pub struct Request {
+    pub id: RequestId,
+    pub kind: RequestKind,
+    pub agent: AgentId,
+    pub run: RunNo,
+    pub title: String,
+    pub detail: String,
+    pub options: Vec<RequestOption>,
+    pub created: Time,
+    pub expires: Option<Time>,
+    pub rev: Rev,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
+#[serde(rename_all = "snake_case")]
+pub enum RequestKind {
+    Permission,
+    Question,
+    Login,
+    HeldMessage,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
+pub struct RequestOption {
+    pub id: String,
+    pub label: String,
+    pub kind: RequestOptionKind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
+#[serde(rename_all = "snake_case")]
+pub enum RequestOptionKind {
+    AllowOnce,
+    AllowAlways,
+    RejectOnce,
+    RejectAlways,
+    Choice,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Answer {
+    Option { option: String },
+    Text { text: String },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
+#[ts(rename = "MessageEntity")]
+#[schemars(rename = "MessageEntity")]
+pub struct Message {
+    pub id: MessageId,
+    pub from: Principal,
+    pub body: String,
+    pub thread: ThreadId,
+    pub reply_to: Option<MessageId>,
+    /// The sender's idempotency key.
+    pub key: Option<String>,
+    pub created: Time,
+    pub deliveries: Vec<Delivery>,
+    pub rev: Rev,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
+pub struct Delivery {
+    pub to: Recipient,
+    pub stage: Stage,
+    pub at: Time,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema, TS)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Recipient {
+    Operator,
+    Agent { agent: AgentId },
+}
+
+/// The receipt ladder. A stage is only claimed with evidence.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Stage {
+    Accepted,
+    Routed { run: RunNo },
+    Handed,
+    Shown,
+    Begun,
+    Acked,
+    Answered { by: MessageId },
+    Held { reason: String },
+    Unproven { reason: String },
+    Expired,
+    Cancelled { by: Principal },
+    Refused { reason: String },
+    Failed { reason: String, attempts: u32 },
+}
+
+impl Stage {
+    /// Whether nothing more can happen to this delivery.
+    pub fn is_end(&self) -> bool {
+        match self {
+            Self::Accepted
+            | Self::Routed { .. }
+            | Self::Handed
+            | Self::Shown
+            | Self::Begun
+            | Self::Acked
+            | Self::Held { .. } => false,
+            Self::Answered { .. }
+            | Self::Unproven { .. }
+            | Self::Expired
+            | Self::Cancelled { .. }
+            | Self::Refused { .. }
+            | Self::Failed { .. } => true,
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
+pub struct Setting {
+    pub key: String,
+    #[ts(type = "unknown")]
+    pub value: Value,
+    pub source: SettingSource,
+    pub rev: Rev,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
+#[serde(rename_all = "snake_case")]
+pub enum SettingSource {
+    /// `settings.jsonc`, which only a person edits.
+    File,
+    Command,
+}
+
+/// A long piece of work that crosses processes: resumed forward, never undone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
+pub struct Flow {
+    pub id: FlowId,
+    pub started: Time,
+    pub cause: Principal,
+    pub state: FlowState,
+    pub rev: Rev,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum FlowState {
+    /// A team goes when the last of these agents has ended.
+    RemovingTeam { team: TeamId, waiting: Vec<AgentId> },
+}
+
+/// The machine, as of the newest start of the server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
+pub struct Host {
+    pub hostname: String,
+    pub boot_id: String,
+    pub version: String,
+    pub booted: Time,
+    pub rev: Rev,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Shell => "shell",
+            Self::Cmd => "cmd",
+        })
+    }
+}

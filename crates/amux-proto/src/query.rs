@@ -1,0 +1,73 @@
+//! Questions: answered from what is committed, never entering the order; and acts that leave no trace in it (keys,
+//! window sizes, stopping the server), which share the `cmd` frame but have no receipt.
+
+/// Read-only questions: `{"id":10,"get":"agents","args":{…}}`.
+mod questions {
+    use crate::ids::Seq;
+
+    macro_rules! questions {
+        ($( $(#[$meta:meta])* $name:literal $ts:literal $Query:ident { $( $(#[$field_meta:meta])* $field:ident : $type:ty ),* $(,)? } )*) => {
+            $(
+                $(#[$meta])*
+                #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema, ts_rs::TS)]
+                #[serde(deny_unknown_fields)]
+                #[schemars(rename = $ts)]
+                #[ts(rename = $ts, optional_fields)]
+                pub struct $Query { $( $(#[$field_meta])* pub $field: $type ),* }
+            )*
+            vocabulary!(Query; $( $name $Query )*);
+        };
+    }
+
+    questions! {
+        /// Everything, as of one sequence number.
+        "snapshot" "GetSnapshot" Snapshot {}
+        /// Agents that run or wait for something; `all`: those at rest too.
+        "agents" "GetAgents" Agents {
+            #[serde(default)] all: bool,
+            #[serde(default)] team: Option<String>,
+        }
+        "agent" "GetAgent" Agent { agent: String }
+        "teams" "GetTeams" Teams {}
+        "requests" "GetRequests" Requests {}
+        "settings" "GetSettings" Settings {}
+        "status" "GetStatus" Status {}
+        /// A part of the server in detail: `boot`, `store`, `outbox`, `flows`, `connections`, `tasks`, `runs`.
+        "diag" "GetDiag" Diag { topic: String }
+        "doctor" "GetDoctor" Doctor {}
+        /// The screen of a PTY agent, or the end of its transcript.
+        "look" "GetLook" Look {
+            agent: String,
+            #[serde(default)] lines: Option<u32>,
+            #[serde(default)] ansi: bool,
+        }
+        /// A page of the log.
+        "events" "GetEvents" Events {
+            #[serde(default)] from: Option<Seq>,
+            #[serde(default)] limit: Option<u32>,
+            #[serde(default)] topics: Vec<String>,
+        }
+        /// A one-time code with which a browser signs in.
+        "login_code" "GetLoginCode" LoginCode {}
+    }
+}
+
+pub use questions::*;
+
+/// Acts: they happen now or not at all.
+pub mod act {
+    commands! {
+        /// Named keys or quoted text, straight to a PTY.
+        "agent.keys" "AgentKeys" Keys { agent: String, keys: Vec<String> }
+        "agent.resize" "AgentResize" Resize { agent: String, rows: u16, cols: u16 }
+        /// Stop the agents, then the server.
+        "server.stop" "ServerStop" Stop {}
+        /// End the server and start the binary that is on disk now; agents go on.
+        "server.restart" "ServerRestart" Restart {}
+        /// Read `settings.jsonc` again.
+        "server.reload" "ServerReload" Reload {}
+    }
+    pub use Command as Act;
+}
+
+pub use act::Act;

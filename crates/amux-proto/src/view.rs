@@ -1,0 +1,200 @@
+//! Answers: what clients show. Derived from the state by `amux-core`, never stored.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use ts_rs::TS;
+
+use crate::entity::{self, RequestKind, RequestOption};
+use crate::ids::{AgentId, Epoch, MessageId, Name, RequestId, RunNo, Seq, ThreadId};
+use crate::time::Time;
+
+/// Everything a client needs to follow the events after `seq`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
+pub struct Snapshot {
+    pub epoch: Epoch,
+    pub seq: Seq,
+    pub teams: Vec<entity::Team>,
+    pub agents: Vec<entity::Agent>,
+    /// In order.
+    pub workspaces: Vec<entity::Workspace>,
+    pub tabs: Vec<entity::Tab>,
+    pub panes: Vec<entity::Pane>,
+    pub closed: Vec<entity::Closed>,
+    pub requests: Vec<entity::Request>,
+    pub messages: Vec<entity::Message>,
+    pub settings: Vec<entity::Setting>,
+    pub flows: Vec<entity::Flow>,
+    pub host: Option<entity::Host>,
+}
+
+/// One row of `agentmux ls`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
+pub struct Agent {
+    pub uid: AgentId,
+    pub name: Name,
+    pub team: Name,
+    pub kind: entity::Kind,
+    pub state: AgentState,
+    /// The evidence in a few words: `exit 1`, `asked to stop`.
+    pub reason: Option<String>,
+    pub since: Time,
+    pub run: Option<RunNo>,
+    pub pid: Option<u32>,
+    pub cwd: String,
+    pub session_id: Option<String>,
+    pub unread: u32,
+    pub queued: u32,
+}
+
+/// The first that holds, in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema, TS)]
+#[serde(rename_all = "snake_case")]
+pub enum AgentState {
+    Offline,
+    Failed,
+    NeedsPermission,
+    NeedsAnswer,
+    NeedsLogin,
+    RateLimited,
+    Compacting,
+    Working,
+    Queued,
+    Background,
+    Idle,
+    Starting,
+    Unknown,
+}
+
+/// `agentmux show`: one agent with the evidence for its state.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
+pub struct AgentDetail {
+    pub agent: Agent,
+    pub definition: entity::Definition,
+    pub desired: entity::Desired,
+    pub current_run: Option<entity::Run>,
+    pub created: Time,
+    pub evidence: Vec<Evidence>,
+    pub rev: crate::ids::Rev,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
+pub struct Evidence {
+    pub fact: String,
+    pub source: String,
+    pub at: Time,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
+pub struct Request {
+    pub id: RequestId,
+    pub kind: RequestKind,
+    /// `name@team`
+    pub agent: String,
+    pub run: RunNo,
+    pub title: String,
+    pub detail: String,
+    pub options: Vec<RequestOption>,
+    pub created: Time,
+    pub expires: Option<Time>,
+}
+
+/// The answer to `message.send`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
+pub struct Sent {
+    pub id: MessageId,
+    pub thread: ThreadId,
+    pub deliveries: Vec<SentDelivery>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
+pub struct SentDelivery {
+    /// `name@team` or `operator`
+    pub to: String,
+    pub id: MessageId,
+    pub stage: String,
+    pub reason: Option<String>,
+}
+
+/// `agentmux server status`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
+pub struct Status {
+    pub profile: String,
+    pub pid: u32,
+    pub launcher_pid: Option<u32>,
+    pub version: String,
+    pub started: Time,
+    pub epoch: Epoch,
+    pub head_seq: Seq,
+    pub agents: u32,
+    pub web_url: String,
+    pub socket: String,
+    pub state_dir: String,
+    pub mode: Mode,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    ReadWrite,
+    /// The store cannot be written; agents go on.
+    ReadOnly,
+    Stopping,
+}
+
+/// One line of `agentmux doctor`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
+pub struct Finding {
+    pub check: String,
+    pub level: Level,
+    pub message: String,
+    pub hint: Option<String>,
+    #[ts(type = "unknown")]
+    pub details: Option<Value>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema, TS)]
+#[serde(rename_all = "snake_case")]
+pub enum Level {
+    Ok,
+    /// Not known here, and said so.
+    Unknown,
+    Warning,
+    Failure,
+}
+
+/// One named stage of the server's start, for `agentmux diag boot`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
+pub struct BootStage {
+    pub name: String,
+    pub duration_us: u64,
+    pub policy: BootPolicy,
+    pub error: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
+#[serde(rename_all = "snake_case")]
+pub enum BootPolicy {
+    /// Its failure ends the start.
+    Fatal,
+    /// Its failure is reported and lived with.
+    Degraded,
+}
+
+/// The screen of a PTY.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
+pub struct Look {
+    pub agent: String,
+    pub run: RunNo,
+    pub rows: u16,
+    pub cols: u16,
+    pub lines: Vec<String>,
+    pub cursor: Option<Cursor>,
+    pub title: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
+pub struct Cursor {
+    pub row: u16,
+    pub col: u16,
+}
