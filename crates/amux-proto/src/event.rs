@@ -44,11 +44,13 @@ pub fn topic_of(name: &str) -> &str {
 }
 
 /// An event at its place in the order.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
     pub seq: Seq,
     pub at: Time,
     pub actor: Principal,
+    /// The actor as people knew it then: `operator`, `system`, `agent:name@team`, `peer:host`.
+    pub actor_name: String,
     /// The event whose effect led to this one.
     pub cause: Option<Seq>,
     pub cmd_id: CmdId,
@@ -63,7 +65,8 @@ pub struct Line {
     pub epoch: Epoch,
     pub seq: Seq,
     pub at: Time,
-    pub actor: Principal,
+    /// `operator`, `system`, `agent:name@team` or `peer:host`, by the names of that moment.
+    pub actor: String,
     pub cause: Option<Seq>,
     pub topic: String,
     #[serde(rename = "type")]

@@ -10,7 +10,6 @@ use ts_rs::TS;
 
 use crate::event;
 use crate::ids::{CmdId, Epoch, Rev, Seq};
-use crate::principal::Principal;
 use crate::rejection::{Code, Rejection};
 use crate::view::Snapshot;
 
@@ -147,7 +146,8 @@ pub struct ServerFrame {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
 pub struct Welcome {
     pub protocol: u32,
-    pub principal: Principal,
+    /// Who the server says you are: `operator` or `agent:name@team`.
+    pub principal: String,
     pub epoch: Epoch,
     pub head: Seq,
     pub version: String,

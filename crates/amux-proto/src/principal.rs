@@ -9,7 +9,7 @@ use ts_rs::TS;
 
 use crate::ids::{AgentId, RunNo};
 
-/// Written `operator`, `system`, `agent:<uid>:<run>` or `peer:<host>`; views show an agent by its name.
+/// Written `operator`, `system`, `agent:<uid>:<run>` or `peer:<host>`; people are shown `agent:name@team` instead.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema, TS)]
 #[serde(try_from = "String", into = "String")]
 #[schemars(with = "String")]

@@ -155,7 +155,11 @@ export type Epoch = string;
 /**
  * An event as clients read it; the line of `agentmux events`.
  */
-export type EventLine = { epoch: Epoch, seq: Seq, at: Time, actor: Principal, cause: Seq | null, topic: string, type: string, data: unknown, };
+export type EventLine = { epoch: Epoch, seq: Seq, at: Time, 
+/**
+ * `operator`, `system`, `agent:name@team` or `peer:host`, by the names of that moment.
+ */
+actor: string, cause: Seq | null, topic: string, type: string, data: unknown, };
 
 export type ExitWhy = "itself" | "stopped" | "killed";
 
@@ -351,7 +355,7 @@ export type PaneTearOff = { pane: string, workspace?: WorkspaceId, tab?: TabId, 
 export type Place = { "type": "tab", tab: TabId, } | { "type": "beside", pane: PaneId, side: Side, } | { "type": "edge", tab: TabId, side: Side, } | { "type": "stack", pane: PaneId, index: number | null, };
 
 /**
- * Written `operator`, `system`, `agent:<uid>:<run>` or `peer:<host>`; views show an agent by its name.
+ * Written `operator`, `system`, `agent:<uid>:<run>` or `peer:<host>`; people are shown `agent:name@team` instead.
  */
 export type Principal = string;
 
@@ -639,7 +643,11 @@ export type TornFrom = { workspace: WorkspaceId,
  */
 tab: TabId | null, index: number, };
 
-export type Welcome = { protocol: number, principal: Principal, epoch: Epoch, head: Seq, version: string, };
+export type Welcome = { protocol: number, 
+/**
+ * Who the server says you are: `operator` or `agent:name@team`.
+ */
+principal: string, epoch: Epoch, head: Seq, version: string, };
 
 export type Workspace = { id: WorkspaceId, name: string, tabs: Array<TabId>, active: TabId | null, 
 /**

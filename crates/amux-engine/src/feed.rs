@@ -1,0 +1,266 @@
+//! The published side: the committed state, and the order of events as readers follow it.
+//!
+//! Readers pull by (epoch, seq) from a ring of recent events or, further back, from the log; the only signal is that
+//! the head moved. Nothing is ever dropped for a slow reader, and no reader can hold up the writer. A cursor the log
+//! no longer reaches is answered with a reset.
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use amux_core::State;
+use amux_proto::event::{Line, Record};
+use amux_proto::{Epoch, Seq, effect};
+use rusqlite::Connection;
+use tokio::sync::watch;
+
+use crate::store::{self, Error, Store, Upcasters};
+use crate::writer::{Fold, Mode, Wish};
+
+/// A reader's place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cursor {
+    pub epoch: Epoch,
+    pub seq: Seq,
+}
+
+/// One event, ready to be sent to any number of readers.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    pub seq: Seq,
+    pub topic: &'static str,
+    /// An event line, as JSON.
+    pub json: Arc<str>,
+}
+
+/// What lies after a cursor.
+#[derive(Debug, Clone)]
+pub enum Page {
+    /// Consecutive; empty at the head.
+    Events(Vec<Entry>),
+    /// Only the log has them: ask [`Feed::from_log`], which blocks.
+    InLog,
+    /// This history does not continue that cursor.
+    Reset,
+}
+
+/// The ring covers a restart of a client; older cursors read the log.
+const RING_EVENTS_MAX: usize = 4096;
+const RING_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// What the writer shows. Written only after a commit.
+pub struct Published {
+    epoch: Epoch,
+    fold: RwLock<Fold>,
+    ring: RwLock<Ring>,
+    floor: RwLock<Seq>,
+    head: watch::Sender<Seq>,
+    wishes_moved: watch::Sender<u64>,
+    mode: watch::Sender<Mode>,
+}
+
+#[derive(Default)]
+struct Ring {
+    entries: VecDeque<Entry>,
+    bytes: usize,
+}
+
+impl Published {
+    pub(crate) fn new(epoch: Epoch, floor: Seq, fold: Fold) -> Self {
+        Self {
+            epoch,
+            head: watch::Sender::new(fold.head),
+            wishes_moved: watch::Sender::new(0),
+            mode: watch::Sender::new(Mode::ReadWrite),
+            fold: RwLock::new(fold),
+            ring: RwLock::default(),
+            floor: RwLock::new(floor),
+        }
+    }
+
+    /// The committed state and its place. Short work only: the writer waits for it.
+    pub fn read<R>(&self, look: impl FnOnce(&State, Seq) -> R) -> R {
+        let fold = self.fold.read().unwrap_or_else(PoisonError::into_inner);
+        look(&fold.state, fold.head)
+    }
+
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    pub fn floor(&self) -> Seq {
+        *self.floor.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Open wishes, oldest first.
+    pub fn wishes(&self) -> Vec<Wish> {
+        let fold = self.fold.read().unwrap_or_else(PoisonError::into_inner);
+        let mut wishes: Vec<_> = fold.wishes.values().cloned().collect();
+        wishes.sort_by_key(|wish| wish.seq);
+        wishes
+    }
+
+    pub fn watch_head(&self) -> watch::Receiver<Seq> {
+        self.head.subscribe()
+    }
+
+    /// Changes whenever a wish was opened or settled.
+    pub fn watch_wishes(&self) -> watch::Receiver<u64> {
+        self.wishes_moved.subscribe()
+    }
+
+    pub fn watch_mode(&self) -> watch::Receiver<Mode> {
+        self.mode.subscribe()
+    }
+
+    pub fn mode(&self) -> Mode {
+        *self.mode.borrow()
+    }
+
+    pub(crate) fn fold(&self) -> Fold {
+        self.fold.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn append(&self, records: &[Record]) {
+        let Some(last) = records.last() else { return };
+        let wishes_moved = {
+            let mut fold = self.fold.write().unwrap_or_else(PoisonError::into_inner);
+            records.iter().fold(false, |moved, record| {
+                fold.fold(record);
+                moved
+                    || amux_core::wish::opened(&record.event).is_some()
+                    || !amux_core::wish::settled(&record.event).is_empty()
+            })
+        };
+        {
+            let mut ring = self.ring.write().unwrap_or_else(PoisonError::into_inner);
+            for record in records {
+                ring.push(entry(self.epoch, record));
+            }
+        }
+        self.head.send_replace(last.seq);
+        if wishes_moved {
+            self.wishes_moved.send_modify(|count| *count += 1);
+        }
+    }
+
+    pub(crate) fn note_attempt(&self, key: &effect::Key, note: impl FnOnce(&mut Wish)) {
+        let mut fold = self.fold.write().unwrap_or_else(PoisonError::into_inner);
+        fold.wishes.get_mut(key).map(note);
+    }
+
+    pub(crate) fn set_floor(&self, floor: Seq) {
+        *self.floor.write().unwrap_or_else(PoisonError::into_inner) = floor;
+    }
+
+    pub(crate) fn set_mode(&self, mode: Mode) {
+        self.mode.send_if_modified(|now| std::mem::replace(now, mode) != mode);
+    }
+}
+
+impl Ring {
+    fn push(&mut self, entry: Entry) {
+        self.bytes += entry.json.len();
+        self.entries.push_back(entry);
+        while self.entries.len() > RING_EVENTS_MAX || self.bytes > RING_BYTES_MAX {
+            let Some(oldest) = self.entries.pop_front() else { break };
+            self.bytes -= oldest.json.len();
+        }
+    }
+}
+
+/// Follows the order. Cheap to clone.
+#[derive(Clone)]
+pub struct Feed {
+    published: Arc<Published>,
+    log: Arc<Log>,
+}
+
+/// Connections that read the log; opened on first use and kept.
+struct Log {
+    path: PathBuf,
+    upcasters: Upcasters,
+    idle: Mutex<Vec<Connection>>,
+}
+
+/// More readers of old history than this at once open and close their own connection.
+const IDLE_CONNECTIONS_MAX: usize = 2;
+
+impl Feed {
+    pub(crate) fn new(published: Arc<Published>, path: &Path, upcasters: Upcasters) -> Self {
+        Self { published, log: Arc::new(Log { path: path.to_owned(), upcasters, idle: Mutex::default() }) }
+    }
+
+    pub fn published(&self) -> &Arc<Published> {
+        &self.published
+    }
+
+    /// Up to `limit` events after the cursor, without waiting for anything.
+    pub fn after(&self, cursor: Cursor, limit: usize) -> Page {
+        if !self.reaches(cursor) {
+            return Page::Reset;
+        }
+        let ring = self.published.ring.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(first) = ring.entries.front() else {
+            let at_head = cursor.seq == self.published.read(|_, head| head);
+            return if at_head { Page::Events(Vec::new()) } else { Page::InLog };
+        };
+        if cursor.seq.next() < first.seq {
+            return Page::InLog;
+        }
+        let skip = usize::try_from(cursor.seq.0 + 1 - first.seq.0).unwrap_or(usize::MAX);
+        Page::Events(ring.entries.iter().skip(skip).take(limit).cloned().collect())
+    }
+
+    /// The same from the disk. Blocks.
+    pub fn from_log(&self, cursor: Cursor, limit: usize) -> Result<Page, Error> {
+        if !self.reaches(cursor) {
+            return Ok(Page::Reset);
+        }
+        let conn = self.log.take()?;
+        let records = store::log_after(&conn, &self.log.upcasters, cursor.seq, limit)?;
+        self.log.give_back(conn);
+        // Compaction may have passed the cursor while we read.
+        let follows = records.first().is_none_or(|record| record.seq == cursor.seq.next());
+        if !follows {
+            return Ok(Page::Reset);
+        }
+        Ok(Page::Events(records.iter().map(|record| entry(self.published.epoch, record)).collect()))
+    }
+
+    fn reaches(&self, cursor: Cursor) -> bool {
+        cursor.epoch == self.published.epoch
+            && cursor.seq >= self.published.floor()
+            && cursor.seq <= self.published.read(|_, head| head)
+    }
+}
+
+impl Log {
+    fn take(&self) -> Result<Connection, Error> {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        idle.map_or_else(|| Store::reader(&self.path), Ok)
+    }
+
+    fn give_back(&self, conn: Connection) {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() < IDLE_CONNECTIONS_MAX {
+            idle.push(conn);
+        }
+    }
+}
+
+fn entry(epoch: Epoch, record: &Record) -> Entry {
+    let topic = record.event.topic();
+    let line = Line {
+        epoch,
+        seq: record.seq,
+        at: record.at,
+        actor: record.actor_name.clone(),
+        cause: record.cause,
+        topic: topic.to_owned(),
+        kind: record.event.name().to_owned(),
+        data: record.event.encode().expect("an event that was stored can be written"),
+    };
+    let json = serde_json::to_string(&line).expect("an event that was stored can be written");
+    Entry { seq: record.seq, topic, json: json.into() }
+}

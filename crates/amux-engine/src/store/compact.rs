@@ -1,0 +1,82 @@
+//! Forgetting. Old events leave the log after `base` has taken them in, in slices short enough that no command waits
+//! long behind one. Projections are never touched: truncation loses no state.
+
+use amux_core::row;
+use amux_proto::event::Record;
+use amux_proto::{Seq, Time};
+use rusqlite::Connection;
+
+use super::{Error, Source, Store, Upcasters, log, meta_number, projection, set_meta};
+
+/// How much history stays. An event leaves when it is beyond the rows *and* older than the age.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Keep {
+    pub rows: u64,
+    pub age_ms: i64,
+    pub receipts_age_ms: i64,
+}
+
+/// Events a slice takes in: some 20 ms of one transaction.
+const SLICE_EVENTS: usize = 2000;
+
+/// Settled wishes are kept this long for `diag outbox`.
+const SETTLED_ROWS_KEPT: u64 = 1000;
+
+/// One slice; `Some(floor)` when the log got shorter and there may be more to do.
+pub(crate) fn compact(store: &mut Store, keep: Keep, head: Seq, now: Time) -> Result<Option<Seq>, Error> {
+    let owner = store.owner().to_owned();
+    let upcasters = store.upcasters.clone();
+    let tx = store.conn.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    Store::check_owner(&tx, &owner)?;
+    let floor = Seq(meta_number(&tx, "floor")?);
+    let last_droppable = Seq(head.0.saturating_sub(keep.rows));
+    let oldest_kept_at = now.0 - keep.age_ms;
+    let slice: Vec<_> = log::after(&tx, &upcasters, floor, SLICE_EVENTS)?
+        .into_iter()
+        .take_while(|record| record.seq <= last_droppable && record.at.0 < oldest_kept_at)
+        .collect();
+    tx.execute("DELETE FROM receipt WHERE at < ?1", [now.0 - keep.receipts_age_ms])?;
+    tx.execute(
+        "DELETE FROM outbox WHERE state = 'done' AND id <= (SELECT coalesce(max(id), 0) FROM outbox) - ?1",
+        [SETTLED_ROWS_KEPT],
+    )?;
+    let Some(last) = slice.last().map(|record| record.seq) else {
+        tx.commit()?;
+        return Ok(None);
+    };
+    take_in(&tx, &slice)?;
+    tx.execute("DELETE FROM event WHERE seq <= ?1", [last.0])?;
+    set_meta(&tx, "floor", &last.to_string())?;
+    tx.commit()?;
+    Ok(Some(last))
+}
+
+fn take_in(tx: &Connection, slice: &[Record]) -> Result<(), Error> {
+    let mut state = projection::load(tx, Source::Base)?;
+    let mut events = Vec::with_capacity(slice.len());
+    for record in slice {
+        amux_core::apply(&mut state, record.at, &record.event);
+        events.push(record.event.clone());
+    }
+    let rows = row::touched(&state, &events);
+    projection::write(tx, Source::Base, &rows, slice.last().map_or(Seq(0), |record| record.seq))
+}
+
+/// The state the log and its base say, and the head they reach.
+pub(crate) fn fold(conn: &Connection, upcasters: &Upcasters) -> Result<(amux_core::State, Seq), Error> {
+    let mut state = projection::load(conn, Source::Base)?;
+    let mut at = Seq(meta_number(conn, "floor")?);
+    loop {
+        let records = log::after(conn, upcasters, at, SLICE_EVENTS)?;
+        for record in &records {
+            if record.seq != at.next() {
+                return Err(Error::Corrupt { what: format!("event {} follows {at}", record.seq) });
+            }
+            amux_core::apply(&mut state, record.at, &record.event);
+            at = record.seq;
+        }
+        if records.len() < SLICE_EVENTS {
+            return Ok((state, at));
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! The one migration mechanism: numbered steps, each in a transaction with its post-condition, `user_version` as the
+//! record of what was done. Runs under the data directory's lock, after a backup, before anybody serves.
+
+use std::path::Path;
+
+use amux_core::row::Table;
+use rusqlite::{Connection, Transaction};
+
+use super::{Error, Options};
+
+/// One step. Its number is its place in the list, from 1.
+pub struct Migration {
+    pub name: &'static str,
+    pub run: fn(&Transaction<'_>) -> rusqlite::Result<()>,
+    /// Fails the step, and with it the start, when what it was for is not true afterwards.
+    pub verify: fn(&Transaction<'_>) -> Result<(), String>,
+}
+
+pub const MIGRATIONS: &[Migration] = &[Migration { name: "first shape", run: first_shape, verify: every_table_is_there }];
+
+/// Copies from before migrations that are kept; the newest ones.
+const BACKUPS_KEPT: usize = 5;
+
+pub(super) fn refuse_newer(conn: &Connection, migrations: &[Migration]) -> Result<(), Error> {
+    let found: i64 = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let known = migrations.len() as i64;
+    if found > known { Err(Error::NewerSchema { found, known }) } else { Ok(()) }
+}
+
+/// Brings the store to the newest shape; the number of steps taken.
+pub(super) fn run(conn: &mut Connection, path: &Path, is_new: bool, options: &Options<'_>) -> Result<u32, Error> {
+    let done: i64 = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let holds_data: i64 = conn.query_row("SELECT count(*) FROM sqlite_master", [], |row| row.get(0))?;
+    if done == 0 && holds_data > 0 {
+        return Err(Error::Corrupt { what: format!("{} is a database, but not ours", path.display()) });
+    }
+    let pending = &options.migrations[usize::try_from(done).expect("refuse_newer has checked the range")..];
+    if pending.is_empty() {
+        return Ok(0);
+    }
+    if !is_new && done > 0 {
+        (options.on_migrating)(pending.len() as u32);
+        back_up(conn, path, done, options)?;
+    }
+    for (migration, id) in pending.iter().zip(done + 1..) {
+        let failed = |why: String| Error::Migration { id, why: format!("{}: {why}", migration.name) };
+        let tx = conn.transaction()?;
+        (migration.run)(&tx).map_err(|error| failed(error.to_string()))?;
+        (migration.verify)(&tx).map_err(failed)?;
+        tx.pragma_update(None, "user_version", id)?;
+        tx.commit()?;
+    }
+    Ok(pending.len() as u32)
+}
+
+fn back_up(conn: &Connection, path: &Path, version: i64, options: &Options<'_>) -> Result<(), Error> {
+    std::fs::create_dir_all(&options.backups)?;
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let target = options.backups.join(format!("{stem}-v{version}-{}.db", options.now_ms));
+    let mut copy = Connection::open(&target)?;
+    rusqlite::backup::Backup::new(conn, &mut copy)?.run_to_completion(1024, std::time::Duration::ZERO, None)?;
+    copy.close().map_err(|(_, error)| error)?;
+    let file = std::fs::File::open(&target)?;
+    file.sync_all()?;
+    prune_backups(&options.backups)?;
+    Ok(())
+}
+
+fn prune_backups(dir: &Path) -> Result<(), Error> {
+    let mut copies: Vec<_> = std::fs::read_dir(dir)?
+        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "db"))
+        .map(|path| (std::fs::metadata(&path).and_then(|meta| meta.modified()).ok(), path))
+        .collect();
+    copies.sort();
+    let surplus = copies.len().saturating_sub(BACKUPS_KEPT);
+    for (_, path) in copies.into_iter().take(surplus) {
+        std::fs::remove_file(path)?;
+    }
+    Ok(())
+}
+
+fn first_shape(tx: &Transaction<'_>) -> rusqlite::Result<()> {
+    tx.execute_batch(include_str!("schema.sql"))?;
+    for table in Table::ALL {
+        let name = table.name();
+        tx.execute_batch(&format!(
+            "CREATE TABLE \"{name}\" (id TEXT PRIMARY KEY, rev INTEGER NOT NULL, updated_seq INTEGER NOT NULL, \
+             body TEXT NOT NULL) WITHOUT ROWID"
+        ))?;
+    }
+    Ok(())
+}
+
+fn every_table_is_there(tx: &Transaction<'_>) -> Result<(), String> {
+    for table in Table::ALL {
+        tx.query_row("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?1", [table.name()], |_| Ok(()))
+            .map_err(|error| format!("table {}: {error}", table.name()))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,350 @@
+//! The write path, whole and synchronous: receipts, decision, one transaction, publication, answers.
+//!
+//! The writer folds a batch into its own pending state while the transaction is open. Readers see the published
+//! state, which is folded again after the commit; a commit that fails leaves it as it was, and the pending state is
+//! taken from it anew.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+
+use amux_core::{Ctx, State, decide, row, view, wish};
+use amux_proto::event::Record;
+use amux_proto::{CmdId, Code, Command, Effect, Epoch, Event, Principal, Rejection, Rev, Seq, Time, effect};
+use rusqlite::TransactionBehavior;
+use serde_json::value::RawValue;
+
+pub use crate::feed::Published;
+use crate::store::{self, Digest, Error, Keep, Opened, Store, Stored};
+
+/// An order with everything it needs to be decided.
+#[derive(Debug, Clone)]
+pub struct Submission {
+    pub cmd_id: CmdId,
+    pub actor: Principal,
+    pub command: Command,
+    pub expect: Option<Rev>,
+    /// The event whose effect led to this command.
+    pub cause: Option<Seq>,
+}
+
+/// What a command came to. The same for every retry of it.
+#[derive(Debug, Clone)]
+pub struct Committed {
+    /// The place of its last event, or of the head when it changed nothing.
+    pub seq: Seq,
+    pub answer: Box<RawValue>,
+}
+
+pub type Answer = Result<Committed, Rejection>;
+
+/// A wish that is open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wish {
+    pub effect: Effect,
+    /// The event that opened it.
+    pub seq: Seq,
+    pub attempts: u32,
+    /// A failed attempt is not repeated before this.
+    pub not_before_ms: i64,
+}
+
+/// Whether the store takes writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    ReadWrite,
+    ReadOnly,
+}
+
+/// The moments around a commit at which a crash must be survivable; tests are told of each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Boundary {
+    Received,
+    Decided,
+    Committed,
+    Published,
+    Answered,
+}
+
+/// Refusals remembered for retries. They change nothing, so losing them to a crash is harmless: the command is then
+/// decided anew. Bounded, because refusing must cost a hostile client more than it costs us.
+const REJECTIONS_REMEMBERED: usize = 4096;
+
+pub struct Writer {
+    store: Store,
+    epoch: Epoch,
+    pending: Fold,
+    published: Arc<Published>,
+    rejections: Rejections,
+    observe: Option<Box<dyn FnMut(Boundary) + Send>>,
+}
+
+/// What a sequence of events amounts to.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Fold {
+    pub(crate) state: State,
+    pub(crate) head: Seq,
+    pub(crate) wishes: BTreeMap<effect::Key, Wish>,
+}
+
+impl Writer {
+    pub fn new(opened: Opened) -> Self {
+        let Opened { store, state, epoch, head, floor, wishes, migrated: _ } = opened;
+        let wishes = wishes.into_iter().map(|wish| (wish.effect.key(), wish)).collect();
+        let pending = Fold { state, head, wishes };
+        let published = Arc::new(Published::new(epoch, floor, pending.clone()));
+        Self { store, epoch, pending, published, rejections: Rejections::default(), observe: None }
+    }
+
+    /// Calls `observe` at every boundary of every batch.
+    #[must_use]
+    pub fn observed(mut self, observe: Box<dyn FnMut(Boundary) + Send>) -> Self {
+        self.observe = Some(observe);
+        self
+    }
+
+    pub fn published(&self) -> &Arc<Published> {
+        &self.published
+    }
+
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Decides and commits a batch in one transaction. `Err` means that this process must not go on writing.
+    pub fn step(
+        &mut self,
+        batch: &[Submission],
+        now: Time,
+        entropy: &mut dyn FnMut() -> u128,
+    ) -> Result<Vec<Answer>, Error> {
+        self.reach(Boundary::Received);
+        match self.transact(batch, now, entropy) {
+            Ok(done) => {
+                self.reach(Boundary::Committed);
+                self.publish(&done.records);
+                self.published.set_mode(Mode::ReadWrite);
+                self.reach(Boundary::Published);
+                for (submission, digest, rejection) in done.rejected {
+                    self.rejections.remember(submission, digest, rejection);
+                }
+                Ok(done.answers)
+            }
+            Err(Error::Full) => {
+                self.pending = self.published.fold();
+                self.published.set_mode(Mode::ReadOnly);
+                batch.iter().map(|submission| self.answer_read_only(submission)).collect()
+            }
+            Err(fatal) => Err(fatal),
+        }
+    }
+
+    /// To be called when the answers of a step are on their way.
+    pub fn answered(&mut self) {
+        self.reach(Boundary::Answered);
+    }
+
+    /// A wish was tried and did not come true; the next try is not before `not_before_ms`.
+    pub fn attempted(&mut self, key: &effect::Key, not_before_ms: i64) -> Result<(), Error> {
+        if !self.pending.wishes.contains_key(key) {
+            return Ok(());
+        }
+        match store::attempted(&self.store.conn, key, not_before_ms).map_err(fullness) {
+            // The count is for people; a disk without room must not stop the trying.
+            Ok(()) | Err(Error::Full) => {}
+            Err(error) => return Err(error),
+        }
+        let note = |wish: &mut Wish| {
+            wish.attempts += 1;
+            wish.not_before_ms = not_before_ms;
+        };
+        self.pending.wishes.get_mut(key).map(note);
+        self.published.note_attempt(key, note);
+        Ok(())
+    }
+
+    /// Forgets one slice of old history; whether there may be more.
+    pub fn compact(&mut self, keep: Keep, now: Time) -> Result<bool, Error> {
+        match store::compact(&mut self.store, keep, self.pending.head, now) {
+            Ok(Some(floor)) => {
+                self.published.set_floor(floor);
+                Ok(true)
+            }
+            Ok(None) => Ok(false),
+            Err(error) => match fullness(error) {
+                Error::Full => Ok(false),
+                error => Err(error),
+            },
+        }
+    }
+
+    fn transact(
+        &mut self,
+        batch: &[Submission],
+        now: Time,
+        entropy: &mut dyn FnMut() -> u128,
+    ) -> Result<Transacted, Error> {
+        let mut done = Transacted { answers: Vec::with_capacity(batch.len()), records: Vec::new(), rejected: Vec::new() };
+        let owner = self.store.owner().to_owned();
+        let upcasters = self.store.upcasters.clone();
+        let tx = self.store.conn.transaction_with_behavior(TransactionBehavior::Immediate).map_err(full_sql)?;
+        Store::check_owner(&tx, &owner)?;
+        for submission in batch {
+            let digest = Digest::of(&submission.command, submission.expect);
+            if let Some(stored) = store::receipt_find(&tx, submission.cmd_id)? {
+                done.answers.push(replay(submission, digest, stored));
+                continue;
+            }
+            if let Some(answer) = self.rejections.recall(submission, digest) {
+                done.answers.push(Err(answer));
+                continue;
+            }
+            let ctx = Ctx { now, actor: submission.actor.clone(), expect: submission.expect, seed: entropy() };
+            let decided = match decide(&self.pending.state, &submission.command, &ctx) {
+                Ok(decided) => decided,
+                Err(rejection) => {
+                    done.rejected.push((submission.clone(), digest, rejection.clone()));
+                    done.answers.push(Err(rejection));
+                    continue;
+                }
+            };
+            let actor_name = name_of(&self.pending.state, &submission.actor);
+            let first = done.records.len();
+            for event in decided.events {
+                let seq = self.pending.head.next();
+                let record = Record {
+                    seq,
+                    at: now,
+                    actor: submission.actor.clone(),
+                    actor_name: actor_name.clone(),
+                    cause: submission.cause,
+                    cmd_id: submission.cmd_id,
+                    event,
+                };
+                store::log_insert(&tx, &upcasters, &record).map_err(fullness)?;
+                if let Some(wish) = wish::opened(&record.event) {
+                    store::outbox_insert(&tx, &wish, seq).map_err(fullness)?;
+                }
+                for key in wish::settled(&record.event) {
+                    store::outbox_settle(&tx, &key).map_err(fullness)?;
+                }
+                self.pending.fold(&record);
+                done.records.push(record);
+            }
+            let events: Vec<Event> = done.records[first..].iter().map(|record| record.event.clone()).collect();
+            let rows = row::touched(&self.pending.state, &events);
+            store::projection_write(&tx, store::Source::Tables, &rows, self.pending.head).map_err(fullness)?;
+            let answer = serde_json::value::to_raw_value(&decided.answer)
+                .map_err(|error| Error::Corrupt { what: error.to_string() })?;
+            let seq = self.pending.head;
+            store::receipt_insert(&tx, submission.cmd_id, &submission.actor, digest, answer.get(), seq, now)
+                .map_err(fullness)?;
+            done.answers.push(Ok(Committed { seq, answer }));
+        }
+        if let Some(observe) = &mut self.observe {
+            observe(Boundary::Decided);
+        }
+        tx.commit().map_err(full_sql)?;
+        Ok(done)
+    }
+
+    fn publish(&mut self, records: &[Record]) {
+        self.published.append(records);
+    }
+
+    /// Without room nothing new is taken, but what was acknowledged stays acknowledged.
+    fn answer_read_only(&mut self, submission: &Submission) -> Result<Answer, Error> {
+        let digest = Digest::of(&submission.command, submission.expect);
+        Ok(match store::receipt_find(&self.store.conn, submission.cmd_id)? {
+            Some(stored) => replay(submission, digest, stored),
+            None => Err(Rejection::new(Code::ReadOnly, "the disk is full, nothing was changed: agentmux reads only")
+                .hint("free some space; agentmux goes on by itself")),
+        })
+    }
+
+    fn reach(&mut self, boundary: Boundary) {
+        if let Some(observe) = &mut self.observe {
+            observe(boundary);
+        }
+    }
+
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+}
+
+impl Fold {
+    pub(crate) fn fold(&mut self, record: &Record) {
+        amux_core::apply(&mut self.state, record.at, &record.event);
+        self.head = record.seq;
+        if let Some(effect) = wish::opened(&record.event) {
+            let wish = Wish { effect, seq: record.seq, attempts: 0, not_before_ms: 0 };
+            self.wishes.insert(wish.effect.key(), wish);
+        }
+        for key in wish::settled(&record.event) {
+            self.wishes.remove(&key);
+        }
+    }
+}
+
+struct Transacted {
+    answers: Vec<Answer>,
+    records: Vec<Record>,
+    rejected: Vec<(Submission, Digest, Rejection)>,
+}
+
+fn replay(submission: &Submission, digest: Digest, stored: Stored) -> Answer {
+    if stored.actor != submission.actor.to_string() || stored.digest != digest {
+        return Err(reused(submission.cmd_id));
+    }
+    match RawValue::from_string(stored.outcome) {
+        Ok(answer) => Ok(Committed { seq: stored.seq, answer }),
+        Err(error) => Err(Rejection::new(Code::Internal, format!("the receipt cannot be read: {error}"))),
+    }
+}
+
+fn reused(cmd_id: CmdId) -> Rejection {
+    Rejection::new(Code::CmdIdReused, format!("this command id belongs to another command: {cmd_id}"))
+}
+
+fn name_of(state: &State, actor: &Principal) -> String {
+    match actor {
+        Principal::Agent { agent, .. } => format!("agent:{}", view::label(state, *agent)),
+        Principal::Operator | Principal::Peer(_) | Principal::System => actor.to_string(),
+    }
+}
+
+fn full_sql(error: rusqlite::Error) -> Error {
+    if store::is_full(&error) { Error::Full } else { Error::Sql(error) }
+}
+
+fn fullness(error: Error) -> Error {
+    match error {
+        Error::Sql(error) => full_sql(error),
+        other => other,
+    }
+}
+
+#[derive(Default)]
+struct Rejections {
+    by_id: HashMap<CmdId, (Principal, Digest, Rejection)>,
+    oldest_first: VecDeque<CmdId>,
+}
+
+impl Rejections {
+    fn recall(&self, submission: &Submission, digest: Digest) -> Option<Rejection> {
+        let (actor, known, rejection) = self.by_id.get(&submission.cmd_id)?;
+        let same = *actor == submission.actor && *known == digest;
+        Some(if same { rejection.clone() } else { reused(submission.cmd_id) })
+    }
+
+    fn remember(&mut self, submission: Submission, digest: Digest, rejection: Rejection) {
+        if self.by_id.insert(submission.cmd_id, (submission.actor, digest, rejection)).is_none() {
+            self.oldest_first.push_back(submission.cmd_id);
+        }
+        while self.oldest_first.len() > REJECTIONS_REMEMBERED {
+            if let Some(oldest) = self.oldest_first.pop_front() {
+                self.by_id.remove(&oldest);
+            }
+        }
+    }
+}
