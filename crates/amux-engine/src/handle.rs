@@ -57,6 +57,7 @@ enum Order {
     Submit(Box<Submission>, oneshot::Sender<Answer>),
     Attempted(effect::Key, i64),
     Compact(Keep, oneshot::Sender<bool>),
+    Ping(oneshot::Sender<()>),
     End,
 }
 
@@ -97,6 +98,12 @@ impl Handle {
         more.await.unwrap_or(false)
     }
 
+    /// Comes back when the writer has done everything before it: proof that it lives.
+    pub async fn ping(&self) -> bool {
+        let (reply, pong) = oneshot::channel();
+        self.inbox.send(Order::Ping(reply)).await.is_ok() && pong.await.is_ok()
+    }
+
     /// Lets the writer finish what was sent before this, and end.
     pub async fn end(&self) {
         let _ = self.inbox.send(Order::End).await;
@@ -119,6 +126,9 @@ fn run(writer: &mut Writer, mut orders: mpsc::Receiver<Order>) -> Result<(), Err
         match after.take().or_else(|| orders.blocking_recv()) {
             None | Some(Order::End) => return Ok(()),
             Some(Order::Attempted(key, not_before_ms)) => writer.attempted(&key, not_before_ms)?,
+            Some(Order::Ping(reply)) => {
+                let _ = reply.send(());
+            }
             Some(Order::Compact(keep, reply)) => {
                 let more = writer.compact(keep, Time(clock::now_ms()))?;
                 // Whoever asked may have gone; the work is done all the same.

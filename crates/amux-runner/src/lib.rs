@@ -1,1 +1,217 @@
-//! amux-runner
+//! Carries out what the log intends: one task per live agent, started and told by the open wishes, reporting what it
+//! observes back as commands. It decides nothing about the domain and keeps nothing that a restart would need.
+//!
+//! [`Runner::start`] adopts what the launcher kept, settles what nobody kept, and then follows the wishes. Doors ask
+//! a live agent through [`Runner::ask`].
+
+mod agent;
+mod keys;
+mod kept;
+mod report;
+mod screen;
+mod tape;
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use amux_engine::Handle;
+use amux_proto::entity::RunState;
+use amux_proto::{AgentId, Code, Effect, Rejection, RunNo};
+use amux_sys::notify::Notifier;
+use tokio::sync::{mpsc, watch};
+
+pub use agent::Ask;
+pub use kept::Kept;
+
+/// What a runner needs of the world.
+pub struct World {
+    pub engine: Handle,
+    pub tapes: PathBuf,
+    pub notifier: Notifier,
+    /// Descriptors a launcher kept for us, by name.
+    pub kept: Vec<(String, OwnedFd)>,
+    /// The environment agents start from, without a word of ours in it.
+    pub base_env: Vec<(OsString, OsString)>,
+    pub shell: PathBuf,
+    /// Makes the token an agent's processes carry in one run.
+    pub token: Arc<dyn Fn(AgentId, RunNo) -> String + Send + Sync>,
+    pub socket: PathBuf,
+    pub local_url: String,
+}
+
+/// How an adopted process, which is not our child, ended; told by the launcher, which reaped it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OrphanExit {
+    pub pid: u32,
+    pub start_ticks: u64,
+    pub code: Option<i32>,
+    pub signal: Option<i32>,
+}
+
+/// Level-triggered: whatever a wake-up missed is found at the latest then.
+const SLOW_TICK: Duration = Duration::from_secs(30);
+
+/// Statuses of orphans nobody asked for yet.
+const ORPHAN_EXITS_MAX: usize = 4096;
+
+/// Questions waiting for one agent.
+const ASKS_MAX: usize = 64;
+
+#[derive(Clone)]
+pub struct Runner {
+    shared: Arc<Shared>,
+}
+
+pub(crate) struct Shared {
+    pub(crate) world: World,
+    live: Mutex<HashMap<AgentId, Live>>,
+    orphans: Mutex<HashMap<(u32, u64), OrphanExit>>,
+    pub(crate) orphans_moved: watch::Sender<u64>,
+    /// Set when the server ends and the agents are to go on without it.
+    pub(crate) detach: watch::Sender<bool>,
+}
+
+struct Live {
+    run: Option<RunNo>,
+    asks: mpsc::Sender<Ask>,
+}
+
+impl Runner {
+    /// Takes over the agents that live, and begins to follow the wishes.
+    pub async fn start(mut world: World) -> Self {
+        let kept = kept::sort(std::mem::take(&mut world.kept));
+        let runner = Self {
+            shared: Arc::new(Shared {
+                world,
+                live: Mutex::default(),
+                orphans: Mutex::default(),
+                orphans_moved: watch::Sender::new(0),
+                detach: watch::Sender::new(false),
+            }),
+        };
+        runner.take_over(kept).await;
+        tokio::spawn(follow(runner.clone()));
+        runner
+    }
+
+    /// The launcher reaped a process that is not our child.
+    pub fn orphan_exited(&self, exit: OrphanExit) {
+        let mut orphans = self.shared.orphans.lock().unwrap_or_else(PoisonError::into_inner);
+        if orphans.len() < ORPHAN_EXITS_MAX {
+            orphans.insert((exit.pid, exit.start_ticks), exit);
+        }
+        drop(orphans);
+        self.shared.orphans_moved.send_modify(|count| *count += 1);
+    }
+
+    /// Asks the task of a live agent.
+    pub async fn ask(&self, agent: AgentId, ask: Ask) -> Result<(), Rejection> {
+        let asks = {
+            let live = self.shared.live.lock().unwrap_or_else(PoisonError::into_inner);
+            live.get(&agent).filter(|live| live.run.is_some()).map(|live| live.asks.clone())
+        };
+        let not_running = || Rejection::new(Code::Conflict, "the agent is not running");
+        asks.ok_or_else(not_running)?.send(ask).await.map_err(|_| not_running())
+    }
+
+    /// Agents with a process, for `diag runs`.
+    pub fn live(&self) -> Vec<(AgentId, RunNo)> {
+        let live = self.shared.live.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut runs: Vec<_> = live.iter().filter_map(|(agent, live)| Some((*agent, live.run?))).collect();
+        runs.sort();
+        runs
+    }
+
+    /// The server ends, the agents go on: their tasks let go without touching them.
+    pub fn detach(&self) {
+        self.shared.detach.send_replace(true);
+    }
+
+    /// The end of an ended agent's transcript, from its tape.
+    pub fn replay(&self, agent: AgentId, run: RunNo, size: amux_proto::entity::Size) -> std::io::Result<screen::Screen> {
+        let mut screen = screen::Screen::new(size);
+        screen.feed(&tape::tail(&tape::dir(&self.shared.world.tapes, agent, run))?);
+        Ok(screen)
+    }
+
+    async fn take_over(&self, mut kept: HashMap<(AgentId, RunNo), Kept>) {
+        let published = Arc::clone(self.shared.world.engine.published());
+        for (agent, no, state) in published.live_runs() {
+            match (kept.remove(&(agent, no)), &state) {
+                (Some(kept), _) => self.run_task(agent, Some((no, kept))),
+                // Nothing was started yet: the wish is still open and is simply followed.
+                (None, RunState::Starting | RunState::Stopping { process: None }) => {
+                    report::end_leftovers(&self.shared, agent, no).await;
+                }
+                (None, _) => {
+                    report::end_leftovers(&self.shared, agent, no).await;
+                    report::lost(&self.shared, agent, no, "its terminal was lost together with the server").await;
+                }
+            }
+        }
+        for ((agent, run), kept) in kept {
+            tracing::warn!(%agent, %run, "A kept terminal belongs to no live run; it is closed.");
+            report::end_leftovers(&self.shared, agent, run).await;
+            self.shared.world.notifier.remove_fds(&kept.name).ok();
+        }
+    }
+
+    /// Starts the task of an agent unless it has one.
+    fn run_task(&self, agent: AgentId, kept: Option<(RunNo, Kept)>) {
+        let mut live = self.shared.live.lock().unwrap_or_else(PoisonError::into_inner);
+        if live.contains_key(&agent) {
+            return;
+        }
+        let (asks, inbox) = mpsc::channel(ASKS_MAX);
+        live.insert(agent, Live { run: kept.as_ref().map(|(run, _)| *run), asks });
+        drop(live);
+        let shared = Arc::clone(&self.shared);
+        tokio::spawn(async move {
+            // A defect in one agent's task must not take the others along; the agent itself is not touched.
+            let task = tokio::spawn(agent::task(Arc::clone(&shared), agent, kept, inbox));
+            if let Err(error) = task.await {
+                tracing::error!(%agent, %error, "The task of an agent broke.");
+            }
+            shared.live.lock().unwrap_or_else(PoisonError::into_inner).remove(&agent);
+            // A wish that arrived while the task was ending would otherwise wait for the slow tick.
+            shared.orphans_moved.send_modify(|count| *count += 1);
+        });
+    }
+}
+
+impl Shared {
+    pub(crate) fn set_run(&self, agent: AgentId, run: Option<RunNo>) {
+        if let Some(live) = self.live.lock().unwrap_or_else(PoisonError::into_inner).get_mut(&agent) {
+            live.run = run;
+        }
+    }
+
+    pub(crate) fn take_orphan(&self, pid: u32, start_ticks: u64) -> Option<OrphanExit> {
+        self.orphans.lock().unwrap_or_else(PoisonError::into_inner).remove(&(pid, start_ticks))
+    }
+}
+
+/// Gives every agent with an open wish a task; the tasks follow their own wishes.
+async fn follow(runner: Runner) {
+    let published = Arc::clone(runner.shared.world.engine.published());
+    let mut moved = published.watch_wishes();
+    let mut ended = runner.shared.orphans_moved.subscribe();
+    let mut detach = runner.shared.detach.subscribe();
+    loop {
+        for wish in published.wishes() {
+            match wish.effect {
+                Effect::EnsureRunning { agent, .. } | Effect::EnsureStopped { agent, .. } => runner.run_task(agent, None),
+            }
+        }
+        tokio::select! {
+            changed = moved.changed() => if changed.is_err() { return },
+            changed = ended.changed() => if changed.is_err() { return },
+            _ = detach.changed() => return,
+            () = tokio::time::sleep(SLOW_TICK) => {}
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! Questions about the domain, answered from the committed state. What only the daemon knows (its health, the
+//! screens) is answered by the doors.
+
+use amux_core::{policy, resolve, setting, view};
+use amux_proto::entity::{Definition, RunState};
+use amux_proto::query::Query;
+use amux_proto::view::AgentDetail;
+use amux_proto::{AgentId, Code, Principal, Rejection, RunNo};
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::feed::Published;
+use crate::store::Keep;
+
+impl Published {
+    /// Whether this principal may use this verb: command, act or question.
+    pub fn allows(&self, actor: &Principal, verb: &str) -> Result<(), Rejection> {
+        policy::allows(actor, verb)
+    }
+
+    /// `None` for a question that is not about the domain.
+    pub fn answer(&self, query: &Query) -> Option<Result<Box<RawValue>, Rejection>> {
+        let epoch = self.epoch();
+        self.read(|state, head| {
+            Some(match query {
+                Query::Snapshot(_) => raw(&view::snapshot(state, epoch, head)),
+                Query::Agents(query) => view::agents(state, query).and_then(|agents| raw(&agents)),
+                Query::Agent(query) => view::detail(state, &query.agent).and_then(|detail| raw(&detail)),
+                Query::Teams(_) => raw(&state.teams.values().collect::<Vec<_>>()),
+                Query::Requests(_) => raw(&view::requests(state)),
+                Query::Settings(_) => raw(&state.settings.values().collect::<Vec<_>>()),
+                Query::Status(_)
+                | Query::Diag(_)
+                | Query::Doctor(_)
+                | Query::Look(_)
+                | Query::Events(_)
+                | Query::LoginCode(_) => return None,
+            })
+        })
+    }
+
+    /// The agent a reference means.
+    pub fn agent(&self, reference: &str) -> Result<AgentDetail, Rejection> {
+        self.read(|state, _| view::detail(state, reference))
+    }
+
+    /// `name@team`
+    pub fn label(&self, agent: AgentId) -> String {
+        self.read(|state, _| view::label(state, agent))
+    }
+
+    pub fn principal_name(&self, principal: &Principal) -> String {
+        match principal {
+            Principal::Agent { agent, .. } => format!("agent:{}", self.label(*agent)),
+            Principal::Operator | Principal::Peer(_) | Principal::System => principal.to_string(),
+        }
+    }
+
+    /// What is to be run, and as whom.
+    pub fn definition(&self, agent: AgentId) -> Option<(Definition, String)> {
+        self.read(|state, _| Some((state.agents.get(&agent)?.definition.clone(), view::label(state, agent))))
+    }
+
+    /// Runs that may have a process.
+    pub fn live_runs(&self) -> Vec<(AgentId, RunNo, RunState)> {
+        self.read(|state, _| {
+            let runs = state.agents.values().filter_map(|agent| Some((agent.id, agent.run.as_ref()?)));
+            runs.filter(|(_, run)| run.is_live()).map(|(agent, run)| (agent, run.no, run.state.clone())).collect()
+        })
+    }
+
+    /// Whether this run of this agent is the one that lives.
+    pub fn is_live(&self, agent: AgentId, run: RunNo) -> bool {
+        self.read(|state, _| {
+            let current = state.agents.get(&agent).and_then(|agent| agent.run.as_ref());
+            current.is_some_and(|current| current.no == run && current.is_live())
+        })
+    }
+
+    /// The agent and run a process tag names, if that run lives.
+    pub fn tagged(&self, tag: &str) -> Option<Principal> {
+        let (agent, run) = tag.rsplit_once(':')?;
+        let (agent, run) = (agent.parse().ok()?, RunNo(run.parse().ok()?));
+        self.is_live(agent, run).then_some(Principal::Agent { agent, run })
+    }
+
+    pub fn agent_count(&self) -> u32 {
+        self.read(|state, _| u32::try_from(state.agents.len()).unwrap_or(u32::MAX))
+    }
+
+    /// Flows under way, for `diag flows`.
+    pub fn flows(&self) -> Vec<amux_proto::entity::Flow> {
+        self.read(|state, _| state.flows.values().cloned().collect())
+    }
+
+    /// How much history is kept, by the settings.
+    pub fn keep(&self) -> Keep {
+        const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+        /// A retry comes within seconds; a week covers a laptop that slept.
+        const RECEIPTS_DAYS: i64 = 7;
+        self.read(|state, _| Keep {
+            rows: setting::events_keep_rows(state),
+            age_ms: i64::try_from(setting::events_keep_days(state)).unwrap_or(i64::MAX / DAY_MS) * DAY_MS,
+            receipts_age_ms: RECEIPTS_DAYS * DAY_MS,
+        })
+    }
+
+    /// The agent's id, from any reference.
+    pub fn resolve_agent(&self, reference: &str) -> Result<AgentId, Rejection> {
+        self.read(|state, _| resolve::agent(state, reference).map(|agent| agent.id))
+    }
+}
+
+/// JSON of an answer.
+pub fn raw<T: Serialize + ?Sized>(answer: &T) -> Result<Box<RawValue>, Rejection> {
+    serde_json::value::to_raw_value(answer)
+        .map_err(|error| Rejection::new(Code::Internal, format!("the answer cannot be written: {error}")))
+}

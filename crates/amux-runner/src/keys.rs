@@ -1,0 +1,113 @@
+//! Keys by name, as bytes for a terminal. What is not a name is text.
+
+use amux_proto::{Code, Rejection};
+
+/// More than a person types at once is a paste, and a paste is a message.
+const KEYS_BYTES_MAX: usize = 64 * 1024;
+
+/// `application_cursor`: whether the program asked for the other arrow keys.
+pub fn encode(keys: &[String], application_cursor: bool) -> Result<Vec<u8>, Rejection> {
+    let mut bytes = Vec::new();
+    for key in keys {
+        match named(key, application_cursor) {
+            Some(named) => bytes.extend_from_slice(&named),
+            None => bytes.extend_from_slice(text(key).as_bytes()),
+        }
+    }
+    if bytes.len() > KEYS_BYTES_MAX {
+        let bytes = bytes.len();
+        return Err(Rejection::new(Code::TooLarge, format!("too many keys at once: {bytes} bytes, at most {KEYS_BYTES_MAX}")));
+    }
+    Ok(bytes)
+}
+
+/// Quotes make text of what would be a name: `'Enter'` types five letters.
+fn text(key: &str) -> &str {
+    let unquoted = key.strip_prefix('\'').and_then(|rest| rest.strip_suffix('\''));
+    unquoted.or_else(|| key.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'))).unwrap_or(key)
+}
+
+fn named(key: &str, application_cursor: bool) -> Option<Vec<u8>> {
+    let cursor = |letter: char| format!("\x1b{}{letter}", if application_cursor { 'O' } else { '[' }).into_bytes();
+    Some(match key {
+        "Enter" | "Return" => b"\r".to_vec(),
+        "Escape" | "Esc" => b"\x1b".to_vec(),
+        "Tab" => b"\t".to_vec(),
+        "BTab" | "S-Tab" => b"\x1b[Z".to_vec(),
+        "Space" => b" ".to_vec(),
+        "Backspace" | "BSpace" => b"\x7f".to_vec(),
+        "Delete" | "DC" => b"\x1b[3~".to_vec(),
+        "Insert" | "IC" => b"\x1b[2~".to_vec(),
+        "Up" => cursor('A'),
+        "Down" => cursor('B'),
+        "Right" => cursor('C'),
+        "Left" => cursor('D'),
+        "Home" => cursor('H'),
+        "End" => cursor('F'),
+        "PageUp" | "PPage" => b"\x1b[5~".to_vec(),
+        "PageDown" | "NPage" => b"\x1b[6~".to_vec(),
+        "F1" => b"\x1bOP".to_vec(),
+        "F2" => b"\x1bOQ".to_vec(),
+        "F3" => b"\x1bOR".to_vec(),
+        "F4" => b"\x1bOS".to_vec(),
+        "F5" => b"\x1b[15~".to_vec(),
+        "F6" => b"\x1b[17~".to_vec(),
+        "F7" => b"\x1b[18~".to_vec(),
+        "F8" => b"\x1b[19~".to_vec(),
+        "F9" => b"\x1b[20~".to_vec(),
+        "F10" => b"\x1b[21~".to_vec(),
+        "F11" => b"\x1b[23~".to_vec(),
+        "F12" => b"\x1b[24~".to_vec(),
+        _ => return modified(key, application_cursor),
+    })
+}
+
+fn modified(key: &str, application_cursor: bool) -> Option<Vec<u8>> {
+    if let Some(rest) = key.strip_prefix("C-") {
+        let mut chars = rest.chars();
+        let (letter, None) = (chars.next()?, chars.next()) else {
+            return (rest == "Space").then(|| vec![0]);
+        };
+        return match letter.to_ascii_uppercase() {
+            upper @ '@'..='_' => Some(vec![upper as u8 & 0x1f]),
+            '?' => Some(vec![0x7f]),
+            _ => None,
+        };
+    }
+    let rest = key.strip_prefix("M-")?;
+    let mut bytes = vec![0x1b];
+    match named(rest, application_cursor) {
+        Some(inner) => bytes.extend(inner),
+        None if rest.chars().count() == 1 => bytes.extend(rest.bytes()),
+        None => return None,
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_keys_and_the_rest_is_text() {
+        let cases: &[(&[&str], &[u8])] = &[
+            (&["echo hi", "Enter"], b"echo hi\r"),
+            (&["'Enter'"], b"Enter"),
+            (&["C-c"], b"\x03"),
+            (&["C-\\"], b"\x1c"),
+            (&["C-Space"], b"\0"),
+            (&["M-x"], b"\x1bx"),
+            (&["M-Enter"], b"\x1b\r"),
+            (&["Up"], b"\x1b[A"),
+            (&["C-hello"], b"C-hello"),
+            (&["M-hello"], b"M-hello"),
+            (&["F12"], b"\x1b[24~"),
+        ];
+        for (keys, bytes) in cases {
+            let keys: Vec<_> = keys.iter().map(|key| (*key).to_owned()).collect();
+            assert_eq!(encode(&keys, false).unwrap(), *bytes, "{keys:?}");
+        }
+        assert_eq!(encode(&["Up".into()], true).unwrap(), b"\x1bOA");
+        assert_eq!(encode(&["x".repeat(KEYS_BYTES_MAX + 1)], false).unwrap_err().code, Code::TooLarge);
+    }
+}

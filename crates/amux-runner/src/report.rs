@@ -1,0 +1,77 @@
+//! Observations on their way to the log. An observation is never given up: while the store takes no writes it waits.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use amux_engine::Submission;
+use amux_proto::command::run;
+use amux_proto::entity::{Exit, Process};
+use amux_proto::{AgentId, CmdId, Code, Command, Principal, RunNo, env};
+use amux_sys::clock;
+
+use crate::Shared;
+
+const RETRY_FIRST: Duration = Duration::from_millis(100);
+const RETRY_MAX: Duration = Duration::from_secs(5);
+
+/// Leftovers of a run nobody watches get this long to end by themselves.
+const LEFTOVER_GRACE: Duration = Duration::from_millis(500);
+
+pub(crate) async fn started(shared: &Shared, agent: AgentId, run: RunNo, process: Process) {
+    submit(shared, run::Command::Started(run::Started { agent, run, process })).await;
+}
+
+pub(crate) async fn failed(shared: &Shared, agent: AgentId, run: RunNo, error: String) {
+    submit(shared, run::Command::Failed(run::Failed { agent, run, error })).await;
+}
+
+pub(crate) async fn exited(shared: &Shared, agent: AgentId, run: RunNo, exit: Exit) {
+    submit(shared, run::Command::Exited(run::Exited { agent, run, exit })).await;
+}
+
+pub(crate) async fn lost(shared: &Shared, agent: AgentId, run: RunNo, why: &str) {
+    submit(shared, run::Command::Lost(run::Lost { agent, run, why: why.into() })).await;
+}
+
+/// Ends whatever still carries the tag of a run whose terminal is gone, so that a new start does not run beside it.
+pub(crate) async fn end_leftovers(shared: &Arc<Shared>, agent: AgentId, run: RunNo) {
+    let socket = shared.world.socket.clone().into_os_string();
+    let tag = tag(agent, run);
+    let ended = tokio::task::spawn_blocking(move || {
+        // Another profile may hold a copy of this store; its processes carry another socket.
+        for process in amux_sys::process::tagged(env::TAG, &tag) {
+            if amux_sys::process::env_var(process.pid, env::SOCKET).is_some_and(|of| of == socket) {
+                amux_sys::stop::stop_tree(&process, Some((env::TAG, &tag)), LEFTOVER_GRACE);
+            }
+        }
+    });
+    if let Err(error) = ended.await {
+        tracing::error!(%agent, %run, %error, "Ending what was left of a run broke.");
+    }
+}
+
+pub(crate) fn tag(agent: AgentId, run: RunNo) -> String {
+    format!("{agent}:{run}")
+}
+
+async fn submit(shared: &Shared, observation: run::Command) {
+    let cmd_id = CmdId(uuid::Builder::from_random_bytes(clock::random_bytes::<16>()).into_uuid());
+    let command = Command::Run(observation);
+    let mut pause = RETRY_FIRST;
+    loop {
+        let submission =
+            Submission { cmd_id, actor: Principal::System, command: command.clone(), expect: None, cause: None };
+        match shared.world.engine.submit(submission).await {
+            Ok(_) => return,
+            Err(refusal) if matches!(refusal.code, Code::ReadOnly | Code::Busy) => {
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(RETRY_MAX);
+            }
+            Err(refusal) => {
+                tracing::warn!(command = command.name(), %refusal, "An observation was refused.");
+                return;
+            }
+        }
+    }
+}
+

@@ -1,0 +1,281 @@
+//! Where things are, and that the directories are ours alone.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use crate::process;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("neither a state directory nor HOME is known")]
+    NoHome,
+    #[error("not a directory of its own: {0} (it is a symbolic link or a file)")]
+    NotADirectory(PathBuf),
+    #[error("not ours: {path} belongs to uid {owner}, we are uid {me}")]
+    Foreign { path: PathBuf, owner: u32, me: u32 },
+    #[error("open to others and cannot be closed: {path} (mode {mode:o})")]
+    Loose { path: PathBuf, mode: u32 },
+    #[error("cannot be used: {path}")]
+    Io {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// The files of one profile.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layout {
+    pub state_dir: PathBuf,
+    pub config_dir: PathBuf,
+    sockets: PathBuf,
+}
+
+/// `sockaddr_un` holds 108 bytes with the final zero; some systems have 104.
+const SOCKET_PATH_MAX: usize = 103;
+
+/// Room for the temporary name a socket is bound under before it is renamed into place.
+const SOCKET_NAME_ROOM: usize = "/launcher.sock.1234567".len();
+
+impl Layout {
+    /// `env` is asked for `HOME`, `XDG_*`; explicit directories win.
+    pub fn resolve(
+        profile: &str,
+        state_dir: Option<PathBuf>,
+        config_dir: Option<PathBuf>,
+        env: &dyn Fn(&str) -> Option<OsString>,
+    ) -> Result<Self, Error> {
+        let absolute = |name: &str| env(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        let home = || absolute("HOME").ok_or(Error::NoHome);
+        let state_dir = match state_dir {
+            Some(dir) => dir,
+            None => match absolute("XDG_STATE_HOME") {
+                Some(base) => base.join("agentmux").join(profile),
+                None => home()?.join(".local/state/agentmux").join(profile),
+            },
+        };
+        let config_dir = match config_dir {
+            Some(dir) => dir,
+            None => match absolute("XDG_CONFIG_HOME") {
+                Some(base) => base.join("agentmux"),
+                None => home()?.join(".config/agentmux"),
+            },
+        };
+        let state_dir = one_spelling(&state_dir)?;
+        let config_dir = one_spelling(&config_dir)?;
+        let run_dir = state_dir.join("run");
+        let sockets = if run_dir.as_os_str().len() + SOCKET_NAME_ROOM <= SOCKET_PATH_MAX {
+            run_dir
+        } else {
+            let base = match absolute("XDG_RUNTIME_DIR") {
+                Some(dir) if dir.as_os_str().len() + 40 + SOCKET_NAME_ROOM <= SOCKET_PATH_MAX => dir.join("agentmux"),
+                _ => PathBuf::from(format!("/tmp/agentmux-{}", process::uid())),
+            };
+            base.join(format!("{:016x}", stable_hash(state_dir.as_os_str().as_bytes())))
+        };
+        Ok(Self { state_dir, config_dir, sockets })
+    }
+
+    /// Makes the directories and checks that they are ours.
+    pub fn prepare(&self) -> Result<(), Error> {
+        let parent = self.state_dir.parent().unwrap_or(&self.state_dir);
+        make_parents(parent)?;
+        safe_dir(&self.state_dir)?;
+        safe_dir(&self.run_dir())?;
+        safe_dir(&self.tapes())?;
+        safe_dir(&self.logs())?;
+        self.prepare_sockets()
+    }
+
+    /// The socket directory alone, for clients.
+    pub fn prepare_sockets(&self) -> Result<(), Error> {
+        if self.sockets != self.run_dir() {
+            if let Some(parent) = self.sockets.parent() {
+                make_parents(parent.parent().unwrap_or(parent))?;
+                safe_dir(parent)?;
+            }
+            safe_dir(&self.sockets)?;
+        }
+        Ok(())
+    }
+
+    /// Checks what is there, without making anything: what a client does before it trusts a socket.
+    pub fn check(&self) -> Result<(), Error> {
+        for dir in [&self.state_dir, &self.run_dir(), &self.sockets] {
+            match std::fs::symlink_metadata(dir) {
+                Ok(_) => check_dir(dir)?,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(source) => return Err(Error::Io { path: dir.clone(), source }),
+            }
+        }
+        Ok(())
+    }
+
+    pub fn db(&self) -> PathBuf {
+        self.state_dir.join("agentmux.db")
+    }
+    pub fn tapes(&self) -> PathBuf {
+        self.state_dir.join("tapes")
+    }
+    pub fn archive(&self) -> PathBuf {
+        self.state_dir.join("archive")
+    }
+    pub fn logs(&self) -> PathBuf {
+        self.state_dir.join("logs")
+    }
+    pub fn run_dir(&self) -> PathBuf {
+        self.state_dir.join("run")
+    }
+    pub fn srv_lock(&self) -> PathBuf {
+        self.run_dir().join("srv.lock")
+    }
+    pub fn spawn_lock(&self) -> PathBuf {
+        self.run_dir().join("spawn.lock")
+    }
+    pub fn launcher_lock(&self) -> PathBuf {
+        self.run_dir().join("launcher.lock")
+    }
+    pub fn endpoint(&self) -> PathBuf {
+        self.run_dir().join("endpoint.json")
+    }
+    pub fn socket_dir(&self) -> &Path {
+        &self.sockets
+    }
+    pub fn srv_socket(&self) -> PathBuf {
+        self.sockets.join("srv.sock")
+    }
+    pub fn launcher_socket(&self) -> PathBuf {
+        self.sockets.join("launcher.sock")
+    }
+    pub fn settings(&self) -> PathBuf {
+        self.config_dir.join("settings.jsonc")
+    }
+}
+
+/// Makes `path` a directory that only we can enter, or says why it cannot be one.
+pub fn safe_dir(path: &Path) -> Result<(), Error> {
+    match std::fs::DirBuilder::new().mode(0o700).create(path) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(source) => return Err(Error::Io { path: path.to_owned(), source }),
+    }
+    check_dir(path)
+}
+
+fn check_dir(path: &Path) -> Result<(), Error> {
+    let fail = |source| Error::Io { path: path.to_owned(), source };
+    // `symlink_metadata` and `O_NOFOLLOW`: what is checked is the name itself, not what it points at.
+    let meta = std::fs::symlink_metadata(path).map_err(fail)?;
+    if !meta.is_dir() {
+        return Err(Error::NotADirectory(path.to_owned()));
+    }
+    let me = process::uid();
+    if meta.uid() != me {
+        return Err(Error::Foreign { path: path.to_owned(), owner: meta.uid(), me });
+    }
+    if meta.mode() & 0o077 == 0 {
+        return Ok(());
+    }
+    let loose = || Error::Loose { path: path.to_owned(), mode: meta.mode() & 0o7777 };
+    let flags = rustix::fs::OFlags::RDONLY
+        | rustix::fs::OFlags::DIRECTORY
+        | rustix::fs::OFlags::NOFOLLOW
+        | rustix::fs::OFlags::CLOEXEC;
+    let dir = rustix::fs::open(path, flags, rustix::fs::Mode::empty()).map_err(|error| fail(error.into()))?;
+    std::fs::File::from(dir).set_permissions(std::fs::Permissions::from_mode(0o700)).map_err(|_| loose())
+}
+
+fn make_parents(path: &Path) -> Result<(), Error> {
+    let fail = |source| Error::Io { path: path.to_owned(), source };
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(fail)
+}
+
+/// Two spellings of a directory are one directory, also before it exists.
+fn one_spelling(path: &Path) -> Result<PathBuf, Error> {
+    let fail = |source| Error::Io { path: path.to_owned(), source };
+    let absolute = std::path::absolute(path).map_err(fail)?;
+    // The last name is not followed: a symbolic link in its place is to be noticed, not used.
+    let (Some(parent), Some(name)) = (absolute.parent(), absolute.file_name()) else { return Ok(absolute) };
+    let mut missing = vec![name.to_owned()];
+    let mut at = parent;
+    loop {
+        match at.canonicalize() {
+            Ok(found) => return Ok(missing.into_iter().rev().fold(found, |path, name| path.join(name))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => match (at.parent(), at.file_name()) {
+                (Some(up), Some(name)) => {
+                    missing.push(name.to_owned());
+                    at = up;
+                }
+                _ => return Ok(absolute.clone()),
+            },
+            Err(source) => return Err(fail(source)),
+        }
+    }
+}
+
+/// FNV-1a: the same on every machine and in every version, which `DefaultHasher` does not promise.
+fn stable_hash(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolve(state: &Path) -> Layout {
+        Layout::resolve("p", Some(state.to_owned()), Some("/c".into()), &|_| None).unwrap()
+    }
+
+    #[test]
+    fn two_spellings_are_one_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("real")).unwrap();
+        std::os::unix::fs::symlink("real", dir.path().join("link")).unwrap();
+        let plain = resolve(&dir.path().join("real/state"));
+        assert_eq!(plain, resolve(&dir.path().join("link/state")));
+        assert_eq!(plain, resolve(&dir.path().join("real/../real/./state")));
+    }
+
+    #[test]
+    fn a_long_path_keeps_its_sockets_elsewhere() {
+        let dir = tempfile::tempdir().unwrap();
+        let long = dir.path().join("x".repeat(120));
+        let layout = resolve(&long);
+        assert!(layout.srv_socket().as_os_str().len() <= SOCKET_PATH_MAX, "{layout:?}");
+        assert_eq!(layout.srv_lock(), layout.state_dir.join("run/srv.lock"));
+        assert_ne!(layout.srv_socket(), resolve(&dir.path().join("y".repeat(120))).srv_socket());
+        layout.prepare().unwrap();
+        std::fs::remove_dir_all(layout.socket_dir()).unwrap();
+    }
+
+    #[test]
+    fn a_directory_that_is_not_ours_alone_is_closed_or_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let loose = dir.path().join("loose");
+        std::fs::create_dir(&loose).unwrap();
+        std::fs::set_permissions(&loose, std::fs::Permissions::from_mode(0o777)).unwrap();
+        safe_dir(&loose).unwrap();
+        assert_eq!(std::fs::metadata(&loose).unwrap().mode() & 0o777, 0o700);
+
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink(&loose, &link).unwrap();
+        assert!(matches!(safe_dir(&link), Err(Error::NotADirectory(_))));
+        let dangling = dir.path().join("dangling");
+        std::os::unix::fs::symlink("nowhere", &dangling).unwrap();
+        assert!(matches!(safe_dir(&dangling), Err(Error::NotADirectory(_))));
+        let file = dir.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        assert!(matches!(safe_dir(&file), Err(Error::NotADirectory(_))));
+
+        if process::uid() == 0 {
+            let foreign = dir.path().join("foreign");
+            std::fs::create_dir(&foreign).unwrap();
+            std::os::unix::fs::chown(&foreign, Some(12345), None).unwrap();
+            let error = safe_dir(&foreign).unwrap_err();
+            assert!(matches!(error, Error::Foreign { owner: 12345, me: 0, .. }), "{error}");
+        }
+    }
+}
