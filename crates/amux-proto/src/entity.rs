@@ -102,6 +102,8 @@ pub enum RunState {
     /// Asked to end; `process` is `None` when the stop overtook the start.
     Stopping {
         process: Option<Process>,
+        /// How long it may take before it is killed.
+        grace_ms: u64,
     },
     Exited {
         exit: Exit,
@@ -156,9 +158,9 @@ impl Run {
 
     pub fn process(&self) -> Option<Process> {
         match self.state {
-            RunState::Running { process } | RunState::Stopping { process: Some(process) } => Some(process),
+            RunState::Running { process } | RunState::Stopping { process: Some(process), .. } => Some(process),
             RunState::Starting
-            | RunState::Stopping { process: None }
+            | RunState::Stopping { process: None, .. }
             | RunState::Exited { .. }
             | RunState::Failed { .. }
             | RunState::Lost { .. } => None,
@@ -231,9 +233,22 @@ pub struct Closed {
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum ClosedWhat {
     /// The tree of the tab as it was before, so that the pane finds its place if the rest still stands.
-    Pane { pane: Pane, root_before: Node },
-    Tab { tab: Tab, panes: Vec<Pane>, index: u32 },
-    Workspace { workspace: Workspace, tabs: Vec<Tab>, panes: Vec<Pane>, index: u32 },
+    Pane {
+        pane: Pane,
+        workspace: WorkspaceId,
+        root_before: Node,
+    },
+    Tab {
+        tab: Tab,
+        panes: Vec<Pane>,
+        index: u32,
+    },
+    Workspace {
+        workspace: Workspace,
+        tabs: Vec<Tab>,
+        panes: Vec<Pane>,
+        index: u32,
+    },
 }
 
 /// Something a human, or a policy, must decide.

@@ -95,7 +95,8 @@ impl Client {
         let frame: ClientFrame = serde_json::from_str(text)
             .map_err(|error| (None, Rejection::new(Code::BadFrame, format!("not a frame: {error}"))))?;
         let id = frame.id;
-        let need_id = || id.ok_or_else(|| (None, Rejection::new(Code::BadFrame, "a frame that wants an answer has an id")));
+        let need_id =
+            || id.ok_or_else(|| (None, Rejection::new(Code::BadFrame, "a frame that wants an answer has an id")));
         let args = frame.args.map_or_else(|| "{}".to_owned(), |args| Box::<str>::from(args).into());
         match (frame.hello, frame.cmd, frame.get, frame.sub, frame.unsub, frame.bye) {
             (Some(hello), None, None, None, None, None) => Ok(Self::Hello(hello)),

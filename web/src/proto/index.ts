@@ -109,7 +109,7 @@ export type Closed = { id: ClosedId, at: Time, what: ClosedWhat, };
  */
 export type ClosedId = string;
 
-export type ClosedWhat = { "type": "pane", pane: Pane, root_before: LayoutNode, } | { "type": "tab", tab: Tab, panes: Array<Pane>, index: number, } | { "type": "workspace", workspace: Workspace, tabs: Array<Tab>, panes: Array<Pane>, index: number, };
+export type ClosedWhat = { "type": "pane", pane: Pane, workspace: WorkspaceId, root_before: LayoutNode, } | { "type": "tab", tab: Tab, panes: Array<Pane>, index: number, } | { "type": "workspace", workspace: Workspace, tabs: Array<Tab>, panes: Array<Pane>, index: number, };
 
 export type Closing = { reason: string, };
 
@@ -174,7 +174,7 @@ export type FlowFinished = { flow: FlowId, };
 
 export type FlowId = string;
 
-export type FlowStarted = { flow: FlowId, state: FlowState, };
+export type FlowStarted = { flow: FlowId, cause: Principal, state: FlowState, };
 
 export type FlowState = { "type": "removing_team", team: TeamId, waiting: Array<AgentId>, };
 
@@ -452,7 +452,11 @@ export type RunStarted = { agent: AgentId, run: RunNo, process: Process, };
 
 export type RunStartedObserved = { agent: AgentId, run: RunNo, process: Process, };
 
-export type RunState = { "type": "starting" } | { "type": "running", process: Process, } | { "type": "stopping", process: Process | null, } | { "type": "exited", exit: RunExit, } | { "type": "failed", error: string, } | { "type": "lost", why: string, };
+export type RunState = { "type": "starting" } | { "type": "running", process: Process, } | { "type": "stopping", process: Process | null, 
+/**
+ * How long it may take before it is killed.
+ */
+grace_ms: number, } | { "type": "exited", exit: RunExit, } | { "type": "failed", error: string, } | { "type": "lost", why: string, };
 
 /**
  * The place of an event in the one order. Starts at 1; 0 is "before everything".
