@@ -4,7 +4,7 @@
 use amux_core::{policy, resolve, setting, view};
 use amux_proto::entity::{Definition, RunState};
 use amux_proto::query::Query;
-use amux_proto::view::AgentDetail;
+use amux_proto::view::{AgentDetail, Snapshot};
 use amux_proto::{AgentId, Code, Principal, Rejection, RunNo};
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -37,6 +37,11 @@ impl Published {
                 | Query::LoginCode(_) => return None,
             })
         })
+    }
+
+    pub fn snapshot(&self) -> Snapshot {
+        let epoch = self.epoch();
+        self.read(|state, head| view::snapshot(state, epoch, head))
     }
 
     /// The agent a reference means.

@@ -31,7 +31,7 @@ pub use kept::Kept;
 pub struct World {
     pub engine: Handle,
     pub tapes: PathBuf,
-    pub notifier: Notifier,
+    pub notifier: Arc<Notifier>,
     /// Descriptors a launcher kept for us, by name.
     pub kept: Vec<(String, OwnedFd)>,
     /// The environment agents start from, without a word of ours in it.
@@ -144,7 +144,7 @@ impl Runner {
             match (kept.remove(&(agent, no)), &state) {
                 (Some(kept), _) => self.run_task(agent, Some((no, kept))),
                 // Nothing was started yet: the wish is still open and is simply followed.
-                (None, RunState::Starting | RunState::Stopping { process: None }) => {
+                (None, RunState::Starting | RunState::Stopping { process: None, .. }) => {
                     report::end_leftovers(&self.shared, agent, no).await;
                 }
                 (None, _) => {

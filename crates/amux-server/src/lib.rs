@@ -1,1 +1,19 @@
-//! amux-server
+//! The doors: local socket, HTTP, WebSocket; who may come in by which; and the wiring of the daemon. Nothing is
+//! decided here that the log would have to know.
+//!
+//! [`daemon::run`] is the whole server process. Start there, then read [`session`], which is one client.
+
+mod acts;
+mod answers;
+mod auth;
+mod boot;
+pub mod daemon;
+mod http;
+mod local;
+mod logs;
+mod metrics;
+mod session;
+mod settings;
+mod tasks;
+
+pub use daemon::{Config, run};

@@ -10,6 +10,9 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 use crate::{fdpass, spawn};
 
+/// A manager that does not read must not hold up the service.
+const SEND_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(2);
+
 #[derive(Debug, Default)]
 pub struct Notifier {
     socket: Option<OwnedFd>,
@@ -26,6 +29,7 @@ impl Notifier {
         };
         let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
         rustix::net::connect(&socket, &address)?;
+        rustix::net::sockopt::set_socket_timeout(&socket, rustix::net::sockopt::Timeout::Send, Some(SEND_TIMEOUT))?;
         Ok(Self { socket: Some(socket) })
     }
 

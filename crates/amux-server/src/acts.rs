@@ -1,0 +1,63 @@
+//! Acts: what happens now or not at all, and leaves no trace in the order.
+
+use amux_engine::ask;
+use amux_proto::query::Act;
+use amux_proto::{AgentId, Code, Principal, Rejection, Seq};
+use amux_runner::Ask;
+use serde_json::json;
+use serde_json::value::RawValue;
+use tokio::sync::oneshot;
+
+use crate::daemon::{Daemon, End};
+
+pub(crate) type Answer = Result<(Box<RawValue>, Seq), Rejection>;
+
+pub(crate) async fn perform(daemon: &Daemon, principal: &Principal, act: &Act) -> Answer {
+    let published = daemon.engine.published();
+    published.allows(principal, act.name())?;
+    let body = match act {
+        Act::Keys(keys) => {
+            let agent = published.resolve_agent(&keys.agent)?;
+            let bytes = keys.keys.iter().map(String::len).sum::<usize>();
+            ask_live(daemon, agent, |reply| Ask::Keys { keys: keys.keys.clone(), reply }).await??;
+            json!({ "agent": published.label(agent), "keys": keys.keys.len(), "bytes": bytes })
+        }
+        Act::Resize(resize) => {
+            let agent = published.resolve_agent(&resize.agent)?;
+            let size = amux_proto::entity::Size { rows: resize.rows.clamp(1, 1000), cols: resize.cols.clamp(2, 1000) };
+            ask_live(daemon, agent, |reply| Ask::Resize { size, reply }).await??;
+            json!({ "agent": published.label(agent), "rows": size.rows, "cols": size.cols })
+        }
+        Act::Stop(_) => {
+            let agents = published.live_runs().len();
+            daemon.end(End::Stop);
+            json!({ "pid": std::process::id(), "agents": agents })
+        }
+        Act::Restart(_) => {
+            let agents = published.live_runs().len();
+            daemon.end(End::Restart);
+            json!({ "pid": std::process::id(), "agents": agents })
+        }
+        Act::Reload(_) => {
+            let changed = daemon.load_settings().await?;
+            json!({ "changed": changed })
+        }
+    };
+    Ok((ask::raw(&body)?, published.read(|_, head| head)))
+}
+
+/// Asks the task of an agent and waits for what it says.
+pub(crate) async fn ask_live<T>(
+    daemon: &Daemon,
+    agent: AgentId,
+    ask: impl FnOnce(oneshot::Sender<T>) -> Ask,
+) -> Result<T, Rejection> {
+    let (reply, answer) = oneshot::channel();
+    let label = daemon.engine.published().label(agent);
+    let not_running = || {
+        Rejection::new(Code::Conflict, format!("the agent is not running: {label}"))
+            .hint(format!("agentmux start {label}"))
+    };
+    daemon.runner.ask(agent, ask(reply)).await.map_err(|_| not_running())?;
+    answer.await.map_err(|_| not_running())
+}

@@ -1,0 +1,654 @@
+//! The server process: its start in named stages, its wiring, and its end.
+//!
+//! It opens the store, starts the writer, takes over the agents, opens the doors, and says that it is ready; then it
+//! waits for one of the things that end it, and lets go of everything in the other order.
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use amux_engine::store::{MIGRATIONS, Upcasters};
+use amux_engine::{Boundary, Handle, Options, Store, Writer, store};
+use amux_proto::command::{agent, host, setting};
+use amux_proto::endpoint::Endpoint;
+use amux_proto::exit::SrvExit;
+use amux_proto::ready::{Line, Ready};
+use amux_proto::view::{BootPolicy, BootStage};
+use amux_proto::{Command, Principal, Rejection, Time, env};
+use amux_runner::{OrphanExit, Runner, World};
+use amux_sys::lock::Lock;
+use amux_sys::notify::Notifier;
+use amux_sys::paths::Layout;
+use amux_sys::socket::{self, SocketGuard};
+use amux_sys::{clock, disk, parent, process, signals};
+use serde::Deserialize;
+use tokio::io::unix::AsyncFd;
+use tokio::io::{AsyncBufReadExt as _, BufReader, Interest};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::{Semaphore, watch};
+
+use crate::auth::Keys;
+use crate::boot::Boot;
+use crate::metrics::Counters;
+use crate::tasks::Tasks;
+use crate::{http, local, logs, session, settings};
+
+/// What the process was given by whoever started it.
+pub struct Config {
+    pub layout: Layout,
+    pub profile: String,
+    /// Of the launcher, for a window; already out of the environment.
+    pub auth_key: Option<String>,
+    pub instance: String,
+    pub notify_socket: Option<OsString>,
+    pub kept: Vec<(String, OwnedFd)>,
+    pub watchdog: Option<Duration>,
+    /// A pipe or socket whose other end is held by whoever started us.
+    pub lifeline: Option<OwnedFd>,
+    /// Ends with it; `None` when nobody in particular started us.
+    pub launcher_pid: Option<u32>,
+    pub log: Option<String>,
+    pub base_env: Vec<(OsString, OsString)>,
+    pub shell: PathBuf,
+    /// Dies at the n-th time this boundary is reached.
+    pub failpoint: Option<(Boundary, u64)>,
+}
+
+/// Why the server ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    Stop,
+    Restart,
+    Signal,
+    LauncherGone,
+    StateGone,
+}
+
+impl End {
+    pub(crate) fn reason(self) -> &'static str {
+        match self {
+            Self::Stop => "the server was asked to stop",
+            Self::Restart => "the server restarts",
+            Self::Signal => "the server was told to end",
+            Self::LauncherGone => "the launcher is gone",
+            Self::StateGone => "the state directory is gone",
+        }
+    }
+}
+
+/// What the doors share.
+pub(crate) struct Daemon {
+    pub(crate) layout: Layout,
+    pub(crate) profile: String,
+    pub(crate) launcher_pid: Option<u32>,
+    pub(crate) started: Time,
+    pub(crate) engine: Handle,
+    pub(crate) runner: Runner,
+    pub(crate) keys: Arc<Keys>,
+    pub(crate) web_url: String,
+    pub(crate) hosts: Vec<String>,
+    pub(crate) boot: Vec<BootStage>,
+    pub(crate) counters: Counters,
+    pub(crate) tasks: Arc<Tasks>,
+    /// Somebody wants the server to end; new orders are refused.
+    pub(crate) asked: watch::Sender<Option<End>>,
+    /// The doors close.
+    pub(crate) ending: watch::Sender<Option<End>>,
+    pub(crate) local_places: OnceLock<Arc<Semaphore>>,
+}
+
+impl Daemon {
+    pub(crate) fn end(&self, why: End) {
+        self.asked.send_if_modified(|now| {
+            let first = now.is_none();
+            if first {
+                *now = Some(why);
+            }
+            first
+        });
+    }
+
+    pub(crate) fn is_our_host(&self, host: &str) -> bool {
+        self.hosts.iter().any(|ours| ours.eq_ignore_ascii_case(host))
+    }
+
+    /// Reads `settings.jsonc` and tells the log; the number of settings that changed.
+    pub(crate) async fn load_settings(&self) -> Result<u64, Rejection> {
+        load_settings(&self.engine, &self.layout).await
+    }
+}
+
+/// Agents get their own grace and this much more, before the server ends without waiting for them.
+const STOP_PATIENCE: Duration = Duration::from_secs(8);
+
+/// Answers that are under way when the doors close.
+const CLOSE_PATIENCE: Duration = Duration::from_millis(300);
+
+const COMPACT_EVERY: Duration = Duration::from_secs(60 * 60);
+
+/// Where the system does not tell us about a removed socket, we look this often.
+const LOOK_AT_SOCKET: Duration = Duration::from_secs(1);
+
+/// Descriptors for a few hundred agents, their clients and the store.
+const DESCRIPTORS_WANTED: u64 = 16_384;
+
+/// The whole life of a server process.
+pub fn run(config: Config) -> SrvExit {
+    let mut boot = Boot::default();
+    process::raise_nofile_limit(DESCRIPTORS_WANTED);
+    signals::ignore_file_size_signal();
+    if let Err(error) = boot.fatal("directories", || config.layout.prepare()) {
+        return fatal(&error);
+    }
+    let locks = match boot.fatal("lock", || take_locks(&config.layout)) {
+        Ok(locks) => locks,
+        Err(NotLocked::Held(by)) => {
+            eprintln!("agentmux: another server holds this state directory: {by}");
+            return SrvExit::Held;
+        }
+        Err(error @ NotLocked::Broken(_)) => return fatal(&error),
+    };
+    boot.degraded("logs", || logs::start(&config.layout.logs(), config.log.as_deref()));
+    let notifier = boot.degraded("notify", || Notifier::from_env_value(config.notify_socket.as_deref()));
+    let notifier = Arc::new(notifier.unwrap_or_default());
+    let opened = match boot.fatal("store", || open_store(&config.layout, &notifier)) {
+        Ok(opened) => opened,
+        Err(error) => {
+            if matches!(error, store::Error::Migration { .. }) {
+                eprintln!("{}", Line::MigrationFailed { error: error.to_string() });
+            }
+            fatal(&error);
+            return match error {
+                store::Error::NewerSchema { .. } => SrvExit::NewerSchema,
+                _ => SrvExit::Fatal,
+            };
+        }
+    };
+    let runtime = boot.fatal("runtime", || {
+        // Two: the writer and the runners' blocking work have threads of their own.
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).thread_name("srv").enable_all().build()
+    });
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => return fatal(&error),
+    };
+    let outcome = runtime.block_on(serve(config, locks, boot, opened, notifier));
+    // Blocking work that does not end by itself must not keep the process.
+    runtime.shutdown_timeout(Duration::from_millis(200));
+    outcome.unwrap_or_else(|error| fatal(&error))
+}
+
+fn fatal(error: &dyn std::error::Error) -> SrvExit {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    tracing::error!(error = %text, "The server cannot start.");
+    eprintln!("agentmux: the server cannot start: {text}");
+    SrvExit::Fatal
+}
+
+/// Held for the life of the process.
+struct Locks {
+    state: Lock,
+    /// The lock people and scripts look at; the directory's is the one that cannot be deleted.
+    _file: Lock,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum NotLocked {
+    #[error("it is held by {0}")]
+    Held(String),
+    #[error(transparent)]
+    Broken(#[from] amux_sys::lock::Error),
+}
+
+fn take_locks(layout: &Layout) -> Result<Locks, NotLocked> {
+    let held = || {
+        let pid = amux_sys::lock::holder(&layout.srv_lock()).map_or("another process".into(), |pid| format!("pid {pid}"));
+        NotLocked::Held(pid)
+    };
+    let state = Lock::try_acquire_dir(&layout.state_dir)?.ok_or_else(held)?;
+    let file = Lock::try_acquire(&layout.srv_lock())?.ok_or_else(held)?;
+    Ok(Locks { state, _file: file })
+}
+
+fn open_store(layout: &Layout, notifier: &Notifier) -> Result<store::Opened, store::Error> {
+    let migrating = |migrations| {
+        eprintln!("{}", Line::Migrating { migrations });
+        // The launcher waits longer for a server that says what it is doing.
+        let _ = notifier.send(&[("STATUS", "migrating the store"), ("EXTEND_TIMEOUT_USEC", "600000000")]);
+    };
+    let upcasters = Upcasters::current();
+    Store::open(&layout.db(), &Options {
+        migrations: MIGRATIONS,
+        upcasters: &upcasters,
+        on_migrating: &migrating,
+        backups: layout.archive(),
+        now_ms: clock::now_ms(),
+    })
+}
+
+async fn serve(
+    config: Config,
+    locks: Locks,
+    mut boot: Boot,
+    opened: store::Opened,
+    notifier: Arc<Notifier>,
+) -> io::Result<SrvExit> {
+    let started = Time(clock::now_ms());
+    let mut at = Instant::now();
+    let mut stage = |boot: &mut Boot, name: &str, policy, error: Option<String>| {
+        boot.note(name, std::mem::replace(&mut at, Instant::now()), policy, error);
+    };
+    let token_key = opened.store.token_key().map_err(io::Error::other)?;
+    let keys = Arc::new(Keys::new(config.auth_key, token_key));
+    let mut writer = Writer::new(opened);
+    if let Some((boundary, times)) = config.failpoint {
+        writer = writer.observed(die_at(boundary, times));
+    }
+    let writing = amux_engine::spawn(writer)?;
+    let engine = writing.handle;
+    stage(&mut boot, "writer", BootPolicy::Fatal, None);
+
+    let booted = note_boot(&engine).await;
+    stage(&mut boot, "host", BootPolicy::Degraded, booted.err().map(|error| error.message));
+    let loaded = load_settings(&engine, &config.layout).await;
+    stage(&mut boot, "settings", BootPolicy::Degraded, loaded.err().map(|error| error.message));
+
+    let (listener, web_url, hosts) = match open_http().await {
+        Ok((listener, port)) => {
+            stage(&mut boot, "http", BootPolicy::Degraded, None);
+            let hosts = ["127.0.0.1", "localhost", "[::1]"].map(|host| format!("{host}:{port}")).to_vec();
+            (Some(listener), format!("http://127.0.0.1:{port}"), hosts)
+        }
+        Err(error) => {
+            stage(&mut boot, "http", BootPolicy::Degraded, Some(error.to_string()));
+            (None, String::new(), Vec::new())
+        }
+    };
+    let token_keys = Arc::clone(&keys);
+    let runner = Runner::start(World {
+        engine: engine.clone(),
+        tapes: config.layout.tapes(),
+        notifier: Arc::clone(&notifier),
+        kept: config.kept,
+        base_env: config.base_env,
+        shell: config.shell,
+        token: Arc::new(move |agent, run| token_keys.agent_token(agent, run)),
+        socket: config.layout.srv_socket(),
+        local_url: web_url.clone(),
+    })
+    .await;
+    stage(&mut boot, "runner", BootPolicy::Fatal, None);
+
+    let (local_listener, guard) = socket::bind_stream(&config.layout.srv_socket())?;
+    stage(&mut boot, "local socket", BootPolicy::Fatal, None);
+    let ws_url = web_url.replacen("http", "ws", 1) + if web_url.is_empty() { "" } else { "/v1/stream" };
+    let endpoint = Endpoint {
+        pid: std::process::id(),
+        launcher_pid: config.launcher_pid,
+        epoch: engine.published().epoch(),
+        version: env!("CARGO_PKG_VERSION").into(),
+        socket: config.layout.srv_socket().display().to_string(),
+        web_url: web_url.clone(),
+        ws_url: ws_url.clone(),
+    };
+    let written = serde_json::to_vec_pretty(&endpoint)
+        .map_err(io::Error::other)
+        .and_then(|text| disk::write_atomic(&config.layout.endpoint(), &text, 0o600));
+    stage(&mut boot, "endpoint file", BootPolicy::Degraded, written.err().map(|error| error.to_string()));
+
+    let daemon = Arc::new(Daemon {
+        layout: config.layout,
+        profile: config.profile,
+        launcher_pid: config.launcher_pid,
+        started,
+        engine: engine.clone(),
+        runner,
+        keys,
+        web_url: web_url.clone(),
+        hosts,
+        boot: boot.finish(),
+        counters: Counters::default(),
+        tasks: Arc::default(),
+        asked: watch::Sender::new(None),
+        ending: watch::Sender::new(None),
+        local_places: OnceLock::new(),
+    });
+    let tasks = &daemon.tasks;
+    tasks.spawn("local door", keep_local_door(Arc::clone(&daemon), local_listener, guard, locks.state));
+    if let Some(listener) = listener {
+        tasks.spawn("http door", http::serve(Arc::clone(&daemon), listener));
+    }
+    tasks.spawn("compaction", compact(Arc::clone(&daemon)));
+    tasks.spawn("signals", follow_signals(Arc::clone(&daemon)));
+    if let Some(lifeline) = config.lifeline {
+        tasks.spawn("life-line", follow_lifeline(Arc::clone(&daemon), lifeline, Arc::clone(&notifier)));
+    }
+    if let Some(pid) = config.launcher_pid {
+        tasks.spawn("parent watch", follow_parent(Arc::clone(&daemon), pid));
+    }
+    if let Some(every) = config.watchdog {
+        tasks.spawn("watchdog", feed_watchdog(Arc::clone(&daemon), Arc::clone(&notifier), every));
+    }
+    let ready = Ready {
+        ws: ws_url,
+        web: web_url,
+        version: env!("CARGO_PKG_VERSION").into(),
+        buildtime: option_env!("AGENTMUX_BUILD_TIME").unwrap_or("unknown").into(),
+        instance: config.instance,
+    };
+    eprintln!("{}", Line::Ready(ready));
+    let pid = std::process::id().to_string();
+    let _ = notifier.send(&[("READY", "1"), ("STATUS", "serving"), ("MAINPID", &pid)]);
+    tracing::info!(pid = std::process::id(), "The server serves.");
+
+    let why = wait_for(&daemon.asked).await;
+    tracing::info!(reason = why.reason(), "The server ends.");
+    let _ = notifier.send(&[("STOPPING", "1"), ("STATUS", why.reason())]);
+    match why {
+        End::Restart => daemon.runner.detach(),
+        End::Stop | End::Signal | End::LauncherGone | End::StateGone => stop_agents(&daemon).await,
+    }
+    daemon.ending.send_replace(Some(why));
+    let closing = Instant::now();
+    while daemon.counters.connections() > 0 && closing.elapsed() < CLOSE_PATIENCE {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let _ = std::fs::remove_file(daemon.layout.endpoint());
+    engine.end().await;
+    // It ends when it has committed what it took in; joining proves it.
+    let _ = tokio::task::spawn_blocking(move || writing.thread.join()).await;
+    Ok(match why {
+        End::Restart => SrvExit::Restart,
+        End::Stop | End::Signal | End::LauncherGone | End::StateGone => SrvExit::Clean,
+    })
+}
+
+async fn wait_for(asked: &watch::Sender<Option<End>>) -> End {
+    let mut asked = asked.subscribe();
+    // The sender lives in the daemon, which outlives this.
+    asked.wait_for(Option::is_some).await.ok().and_then(|end| *end).unwrap_or(End::Signal)
+}
+
+/// Every live run is asked to end, for a reason the log keeps, and waited for.
+async fn stop_agents(daemon: &Daemon) {
+    let published = daemon.engine.published();
+    for (agent, ..) in published.live_runs() {
+        let stop = agent::Command::Stop(agent::Stop { agent: agent.to_string(), grace_ms: None });
+        let submission = session::submission(Command::Agent(stop), Principal::System, None, None);
+        if let Err(refusal) = daemon.engine.submit(submission).await {
+            tracing::warn!(%agent, %refusal, "An agent could not be asked to stop.");
+        }
+    }
+    let mut head = published.watch_head();
+    let all_ended = async {
+        while !published.live_runs().is_empty() && head.changed().await.is_ok() {}
+    };
+    if tokio::time::timeout(STOP_PATIENCE, all_ended).await.is_err() {
+        tracing::error!(left = published.live_runs().len(), "Some agents did not end in time.");
+    }
+}
+
+async fn note_boot(engine: &Handle) -> Result<(), Rejection> {
+    let boot = host::Boot {
+        hostname: process::hostname(),
+        boot_id: process::boot_id(),
+        version: env!("CARGO_PKG_VERSION").into(),
+    };
+    let command = Command::Host(host::Command::Boot(boot));
+    engine.submit(session::submission(command, Principal::System, None, None)).await.map(|_| ())
+}
+
+async fn load_settings(engine: &Handle, layout: &Layout) -> Result<u64, Rejection> {
+    let values = settings::read(&layout.settings())
+        .map_err(|error| Rejection::new(amux_proto::Code::BadArgs, error.to_string()).hint("agentmux config check"))?;
+    let before = engine.published().read(|_, head| head);
+    let command = Command::Setting(setting::Command::Load(setting::Load { values }));
+    let committed = engine.submit(session::submission(command, Principal::System, None, None)).await?;
+    Ok(committed.seq.0.saturating_sub(before.0))
+}
+
+async fn open_http() -> io::Result<(TcpListener, u16)> {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+    let port = listener.local_addr()?.port();
+    Ok((listener, port))
+}
+
+/// Accepts on the local socket, and puts it back when somebody removes it.
+async fn keep_local_door(
+    daemon: Arc<Daemon>,
+    listener: std::os::unix::net::UnixListener,
+    guard: SocketGuard,
+    state: Lock,
+) {
+    let path = daemon.layout.srv_socket();
+    let watched = disk::watch_dir(daemon.layout.socket_dir());
+    let mut watched = watched.and_then(|fd| AsyncFd::with_interest(fd, Interest::READABLE).ok());
+    let mut ending = daemon.ending.subscribe();
+    let mut open = Some((listener, guard));
+    let mut accepting: Option<(tokio::task::JoinHandle<()>, SocketGuard)> = None;
+    loop {
+        if let Some((listener, guard)) = open.take() {
+            let listening = listener.set_nonblocking(true).and_then(|()| UnixListener::from_std(listener));
+            match listening {
+                Ok(listener) => {
+                    let task = daemon.tasks.spawn("local listener", local::accept(Arc::clone(&daemon), listener));
+                    if let Some((old, _)) = accepting.replace((task, guard)) {
+                        old.abort();
+                    }
+                }
+                Err(error) => tracing::error!(%error, "The local socket cannot be listened on."),
+            }
+        }
+        tokio::select! {
+            _ = ending.wait_for(Option::is_some) => {
+                if let Some((task, _)) = accepting { task.abort() }
+                return;
+            }
+            () = something_moved(watched.as_mut()) => {}
+        }
+        if !state.still_ours() {
+            daemon.end(End::StateGone);
+        } else if !accepting.as_ref().is_some_and(|(_, guard)| guard.still_bound()) {
+            tracing::warn!(path = %path.display(), "The local socket was removed; it is put back.");
+            let again = daemon.layout.prepare().map_err(io::Error::other).and_then(|()| socket::bind_stream(&path));
+            match again {
+                Ok(bound) => {
+                    open = Some(bound);
+                    // The directory may be a new one.
+                    let fresh = disk::watch_dir(daemon.layout.socket_dir());
+                    watched = fresh.and_then(|fd| AsyncFd::with_interest(fd, Interest::READABLE).ok());
+                }
+                Err(error) => {
+                    tracing::error!(%error, "The local socket cannot be put back.");
+                    tokio::time::sleep(LOOK_AT_SOCKET).await;
+                }
+            }
+        }
+    }
+}
+
+async fn something_moved(watched: Option<&mut AsyncFd<OwnedFd>>) {
+    match watched {
+        Some(fd) => {
+            if let Ok(mut ready) = fd.readable().await {
+                disk::drain(ready.get_inner().as_fd());
+                ready.clear_ready();
+            }
+        }
+        None => tokio::time::sleep(LOOK_AT_SOCKET).await,
+    }
+}
+
+async fn compact(daemon: Arc<Daemon>) {
+    loop {
+        let keep = daemon.engine.published().keep();
+        while daemon.engine.compact(keep).await {
+            tokio::task::yield_now().await;
+        }
+        tokio::time::sleep(COMPACT_EVERY).await;
+    }
+}
+
+async fn follow_signals(daemon: Arc<Daemon>) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        tracing::error!("Signals cannot be followed.");
+        return;
+    };
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+    }
+    daemon.end(End::Signal);
+}
+
+/// What the launcher tells us on the life-line.
+#[derive(Deserialize)]
+struct Told {
+    exited: Option<OrphanExited>,
+}
+
+#[derive(Deserialize)]
+struct OrphanExited {
+    pid: u32,
+    start_ticks: u64,
+    code: Option<i32>,
+    signal: Option<i32>,
+}
+
+/// The launcher says little; a line longer than this is not from it.
+const TOLD_BYTES_MAX: u64 = 64 * 1024;
+
+async fn follow_lifeline(daemon: Arc<Daemon>, lifeline: OwnedFd, notifier: Arc<Notifier>) {
+    use tokio::io::AsyncReadExt as _;
+    let stream = std::os::unix::net::UnixStream::from(lifeline);
+    let pipe = stream.set_nonblocking(true).and_then(|()| AsyncFd::with_interest(stream, Interest::READABLE));
+    let Ok(pipe) = pipe else {
+        tracing::error!("The life-line cannot be watched.");
+        return;
+    };
+    let mut reader = BufReader::new(Lifeline(pipe));
+    loop {
+        let mut line = String::new();
+        match (&mut reader).take(TOLD_BYTES_MAX).read_line(&mut line).await {
+            Ok(0) | Err(_) => return daemon.end(End::LauncherGone),
+            Ok(_) => {}
+        }
+        if let Ok(Told { exited: Some(OrphanExited { pid, start_ticks, code, signal }) }) = serde_json::from_str(&line) {
+            daemon.runner.orphan_exited(OrphanExit { pid, start_ticks, code, signal });
+            let _ = notifier.send(&[("X_AGENTMUX_REAPED", &format!("{pid}:{start_ticks}"))]);
+        }
+    }
+}
+
+/// A pipe or a socket, read without a thread.
+struct Lifeline(AsyncFd<std::os::unix::net::UnixStream>);
+
+impl tokio::io::AsyncRead for Lifeline {
+    fn poll_read(
+        self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+        buf: &mut tokio::io::ReadBuf<'_>,
+    ) -> std::task::Poll<io::Result<()>> {
+        loop {
+            let mut ready = std::task::ready!(self.0.poll_read_ready(cx))?;
+            match ready.try_io(|fd| amux_sys::pty::read(fd.get_ref().as_fd(), buf.initialize_unfilled())) {
+                Ok(count) => {
+                    buf.advance(count?);
+                    return std::task::Poll::Ready(Ok(()));
+                }
+                Err(_would_block) => {}
+            }
+        }
+    }
+}
+
+async fn follow_parent(daemon: Arc<Daemon>, pid: u32) {
+    let watched = parent::watch(pid).and_then(|fd| AsyncFd::with_interest(fd, Interest::READABLE));
+    match watched {
+        Ok(fd) => {
+            let _ = fd.readable().await;
+            daemon.end(End::LauncherGone);
+        }
+        Err(error) => tracing::error!(%error, "The launcher cannot be watched."),
+    }
+}
+
+/// Says that we live only when the writer does.
+async fn feed_watchdog(daemon: Arc<Daemon>, notifier: Arc<Notifier>, limit: Duration) {
+    loop {
+        tokio::time::sleep(limit / 3).await;
+        if daemon.engine.ping().await {
+            let _ = notifier.send(&[("WATCHDOG", "1")]);
+        }
+    }
+}
+
+fn die_at(boundary: Boundary, times: u64) -> Box<dyn FnMut(Boundary) + Send> {
+    let reached = AtomicU64::new(0);
+    Box::new(move |at| {
+        if at == boundary && reached.fetch_add(1, Ordering::Relaxed) + 1 == times {
+            signals::kill_self();
+        }
+    })
+}
+
+impl Config {
+    /// From what a launcher, or a service manager, puts into the environment. To be called before any thread starts.
+    pub fn from_env(layout: Layout, profile: String) -> Self {
+        let auth_key = amux_sys::secret::take_env(env::AUTH_KEY);
+        let text = |name: &str| std::env::var(name).ok();
+        let kept = amux_sys::notify::listen_fds(
+            text(env::LISTEN_FDS).as_deref(),
+            text(env::LISTEN_FDNAMES).as_deref(),
+            text(env::LISTEN_PID).as_deref(),
+        );
+        let watchdog = text(env::WATCHDOG_USEC).and_then(|usec| usec.parse().ok()).map(Duration::from_micros);
+        let stdin = std::io::stdin();
+        let lifeline = socket::has_other_end(stdin.as_fd()).then(|| stdin.as_fd().try_clone_to_owned().ok()).flatten();
+        let managed = text(env::NOTIFY_SOCKET).is_some() && auth_key.is_some();
+        let ours = |name: &OsStr| name.to_str().is_some_and(env::is_ours);
+        let shell = std::env::var_os("SHELL").filter(|shell| !shell.is_empty()).unwrap_or_else(|| "/bin/sh".into());
+        Self {
+            layout,
+            profile,
+            instance: text(env::INSTANCE_ID).unwrap_or_else(|| format!("v{}", env!("CARGO_PKG_VERSION"))),
+            notify_socket: std::env::var_os(env::NOTIFY_SOCKET),
+            kept,
+            watchdog,
+            lifeline,
+            launcher_pid: managed.then(process::parent_pid).flatten(),
+            auth_key,
+            log: text(env::LOG).filter(|filter| !filter.is_empty()),
+            base_env: std::env::vars_os().filter(|(name, _)| !ours(name)).collect(),
+            shell: shell.into(),
+            failpoint: failpoint(text("AGENTMUX_FAILPOINT").as_deref()),
+        }
+    }
+}
+
+/// `committed:17`: die the seventeenth time a commit is done. Not in a release.
+fn failpoint(text: Option<&str>) -> Option<(Boundary, u64)> {
+    if !cfg!(debug_assertions) {
+        return None;
+    }
+    let (name, times) = text?.split_once(':')?;
+    let boundary = match name {
+        "received" => Boundary::Received,
+        "decided" => Boundary::Decided,
+        "committed" => Boundary::Committed,
+        "published" => Boundary::Published,
+        "answered" => Boundary::Answered,
+        _ => return None,
+    };
+    Some((boundary, times.parse().ok()?))
+}

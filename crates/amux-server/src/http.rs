@@ -1,0 +1,347 @@
+//! HTTP and WebSocket on one loopback port. Every route is in [`ROUTES`] with the credential it takes; what is not
+//! there does not exist. Host and Origin are checked before anything else, so that no page of another site can reach
+//! us through a person's browser.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use amux_proto::frame::ServerFrame;
+use amux_proto::{CmdId, Code, FRAME_BYTES_MAX, Principal, Rejection, Rev, schema};
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
+use axum::extract::{DefaultBodyLimit, Extension, Path, Request, State};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::auth::Keys;
+use crate::daemon::Daemon;
+use crate::session::{self, Admission, Carrier, Order};
+use crate::{acts, answers, metrics};
+
+/// A browser with a few tabs, some scripts, and room.
+const CONNECTIONS_MAX: usize = 256;
+
+const COOKIE: &str = "agentmux_session";
+
+/// What a route wants to see before it answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Everybody who can reach the port.
+    Open,
+    /// Somebody known; what they may do is then asked of the policy.
+    Known,
+    /// The operator alone.
+    Operator,
+}
+
+pub(crate) const ROUTES: &[(&str, &str, Access)] = &[
+    ("GET", "/", Access::Open),
+    ("GET", "/healthz", Access::Open),
+    ("GET", "/metrics", Access::Operator),
+    ("GET", "/v1/openapi.json", Access::Known),
+    ("GET", "/v1/snapshot", Access::Known),
+    ("GET", "/v1/agents", Access::Known),
+    ("GET", "/v1/stream", Access::Known),
+    ("POST", "/v1/cmd/{name}", Access::Known),
+    // The one-time code in the body is the credential.
+    ("POST", "/v1/login", Access::Open),
+    ("POST", "/v1/logout", Access::Operator),
+];
+
+pub(crate) fn router(daemon: Arc<Daemon>) -> Router {
+    let mut router = Router::new();
+    for (method, path, _) in ROUTES {
+        router = match (*method, *path) {
+            ("GET", "/") => router.route(path, get(shell)),
+            ("GET", "/healthz") => router.route(path, get(|| async { "ok\n" })),
+            ("GET", "/metrics") => router.route(path, get(show_metrics)),
+            ("GET", "/v1/openapi.json") => router.route(path, get(|| async { json(&schema::openapi()) })),
+            ("GET", "/v1/snapshot") => router.route(path, get(show_snapshot)),
+            ("GET", "/v1/agents") => router.route(path, get(show_agents)),
+            ("GET", "/v1/stream") => router.route(path, get(stream)),
+            ("POST", "/v1/cmd/{name}") => router.route(path, post(command)),
+            ("POST", "/v1/login") => router.route(path, post(login)),
+            ("POST", "/v1/logout") => router.route(path, post(logout)),
+            (method, path) => unreachable!("the table has a route nobody serves: {method} {path}"),
+        };
+    }
+    router
+        .layer(DefaultBodyLimit::max(FRAME_BYTES_MAX))
+        .layer(middleware::from_fn_with_state(Arc::clone(&daemon), guard))
+        .with_state(daemon)
+}
+
+/// Serves until the server ends.
+pub(crate) async fn serve(daemon: Arc<Daemon>, listener: TcpListener) {
+    let mut ending = daemon.ending.subscribe();
+    let doors = Doors { listener, places: Arc::new(Semaphore::new(CONNECTIONS_MAX)) };
+    let served = axum::serve(doors, router(daemon));
+    tokio::select! {
+        outcome = served => if let Err(error) = outcome { tracing::error!(%error, "The HTTP door broke.") },
+        _ = ending.wait_for(Option::is_some) => {}
+    }
+}
+
+/// Host, Origin, credential: in this order, on every request, known route or not.
+async fn guard(State(daemon): State<Arc<Daemon>>, mut request: Request, next: Next) -> Response {
+    let mut response = match admit(&daemon, &request) {
+        Ok(principal) => {
+            if let Some(principal) = principal {
+                request.extensions_mut().insert(principal);
+            }
+            next.run(request).await
+        }
+        Err((status, rejection)) => refuse(status, &rejection),
+    };
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (header::CONTENT_SECURITY_POLICY, "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::CACHE_CONTROL, "no-store"),
+    ] {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    }
+    response
+}
+
+fn admit(daemon: &Daemon, request: &Request) -> Result<Option<Principal>, (StatusCode, Rejection)> {
+    let headers = request.headers();
+    let denied = |message: &str| (StatusCode::FORBIDDEN, Rejection::new(Code::Denied, message));
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    if !host.is_some_and(|host| daemon.is_our_host(host)) {
+        return Err(denied("the Host header does not name this server"));
+    }
+    if let Some(origin) = headers.get(header::ORIGIN) {
+        let ours = origin.to_str().ok().and_then(|origin| origin.strip_prefix("http://"));
+        if !ours.is_some_and(|origin| daemon.is_our_host(origin)) {
+            return Err(denied("the Origin header names another site"));
+        }
+    }
+    let Some(access) = access(request.method(), request.uri().path()) else {
+        return Err((StatusCode::NOT_FOUND, Rejection::new(Code::NotFound, "no such route")));
+    };
+    let unknown = |rejection| (StatusCode::UNAUTHORIZED, rejection);
+    match (access, authenticate(daemon, headers)) {
+        (Access::Open, _) => Ok(None),
+        (Access::Known, Ok(principal)) | (Access::Operator, Ok(principal @ Principal::Operator)) => Ok(Some(principal)),
+        (Access::Operator, Ok(_)) => Err(denied("for the operator only")),
+        (Access::Known | Access::Operator, Err(rejection)) => Err(unknown(rejection)),
+    }
+}
+
+fn access(method: &Method, path: &str) -> Option<Access> {
+    let matches = |pattern: &str| match pattern.split_once('{') {
+        Some((prefix, _)) => path.strip_prefix(prefix).is_some_and(|rest| !rest.is_empty() && !rest.contains('/')),
+        None => pattern == path,
+    };
+    ROUTES.iter().find(|(of, pattern, _)| *of == method.as_str() && matches(pattern)).map(|(.., access)| *access)
+}
+
+fn authenticate(daemon: &Daemon, headers: &HeaderMap) -> Result<Principal, Rejection> {
+    if let Some(value) = headers.get(header::AUTHORIZATION) {
+        let token = value.to_str().ok().and_then(|value| value.strip_prefix("Bearer "));
+        let bad = || Rejection::new(Code::Denied, "the Authorization header is `Bearer <token>`");
+        return daemon.keys.bearer(token.ok_or_else(bad)?.trim(), daemon.engine.published());
+    }
+    let session = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok()).find_map(|cookies| {
+        let mut pairs = cookies.split(';').filter_map(|pair| pair.trim().split_once('='));
+        pairs.find(|(name, _)| *name == COOKIE).and_then(|(_, value)| daemon.keys.session(value))
+    });
+    session.ok_or_else(|| Rejection::new(Code::Denied, "not signed in"))
+}
+
+async fn shell() -> Response {
+    let page = "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>agentmux</title>\
+                <p>agentmux is running. Use <code>agentmux ls</code> in a terminal.</p></html>\n";
+    ([(header::CONTENT_TYPE, "text/html; charset=utf-8")], page).into_response()
+}
+
+async fn show_metrics(State(daemon): State<Arc<Daemon>>) -> Response {
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], metrics::text(&daemon)).into_response()
+}
+
+async fn show_snapshot(State(daemon): State<Arc<Daemon>>, Extension(principal): Extension<Principal>) -> Response {
+    answered(answers::answer(&daemon, &principal, "snapshot", "{}").await)
+}
+
+async fn show_agents(State(daemon): State<Arc<Daemon>>, Extension(principal): Extension<Principal>) -> Response {
+    answered(answers::answer(&daemon, &principal, "agents", "{\"all\":true}").await)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CommandBody {
+    args: Option<Box<RawValue>>,
+    cmd_id: Option<CmdId>,
+    expect: Option<Rev>,
+}
+
+async fn command(
+    State(daemon): State<Arc<Daemon>>,
+    Extension(principal): Extension<Principal>,
+    Path(name): Path<String>,
+    body: Bytes,
+) -> Response {
+    let body = if body.is_empty() { &b"{}"[..] } else { &body };
+    let body: CommandBody = match serde_json::from_slice(body) {
+        Ok(body) => body,
+        Err(error) => {
+            let rejection = Rejection::new(Code::BadArgs, format!("{name}: {error}"));
+            return refuse(StatusCode::BAD_REQUEST, &rejection);
+        }
+    };
+    let args = body.args.as_ref().map_or("{}", |args| args.get());
+    if daemon.asked.borrow().is_some() {
+        return answered(Err(Rejection::new(Code::Unavailable, "the server is ending")));
+    }
+    answered(match session::order(&name, args) {
+        Ok(Order::Command(command)) => {
+            let submission = session::submission(*command, principal, body.cmd_id, body.expect);
+            daemon.engine.submit(submission).await.map(|committed| (committed.answer, committed.seq))
+        }
+        Ok(Order::Act(act)) => acts::perform(&daemon, &principal, &act).await,
+        Err(rejection) => Err(rejection),
+    })
+}
+
+#[derive(Deserialize)]
+struct Login {
+    code: String,
+}
+
+async fn login(State(daemon): State<Arc<Daemon>>, body: Bytes) -> Response {
+    let code = serde_json::from_slice::<Login>(&body).ok();
+    let Some(session) = code.and_then(|login| daemon.keys.redeem(&login.code)) else {
+        let rejection = Rejection::new(Code::Denied, "the code is wrong, used or too old");
+        return refuse(StatusCode::UNAUTHORIZED, &rejection);
+    };
+    let life = Keys::session_life_s();
+    let cookie = format!("{COOKIE}={session}; HttpOnly; SameSite=Strict; Path=/; Max-Age={life}");
+    ([(header::SET_COOKIE, cookie)], json(&serde_json::json!({ "ok": {} }))).into_response()
+}
+
+async fn logout() -> Response {
+    let cookie = format!("{COOKIE}=; HttpOnly; SameSite=Strict; Path=/; Max-Age=0");
+    ([(header::SET_COOKIE, cookie)], json(&serde_json::json!({ "ok": {} }))).into_response()
+}
+
+async fn stream(
+    State(daemon): State<Arc<Daemon>>,
+    Extension(principal): Extension<Principal>,
+    upgrade: WebSocketUpgrade,
+) -> Response {
+    upgrade.max_message_size(FRAME_BYTES_MAX).max_frame_size(FRAME_BYTES_MAX).on_upgrade(move |socket| async move {
+        let _counted = daemon.counters.connected();
+        session::serve(Arc::clone(&daemon), Messages(socket), Admission { principal }).await;
+    })
+}
+
+struct Messages(WebSocket);
+
+impl Carrier for Messages {
+    async fn next(&mut self) -> Result<Option<String>, Rejection> {
+        loop {
+            return match self.0.recv().await {
+                Some(Ok(Message::Text(text))) => Ok(Some(text.to_string())),
+                Some(Ok(Message::Ping(_) | Message::Pong(_))) => continue,
+                Some(Ok(Message::Binary(_))) => Err(Rejection::new(Code::BadFrame, "a frame is a text message")),
+                Some(Ok(Message::Close(_))) | None => Ok(None),
+                Some(Err(error)) => {
+                    let message = format!("the message cannot be taken: {error}");
+                    Err(Rejection::new(Code::TooLarge, message))
+                }
+            };
+        }
+    }
+
+    async fn send(&mut self, lines: &str) -> std::io::Result<()> {
+        for line in lines.lines() {
+            self.0.send(Message::Text(line.into())).await.map_err(std::io::Error::other)?;
+        }
+        Ok(())
+    }
+}
+
+fn answered(answer: acts::Answer) -> Response {
+    match answer {
+        Ok((body, seq)) => json(&ServerFrame { ok: Some(body), seq: Some(seq), ..ServerFrame::default() }),
+        Err(rejection) => {
+            let status = StatusCode::from_u16(rejection.code.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+            refuse(status, &rejection)
+        }
+    }
+}
+
+fn refuse(status: StatusCode, rejection: &Rejection) -> Response {
+    let mut response = json(&serde_json::json!({ "error": rejection }));
+    *response.status_mut() = status;
+    response
+}
+
+fn json<T: serde::Serialize>(body: &T) -> Response {
+    let text = serde_json::to_string(body).unwrap_or_else(|_| "{}".into());
+    ([(header::CONTENT_TYPE, "application/json")], Body::from(text)).into_response()
+}
+
+/// A listener with a bounded number of connections, each without Nagle's delay.
+struct Doors {
+    listener: TcpListener,
+    places: Arc<Semaphore>,
+}
+
+impl axum::serve::Listener for Doors {
+    type Io = Placed;
+    type Addr = std::net::SocketAddr;
+
+    async fn accept(&mut self) -> (Placed, Self::Addr) {
+        loop {
+            // Without a place the kernel's queue holds the rest: they are slow, not refused.
+            let Ok(place) = Arc::clone(&self.places).acquire_owned().await else { continue };
+            match self.listener.accept().await {
+                Ok((stream, from)) => {
+                    // An answer in several writes would otherwise wait for acknowledgements.
+                    let _ = stream.set_nodelay(true);
+                    return (Placed { stream, _place: place }, from);
+                }
+                Err(_) => tokio::time::sleep(std::time::Duration::from_millis(100)).await,
+            }
+        }
+    }
+
+    fn local_addr(&self) -> std::io::Result<Self::Addr> {
+        self.listener.local_addr()
+    }
+}
+
+struct Placed {
+    stream: TcpStream,
+    _place: OwnedSemaphorePermit,
+}
+
+impl AsyncRead for Placed {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Placed {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

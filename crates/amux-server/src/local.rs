@@ -1,0 +1,117 @@
+//! The local socket: one frame a line, peers known by the kernel.
+
+use std::sync::Arc;
+
+use amux_proto::frame::ServerFrame;
+use amux_proto::{Code, FRAME_BYTES_MAX, Rejection};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Semaphore;
+
+use crate::auth;
+use crate::daemon::Daemon;
+use crate::session::{self, Admission, Carrier};
+
+/// Two hundred agents with a connection or two each, and room for people and scripts.
+const CONNECTIONS_MAX: usize = 1024;
+
+/// Accepts until the listener is replaced or the server ends.
+pub(crate) async fn accept(daemon: Arc<Daemon>, listener: UnixListener) {
+    let places = Arc::clone(daemon.local_places.get_or_init(|| Arc::new(Semaphore::new(CONNECTIONS_MAX))));
+    let mut failures = 0;
+    loop {
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                failures += 1;
+                // Out of descriptors: those who are connected go on, and the next try finds some again.
+                if failures == 1 {
+                    tracing::warn!(%error, "A connection could not be accepted.");
+                }
+                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        failures = 0;
+        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+            daemon.counters.refused();
+            tokio::spawn(refuse(stream, Rejection::new(Code::Busy, "too many connections")));
+            continue;
+        };
+        let daemon = Arc::clone(&daemon);
+        tokio::spawn(async move {
+            let _place = place;
+            let _counted = daemon.counters.connected();
+            let admitted = amux_sys::peer::identify(&stream)
+                .map_err(|error| Rejection::new(Code::Denied, format!("the peer cannot be known: {error}")))
+                .and_then(|peer| auth::local(peer, daemon.engine.published()));
+            match admitted {
+                Ok(principal) => {
+                    let tasks = Arc::clone(&daemon.tasks);
+                    let session = session::serve(daemon.clone(), Line::new(stream), Admission { principal });
+                    // The place is given back when the session is over, however it ends.
+                    let _ = tasks.spawn("session", session).await;
+                }
+                Err(refusal) => refuse(stream, refusal).await,
+            }
+        });
+    }
+}
+
+async fn refuse(mut stream: UnixStream, refusal: Rejection) {
+    let message = refusal.message.clone();
+    for frame in [ServerFrame::error(None, refusal), ServerFrame::closing(message)] {
+        if let Ok(text) = serde_json::to_string(&frame)
+            && stream.write_all(format!("{text}\n").as_bytes()).await.is_err()
+        {
+            return;
+        }
+    }
+}
+
+struct Line {
+    reader: BufReader<OwnedReadHalf>,
+    writer: OwnedWriteHalf,
+    /// What of the next line has come; kept here so that a read that is dropped loses nothing.
+    partial: Vec<u8>,
+}
+
+impl Line {
+    fn new(stream: UnixStream) -> Self {
+        let (reader, writer) = stream.into_split();
+        Self { reader: BufReader::new(reader), writer, partial: Vec::new() }
+    }
+}
+
+impl Carrier for Line {
+    async fn next(&mut self) -> Result<Option<String>, Rejection> {
+        loop {
+            let Ok(chunk) = self.reader.fill_buf().await else { return Ok(None) };
+            if chunk.is_empty() {
+                // Half a frame is no frame.
+                return Ok(None);
+            }
+            let end = chunk.iter().position(|byte| *byte == b'\n');
+            let taken = end.map_or(chunk.len(), |at| at + 1);
+            if self.partial.len() + taken > FRAME_BYTES_MAX + 1 {
+                let message = format!("a frame has at most {FRAME_BYTES_MAX} bytes");
+                return Err(Rejection::new(Code::TooLarge, message));
+            }
+            self.partial.extend_from_slice(&chunk[..taken]);
+            self.reader.consume(taken);
+            if end.is_none() {
+                continue;
+            }
+            let line = std::mem::take(&mut self.partial);
+            let text = String::from_utf8(line).map_err(|_| Rejection::new(Code::BadFrame, "a frame is UTF-8"))?;
+            if !text.trim().is_empty() {
+                return Ok(Some(text));
+            }
+        }
+    }
+
+    async fn send(&mut self, lines: &str) -> std::io::Result<()> {
+        self.writer.write_all(lines.as_bytes()).await
+    }
+}
