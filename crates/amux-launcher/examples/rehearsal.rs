@@ -142,6 +142,7 @@ impl Server {
                 "say" => eprintln!("{}", words[1]),
                 "say_key" => eprintln!("my key is {}", std::env::var(env::AUTH_KEY).expect("a launcher gives a key")),
                 "shout" => shout(number(1)),
+                "flood" => (0..number(1) / 1000).for_each(|_| eprintln!("{}", "y".repeat(999))),
                 "exit" => return ExitCode::from(u8::try_from(number(1)).expect("an exit code")),
                 "stopping" => self.send(&[("STOPPING", "1")]),
                 "stopping_to_restart" => self.send(&[("STOPPING", "1"), (amux_launcher::GOAL_KEY, "restart")]),
