@@ -1,0 +1,225 @@
+//! Settings: which there are, what they may be, and what they are now. The file `settings.jsonc` wins over commands,
+//! because a person wrote it; a command sets what the file does not speak of.
+
+use amux_proto::command::setting::{Command, Load, Set, Unset};
+use amux_proto::entity::{Setting, SettingSource};
+use amux_proto::event::setting::{Changed, Cleared, Event};
+use amux_proto::{Code, Rejection, Rev};
+use serde_json::{Value, json};
+
+use crate::case::Case;
+use crate::near::nearest;
+use crate::state::{FIRST_REV, Revised as _, State};
+
+/// One key there is. All of them are whole numbers so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Known {
+    pub key: &'static str,
+    pub min: u64,
+    pub max: u64,
+    pub default: u64,
+    /// What it is, in a sentence.
+    pub about: &'static str,
+}
+
+const STOP_GRACE_MS: Known = Known {
+    key: "agent.stop_grace_ms",
+    min: 0,
+    max: 60_000,
+    default: 5_000,
+    about: "How long an agent may take to stop before it is killed, in milliseconds.",
+};
+const EVENTS_KEEP_DAYS: Known = Known {
+    key: "events.keep_days",
+    min: 1,
+    max: 3650,
+    default: 30,
+    about: "Events younger than this many days stay in the log.",
+};
+const EVENTS_KEEP_ROWS: Known = Known {
+    key: "events.keep_rows",
+    min: 1_000,
+    max: 100_000_000,
+    default: 200_000,
+    about: "The newest events, this many, stay in the log however old they are.",
+};
+const LOG_KEEP_DAYS: Known = Known {
+    key: "log.keep_days",
+    min: 1,
+    max: 365,
+    default: 7,
+    about: "How many days of the server's own log files are kept.",
+};
+const SHELF_KEEP: Known = Known {
+    key: "shelf.keep",
+    min: 1,
+    max: 256,
+    default: 32,
+    about: "How many closed panes, tabs and workspaces can be reopened.",
+};
+const TERMINAL_COLS: Known = Known {
+    key: "terminal.cols",
+    min: 2,
+    max: crate::bounds::CELLS_MAX as u64,
+    default: 80,
+    about: "Columns of a new agent's terminal until somebody looks at it.",
+};
+const TERMINAL_ROWS: Known = Known {
+    key: "terminal.rows",
+    min: 2,
+    max: crate::bounds::CELLS_MAX as u64,
+    default: 24,
+    about: "Rows of a new agent's terminal until somebody looks at it.",
+};
+
+/// Every key there is, by name.
+pub const REGISTRY: &[Known] =
+    &[STOP_GRACE_MS, EVENTS_KEEP_DAYS, EVENTS_KEEP_ROWS, LOG_KEEP_DAYS, SHELF_KEEP, TERMINAL_COLS, TERMINAL_ROWS];
+
+pub fn agent_stop_grace_ms(state: &State) -> u64 {
+    value(state, &STOP_GRACE_MS)
+}
+
+pub fn events_keep_days(state: &State) -> u64 {
+    value(state, &EVENTS_KEEP_DAYS)
+}
+
+pub fn events_keep_rows(state: &State) -> u64 {
+    value(state, &EVENTS_KEEP_ROWS)
+}
+
+pub fn log_keep_days(state: &State) -> u64 {
+    value(state, &LOG_KEEP_DAYS)
+}
+
+pub fn shelf_keep(state: &State) -> usize {
+    usize::try_from(value(state, &SHELF_KEEP)).unwrap_or(usize::MAX)
+}
+
+pub fn terminal_cols(state: &State) -> u16 {
+    u16::try_from(value(state, &TERMINAL_COLS)).unwrap_or(u16::MAX)
+}
+
+pub fn terminal_rows(state: &State) -> u16 {
+    u16::try_from(value(state, &TERMINAL_ROWS)).unwrap_or(u16::MAX)
+}
+
+/// Whether there is such a key and it may have this value; the rejection names the nearest key, or the bounds.
+pub fn check(key: &str, value: &Value) -> Result<(), Rejection> {
+    let known = known(key)?;
+    if value.as_u64().is_some_and(|number| (known.min..=known.max).contains(&number)) {
+        return Ok(());
+    }
+    Err(Rejection::new(Code::BadArgs, format!("a whole number from {} to {} is needed: {key}", known.min, known.max))
+        .details(json!({ "key": key, "min": known.min, "max": known.max, "default": known.default })))
+}
+
+/// The key's description.
+pub fn known(key: &str) -> Result<&'static Known, Rejection> {
+    if let Some(known) = REGISTRY.iter().find(|known| known.key == key) {
+        return Ok(known);
+    }
+    let shown: String = key.chars().take(100).collect();
+    let near = nearest(key, REGISTRY.iter().map(|known| known.key));
+    let rejection = Rejection::new(Code::BadArgs, format!("no such setting: {shown}"));
+    let rejection = match near.first() {
+        Some(nearest) => rejection.hint(format!("did you mean {nearest}?")),
+        None => rejection.hint("agentmux config show"),
+    };
+    Err(rejection.details(json!({ "key": shown, "near": near })))
+}
+
+/// A value that is out of bounds in an old log counts as the default.
+fn value(state: &State, known: &Known) -> u64 {
+    let set = state.settings.get(known.key).and_then(|setting| setting.value.as_u64());
+    set.filter(|number| (known.min..=known.max).contains(number)).unwrap_or(known.default)
+}
+
+pub(crate) fn decide(case: &mut Case<'_>, command: &Command) -> Result<Value, Rejection> {
+    match command {
+        Command::Set(order) => set(case, order),
+        Command::Unset(order) => unset(case, order),
+        Command::Load(order) => load(case, order),
+    }
+}
+
+fn set(case: &mut Case<'_>, order: &Set) -> Result<Value, Rejection> {
+    check(&order.key, &order.value)?;
+    let current = case.state.settings.get(&order.key);
+    case.expect(current.map_or(Rev(0), |setting| setting.rev))?;
+    refuse_if_in_file(current)?;
+    if current.is_none_or(|setting| setting.value != order.value) {
+        let (key, value) = (order.key.clone(), order.value.clone());
+        case.emit(Event::Changed(Changed { key, value, source: SettingSource::Command }));
+    }
+    Ok(json!({ "key": order.key, "value": order.value }))
+}
+
+fn unset(case: &mut Case<'_>, order: &Unset) -> Result<Value, Rejection> {
+    // What an older build knew, a newer one must still be able to forget.
+    let current = case.state.settings.get(&order.key);
+    let default = match (known(&order.key), current) {
+        (Ok(known), _) => json!(known.default),
+        (Err(_), Some(_)) => Value::Null,
+        (Err(unknown), None) => return Err(unknown),
+    };
+    case.expect(current.map_or(Rev(0), |setting| setting.rev))?;
+    refuse_if_in_file(current)?;
+    if current.is_some() {
+        case.emit(Event::Cleared(Cleared { key: order.key.clone() }));
+    }
+    Ok(json!({ "key": order.key, "value": default }))
+}
+
+fn refuse_if_in_file(current: Option<&Setting>) -> Result<(), Rejection> {
+    match current {
+        Some(setting) if setting.source == SettingSource::File => {
+            Err(Rejection::new(Code::Conflict, format!("the settings file says what it is: {}", setting.key))
+                .hint("edit settings.jsonc (agentmux config path)"))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// All or nothing: half a file would be a third configuration that nobody wrote.
+fn load(case: &mut Case<'_>, order: &Load) -> Result<Value, Rejection> {
+    let problems: Vec<_> =
+        order.values.iter().filter_map(|(key, value)| check(key, value).err().map(|problem| (key, problem))).collect();
+    if let Some((_, first)) = problems.first() {
+        let all: Vec<_> = problems
+            .iter()
+            .map(|(key, problem)| json!({ "key": key, "message": problem.message, "hint": problem.hint }))
+            .collect();
+        let mut rejection = Rejection::new(Code::BadArgs, format!("settings.jsonc is not used: {}", first.message));
+        rejection.hint = first.hint.clone();
+        return Err(rejection.details(json!({ "problems": all })));
+    }
+    for (key, value) in &order.values {
+        let same = |setting: &Setting| setting.value == *value && setting.source == SettingSource::File;
+        if !case.state.settings.get(key).is_some_and(same) {
+            case.emit(Event::Changed(Changed { key: key.clone(), value: value.clone(), source: SettingSource::File }));
+        }
+    }
+    for setting in case.state.settings.values() {
+        if setting.source == SettingSource::File && !order.values.contains_key(&setting.key) {
+            case.emit(Event::Cleared(Cleared { key: setting.key.clone() }));
+        }
+    }
+    Ok(json!({ "keys": order.values.len() }))
+}
+
+pub(crate) fn apply(state: &mut State, event: &Event) {
+    match event {
+        Event::Changed(Changed { key, value, source }) => {
+            let fresh = || Setting { key: key.clone(), value: Value::Null, source: *source, rev: Rev(FIRST_REV.0 - 1) };
+            let setting = state.settings.entry(key.clone()).or_insert_with(fresh);
+            setting.value = value.clone();
+            setting.source = *source;
+            let rev = setting.rev_mut();
+            *rev = rev.next();
+        }
+        Event::Cleared(Cleared { key }) => {
+            state.settings.remove(key);
+        }
+    }
+}

@@ -1,0 +1,287 @@
+//! What clients are shown, read off the state. An agent's shown state is the first of the contract's list that holds,
+//! with its evidence; what nobody observed is `unknown`.
+
+use std::collections::BTreeMap;
+
+use amux_proto::entity::{self, Desired, ExitWhy, Kind, Message, Recipient, RequestKind, RunState, Stage};
+use amux_proto::query;
+use amux_proto::view::{AgentDetail, AgentState, Evidence, Request, Snapshot};
+use amux_proto::{AgentId, Epoch, Rejection, Seq, Time};
+
+use crate::resolve;
+use crate::state::State;
+
+pub use amux_proto::view::Agent;
+
+/// Everything a client needs to follow the events after `seq`.
+pub fn snapshot(state: &State, epoch: Epoch, seq: Seq) -> Snapshot {
+    Snapshot {
+        epoch,
+        seq,
+        teams: state.teams.values().cloned().collect(),
+        agents: state.agents.values().cloned().collect(),
+        workspaces: state.order.workspaces.iter().filter_map(|id| state.workspaces.get(id)).cloned().collect(),
+        tabs: state.tabs.values().cloned().collect(),
+        panes: state.panes.values().cloned().collect(),
+        closed: state.order.closed.iter().filter_map(|id| state.closed.get(id)).cloned().collect(),
+        requests: state.requests.values().cloned().collect(),
+        messages: state.messages.values().cloned().collect(),
+        settings: state.settings.values().cloned().collect(),
+        flows: state.flows.values().cloned().collect(),
+        host: state.host.clone(),
+    }
+}
+
+/// Those that run or wait for something, by team and name; with `all` those at rest too.
+pub fn agents(state: &State, query: &query::Agents) -> Result<Vec<Agent>, Rejection> {
+    let team = query.team.as_deref().map(|team| resolve::team(state, team)).transpose()?.map(|team| team.id);
+    let mail = Mail::of(state.messages.values());
+    let asks = asks(state);
+    let mut agents: Vec<Agent> = state
+        .agents
+        .values()
+        .filter(|agent| team.is_none_or(|team| agent.team == team))
+        .map(|agent| shown(state, agent, &mail, asks.get(&agent.id).copied()))
+        .filter(|agent| query.all || agent.state != AgentState::Offline)
+        .collect();
+    agents.sort_by(|a, b| (&a.team, &a.name).cmp(&(&b.team, &b.name)));
+    Ok(agents)
+}
+
+pub fn agent(state: &State, agent: &entity::Agent) -> Agent {
+    let ask =
+        state.requests.values().filter(|request| request.agent == agent.id).min_by_key(|r| (urgency(r.kind), r.id));
+    shown(state, agent, &Mail::of(state.messages.values()), ask)
+}
+
+/// One agent with the evidence for its state.
+pub fn detail(state: &State, reference: &str) -> Result<AgentDetail, Rejection> {
+    let found = resolve::agent(state, reference)?;
+    Ok(AgentDetail {
+        agent: agent(state, found),
+        definition: found.definition.clone(),
+        desired: found.desired,
+        current_run: found.run.clone(),
+        created: found.created,
+        evidence: evidence(state, found),
+        rev: found.rev,
+    })
+}
+
+/// What waits for a human, oldest first.
+pub fn requests(state: &State) -> Vec<Request> {
+    let mut requests: Vec<_> = state.requests.values().collect();
+    requests.sort_by_key(|request| (request.created, request.id));
+    requests.into_iter().map(|request| shown_request(state, request)).collect()
+}
+
+/// `name@team`; of an agent that is gone, its id.
+pub fn label(state: &State, agent: AgentId) -> String {
+    let Some(agent) = state.agents.get(&agent) else { return agent.to_string() };
+    match state.teams.get(&agent.team) {
+        Some(team) => format!("{}@{}", agent.name, team.name),
+        None => agent.name.to_string(),
+    }
+}
+
+/// The word for a stage on every wire.
+pub fn stage_name(stage: &Stage) -> &'static str {
+    match stage {
+        Stage::Accepted => "accepted",
+        Stage::Routed { .. } => "routed",
+        Stage::Handed => "handed",
+        Stage::Shown => "shown",
+        Stage::Begun => "begun",
+        Stage::Acked => "acked",
+        Stage::Answered { .. } => "answered",
+        Stage::Held { .. } => "held",
+        Stage::Unproven { .. } => "unproven",
+        Stage::Expired => "expired",
+        Stage::Cancelled { .. } => "cancelled",
+        Stage::Refused { .. } => "refused",
+        Stage::Failed { .. } => "failed",
+    }
+}
+
+pub(crate) fn stage_reason(stage: &Stage) -> Option<&str> {
+    match stage {
+        Stage::Held { reason }
+        | Stage::Unproven { reason }
+        | Stage::Refused { reason }
+        | Stage::Failed { reason, .. } => Some(reason),
+        Stage::Accepted
+        | Stage::Routed { .. }
+        | Stage::Handed
+        | Stage::Shown
+        | Stage::Begun
+        | Stage::Acked
+        | Stage::Answered { .. }
+        | Stage::Expired
+        | Stage::Cancelled { .. } => None,
+    }
+}
+
+fn shown(state: &State, agent: &entity::Agent, mail: &Mail, ask: Option<&entity::Request>) -> Agent {
+    let count = mail.0.get(&agent.id).copied().unwrap_or_default();
+    let (shown, reason) = state_of(agent, count, ask);
+    Agent {
+        uid: agent.id,
+        name: agent.name.clone(),
+        // A fold that stopped between two events of one command may show an agent whose team is gone.
+        team: state.teams.get(&agent.team).map_or_else(|| agent.name.clone(), |team| team.name.clone()),
+        kind: agent.definition.kind,
+        state: shown,
+        reason,
+        since: agent.run.as_ref().map_or(agent.created, |run| run.since),
+        run: agent.run.as_ref().map(|run| run.no),
+        pid: agent.run.as_ref().and_then(entity::Run::process).map(|process| process.pid),
+        cwd: agent.definition.cwd.clone(),
+        session_id: None,
+        unread: count.unread,
+        queued: count.queued,
+    }
+}
+
+fn state_of(agent: &entity::Agent, count: Count, ask: Option<&entity::Request>) -> (AgentState, Option<String>) {
+    let Some(run) = &agent.run else { return (AgentState::Offline, Some("never started".into())) };
+    match &run.state {
+        RunState::Exited { exit } => {
+            let how = match (exit.code, exit.signal) {
+                (Some(code), _) => format!("exit {code}"),
+                (None, Some(signal)) => format!("signal {signal}"),
+                (None, None) => "ended".into(),
+            };
+            match exit.why {
+                ExitWhy::Stopped => (AgentState::Offline, Some("asked to stop".into())),
+                ExitWhy::Killed => (AgentState::Offline, Some("killed, it did not stop when asked".into())),
+                // A shell ends with the status of its last command, which says nothing about the shell.
+                ExitWhy::Itself if exit.code == Some(0) || agent.definition.kind == Kind::Shell => {
+                    (AgentState::Offline, Some(how))
+                }
+                ExitWhy::Itself => (AgentState::Failed, Some(how)),
+            }
+        }
+        RunState::Failed { error } => (AgentState::Failed, Some(error.clone())),
+        RunState::Lost { why } => (AgentState::Failed, Some(why.clone())),
+        RunState::Starting => (AgentState::Starting, None),
+        RunState::Stopping { .. } => (AgentState::Unknown, Some("asked to stop".into())),
+        RunState::Running { .. } => match ask {
+            Some(ask) => {
+                let needs = match ask.kind {
+                    RequestKind::Permission | RequestKind::HeldMessage => AgentState::NeedsPermission,
+                    RequestKind::Question => AgentState::NeedsAnswer,
+                    RequestKind::Login => AgentState::NeedsLogin,
+                };
+                (needs, Some(ask.title.clone()))
+            }
+            None if count.queued > 0 => (AgentState::Queued, Some(format!("{} waiting", count.queued))),
+            None => (AgentState::Unknown, Some("running; nothing tells what it does".into())),
+        },
+    }
+}
+
+fn evidence(state: &State, agent: &entity::Agent) -> Vec<Evidence> {
+    let mut evidence = Vec::new();
+    let mut add = |fact: String, source: &str, at: Time| evidence.push(Evidence { fact, source: source.into(), at });
+    let since = agent.run.as_ref().map_or(agent.created, |run| run.since);
+    match agent.desired {
+        Desired::Stopped => add("wanted: stopped".into(), "command", since),
+        Desired::Running { run } => add(format!("wanted: run {run}"), "command", since),
+    }
+    if let Some(run) = &agent.run {
+        let (fact, source) = match &run.state {
+            RunState::Starting => ("starting".to_owned(), "command"),
+            RunState::Running { process } => (format!("process {} runs", process.pid), "process"),
+            RunState::Stopping { process: Some(process), .. } => {
+                (format!("process {} was asked to stop", process.pid), "command")
+            }
+            RunState::Stopping { process: None, .. } => ("asked to stop before it had started".to_owned(), "command"),
+            RunState::Exited { exit } => {
+                let fact = match (exit.code, exit.signal) {
+                    (Some(code), _) => format!("exited with {code}"),
+                    (None, Some(signal)) => format!("ended by signal {signal}"),
+                    (None, None) => "ended".to_owned(),
+                };
+                (fact, "process")
+            }
+            RunState::Failed { error } => (format!("could not be started: {error}"), "process"),
+            RunState::Lost { why } => (format!("ended unobserved: {why}"), "process"),
+        };
+        add(format!("run {}: {fact}", run.no), source, run.since);
+    }
+    for request in state.requests.values().filter(|request| request.agent == agent.id) {
+        add(format!("waits for a decision: {}", request.title), "request", request.created);
+    }
+    if agent.removing {
+        add("is being removed".into(), "command", since);
+    }
+    evidence
+}
+
+fn shown_request(state: &State, request: &entity::Request) -> Request {
+    Request {
+        id: request.id,
+        kind: request.kind,
+        agent: label(state, request.agent),
+        run: request.run,
+        title: request.title.clone(),
+        detail: request.detail.clone(),
+        options: request.options.clone(),
+        created: request.created,
+        expires: request.expires,
+    }
+}
+
+/// The most urgent request of each agent.
+fn asks(state: &State) -> BTreeMap<AgentId, &entity::Request> {
+    let mut asks = BTreeMap::<AgentId, &entity::Request>::new();
+    for request in state.requests.values() {
+        let ask = asks.entry(request.agent).or_insert(request);
+        if (urgency(request.kind), request.id) < (urgency(ask.kind), ask.id) {
+            *ask = request;
+        }
+    }
+    asks
+}
+
+/// The order of the contract's states.
+fn urgency(kind: RequestKind) -> u8 {
+    match kind {
+        RequestKind::Permission => 0,
+        RequestKind::HeldMessage => 1,
+        RequestKind::Question => 2,
+        RequestKind::Login => 3,
+    }
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Count {
+    unread: u32,
+    queued: u32,
+}
+
+/// Mail by agent, counted in one pass over the messages.
+struct Mail(BTreeMap<AgentId, Count>);
+
+impl Mail {
+    fn of<'a>(messages: impl Iterator<Item = &'a Message>) -> Self {
+        let mut mail = BTreeMap::<AgentId, Count>::new();
+        for delivery in messages.flat_map(|message| &message.deliveries) {
+            let Recipient::Agent { agent } = delivery.to else { continue };
+            let (unread, queued) = match delivery.stage {
+                Stage::Accepted | Stage::Routed { .. } | Stage::Held { .. } => (1, 1),
+                Stage::Handed | Stage::Shown | Stage::Begun | Stage::Unproven { .. } => (1, 0),
+                Stage::Acked
+                | Stage::Answered { .. }
+                | Stage::Expired
+                | Stage::Cancelled { .. }
+                | Stage::Refused { .. }
+                | Stage::Failed { .. } => (0, 0),
+            };
+            let count = mail.entry(agent).or_default();
+            count.unread += unread;
+            count.queued += queued;
+        }
+        Self(mail)
+    }
+}
