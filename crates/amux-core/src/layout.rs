@@ -165,7 +165,7 @@ pub(crate) fn shelve(case: &mut Case<'_>, what: ClosedWhat) -> ClosedId {
     let surplus = (shelf.len() + 1).saturating_sub(setting::shelf_keep(case.state));
     let mut dropped = shelf.iter().take(surplus).copied();
     let first = dropped.next();
-    let closed = Closed { id, at: case.ctx.now, what };
+    let closed = Box::new(Closed { id, at: case.ctx.now, what });
     case.emit(Event::Shelved(Shelved { closed, dropped: first }));
     for dropped in dropped {
         case.emit(Event::Unshelved(Unshelved { closed: dropped }));
@@ -224,7 +224,7 @@ pub(crate) fn apply(state: &mut State, event: &Event) {
             }
             unshelve(state, closed.id);
             state.order.closed.push(closed.id);
-            state.closed.insert(closed.id, closed.clone());
+            state.closed.insert(closed.id, Closed::clone(closed));
         }
         Event::Unshelved(Unshelved { closed }) => unshelve(state, *closed),
     }

@@ -68,11 +68,10 @@ fn send(case: &mut Case<'_>, order: &Send) -> Result<Value, Rejection> {
     };
     let answer = receipt(state, &message);
     case.emit(Event::Sent(Sent { message }));
-    if let Some((replied, to)) = replied.and_then(|replied| Some((replied, own_copy(replied, &from)?))) {
-        if !to.stage.is_end() {
-            let stage = Stage::Answered { by: id };
-            case.emit(Event::Staged(Staged { message: replied.id, to: to.to, stage, evidence: None }));
-        }
+    let own_copy = replied.and_then(|replied| Some((replied.id, own_copy(replied, &from)?)));
+    if let Some((replied, copy)) = own_copy.filter(|(_, copy)| !copy.stage.is_end()) {
+        let stage = Stage::Answered { by: id };
+        case.emit(Event::Staged(Staged { message: replied, to: copy.to, stage, evidence: None }));
     }
     Ok(answer)
 }
