@@ -1,78 +1,131 @@
-//! Descriptors over datagrams.
+//! Descriptors over datagrams. What the bytes beside them say is not known here.
 
-use std::io::{self, IoSlice, IoSliceMut};
-use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
 
-use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer, SendAncillaryMessage,
-    SendFlags, recvmsg, sendmsg,
-};
+use crate::os;
 
-/// What one datagram may carry; the kernel's own limit is 253.
-pub const FDS_PER_MESSAGE_MAX: usize = 16;
+/// What the kernel takes in one message (`SCM_MAX_FD`).
+pub const FDS_PER_MESSAGE_MAX: usize = 253;
 
 /// A datagram with what came along.
 #[derive(Debug)]
 pub struct Received {
     pub bytes: usize,
+    /// In the order sent, closed on exec.
     pub fds: Vec<OwnedFd>,
-    /// The sender, where [`want_credentials`] was set.
+    /// The sender by the kernel's word, where [`want_credentials`] was set; no pid for one outside our PID namespace.
     pub pid: Option<u32>,
     pub uid: Option<u32>,
 }
 
-pub fn send_with_fds(socket: &impl AsFd, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FDS_PER_MESSAGE_MAX))];
-    let mut control = SendAncillaryBuffer::new(&mut space);
-    if !fds.is_empty() && !control.push(SendAncillaryMessage::ScmRights(fds)) {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "too many descriptors for one message"));
-    }
-    loop {
-        match sendmsg(socket, &[IoSlice::new(bytes)], &mut control, SendFlags::NOSIGNAL) {
-            Ok(_) => return Ok(()),
-            Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-}
-
 /// Makes the kernel say who sent what arrives here.
 pub fn want_credentials(socket: &impl AsFd) -> io::Result<()> {
-    #[cfg(target_os = "linux")]
-    rustix::net::sockopt::set_socket_passcred(socket, true)?;
-    let _ = socket;
-    Ok(())
+    os::pass_credentials(socket.as_fd())
 }
 
-/// Descriptors are closed on exec. A message whose descriptors did not all fit is an error, and what came of it is
-/// closed.
+/// Takes one datagram; never waits for one. A datagram that is larger than the buffer, or whose descriptors we could
+/// not all take, is an error, and what came of it is closed.
 pub fn recv_with_fds(socket: &impl AsFd, buffer: &mut [u8]) -> io::Result<Received> {
-    let mut space =
-        [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FDS_PER_MESSAGE_MAX), ScmCredentials(1))];
-    let mut control = RecvAncillaryBuffer::new(&mut space);
-    let message = loop {
-        let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
-        match recvmsg(socket, &mut [IoSliceMut::new(buffer)], &mut control, flags) {
-            Ok(message) => break message,
-            Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
+    let mut control = ControlBuffer::new();
+    let mut part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+    // SAFETY: msghdr is plain data for which zeroes are valid.
+    let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
+    header.msg_iov = &raw mut part;
+    header.msg_iovlen = 1;
+    header.msg_control = control.0.as_mut_ptr().cast();
+    header.msg_controllen = size_of::<ControlBuffer>() as _;
+    let bytes = loop {
+        // SAFETY: header points at one buffer and one control area, both ours, of the lengths it says, and alive.
+        let got = unsafe {
+            libc::recvmsg(socket.as_fd().as_raw_fd(), &raw mut header, os::RECV_CLOEXEC | libc::MSG_DONTWAIT)
+        };
+        match usize::try_from(got) {
+            Ok(bytes) => break bytes,
+            Err(_) => match io::Error::last_os_error() {
+                error if error.kind() == io::ErrorKind::Interrupted => {}
+                error => return Err(error),
+            },
         }
     };
-    let (mut fds, mut pid, mut uid) = (Vec::new(), None, None);
-    for part in control.drain() {
-        match part {
-            RecvAncillaryMessage::ScmRights(received) => fds.extend(received),
-            #[cfg(target_os = "linux")]
-            RecvAncillaryMessage::ScmCredentials(credentials) => {
-                pid = u32::try_from(credentials.pid.as_raw_nonzero().get()).ok();
-                uid = Some(credentials.uid.as_raw());
+    let mut received = Received { bytes, fds: Vec::new(), pid: None, uid: None };
+    // SAFETY: the kernel has filled header and control area; the CMSG walk stays inside what it wrote, and every
+    // descriptor in a SCM_RIGHTS message is new, open, and owned by nobody yet.
+    unsafe {
+        let mut message = libc::CMSG_FIRSTHDR(&raw const header);
+        while !message.is_null() {
+            if ((*message).cmsg_level, (*message).cmsg_type) == (libc::SOL_SOCKET, libc::SCM_RIGHTS) {
+                let length = (*message).cmsg_len as usize - libc::CMSG_LEN(0) as usize;
+                let data = libc::CMSG_DATA(message).cast::<RawFd>();
+                for index in 0..length / size_of::<RawFd>() {
+                    received.fds.push(OwnedFd::from_raw_fd(data.add(index).read_unaligned()));
+                }
+            } else if let Some(sender) = os::sender(message) {
+                (received.pid, received.uid) = (sender.pid, Some(sender.uid));
             }
-            _ => {}
+            message = libc::CMSG_NXTHDR(&raw const header, message);
         }
     }
-    if message.flags.contains(ReturnFlags::CTRUNC) {
+    received.fds = received.fds.into_iter().map(os::close_on_exec).collect::<io::Result<_>>()?;
+    if header.msg_flags & libc::MSG_CTRUNC != 0 {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "descriptors were cut off"));
     }
-    Ok(Received { bytes: message.bytes, fds, pid, uid })
+    if header.msg_flags & libc::MSG_TRUNC != 0 {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "the datagram is larger than the buffer for it"));
+    }
+    Ok(received)
+}
+
+/// Sends one datagram to whom the socket is connected. The other side gets descriptors of its own.
+pub fn send_with_fds(socket: &impl AsFd, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+    if fds.len() > FDS_PER_MESSAGE_MAX {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("more than {FDS_PER_MESSAGE_MAX} descriptors at once"),
+        ));
+    }
+    let mut control = ControlBuffer::new();
+    let mut part = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+    // SAFETY: msghdr is plain data for which zeroes are valid.
+    let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
+    header.msg_iov = &raw mut part;
+    header.msg_iovlen = 1;
+    if !fds.is_empty() {
+        let length = size_of_val(fds) as libc::c_uint;
+        header.msg_control = control.0.as_mut_ptr().cast();
+        // SAFETY: the control area is large enough for FDS_PER_MESSAGE_MAX descriptors, which was checked above; a BorrowedFd
+        // is one RawFd in memory, and the area is aligned for a header.
+        unsafe {
+            header.msg_controllen = libc::CMSG_SPACE(length) as _;
+            let message = libc::CMSG_FIRSTHDR(&raw const header);
+            (*message).cmsg_level = libc::SOL_SOCKET;
+            (*message).cmsg_type = libc::SCM_RIGHTS;
+            (*message).cmsg_len = libc::CMSG_LEN(length) as _;
+            let data = libc::CMSG_DATA(message).cast::<RawFd>();
+            for (index, fd) in fds.iter().enumerate() {
+                data.add(index).write_unaligned(fd.as_raw_fd());
+            }
+        }
+    }
+    loop {
+        // SAFETY: header points at buffers that live through the call; the kernel only reads them.
+        let sent = unsafe { libc::sendmsg(socket.as_fd().as_raw_fd(), &raw const header, os::SEND_NOSIGNAL) };
+        match usize::try_from(sent) {
+            // A datagram goes whole or not at all.
+            Ok(_) => return Ok(()),
+            Err(_) => match io::Error::last_os_error() {
+                error if error.kind() == io::ErrorKind::Interrupted => {}
+                error => return Err(error),
+            },
+        }
+    }
+}
+
+/// Room for `FDS_PER_MESSAGE_MAX` descriptors and the sender, aligned for control headers.
+struct ControlBuffer([u64; 160]);
+
+impl ControlBuffer {
+    fn new() -> Self {
+        Self([0; 160])
+    }
 }

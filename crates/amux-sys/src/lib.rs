@@ -1,12 +1,14 @@
 //! Everything that differs between operating systems, and everything `unsafe`: processes, terminals, sockets, locks,
 //! descriptors, paths, clocks. It returns plain descriptors and values; no runtime, no domain.
 //!
-//! Linux is where it runs every day. What only Linux has (pidfd, subreaper, `/proc`) answers `None` elsewhere, here
-//! and not at the call sites.
+//! Linux is where it runs every day. What differs between systems is in `os` (`linux.rs`, `other.rs`) and nowhere else;
+//! what a system does not have is answered with `None` there, and not at the call sites.
 
 #![cfg(unix)]
 
+pub mod cgroup;
 pub mod clock;
+pub mod detach;
 pub mod disk;
 pub mod fdpass;
 pub mod lock;
@@ -22,3 +24,7 @@ pub mod signals;
 pub mod socket;
 pub mod spawn;
 pub mod stop;
+
+#[cfg_attr(target_os = "linux", path = "linux.rs")]
+#[cfg_attr(not(target_os = "linux"), path = "other.rs")]
+mod os;

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 
-use crate::process;
+use crate::{os, process};
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -70,11 +70,8 @@ impl Lock {
     /// Locks a directory itself.
     pub fn try_acquire_dir(dir: &Path) -> Result<Option<Self>, Error> {
         let fail = |source| Error::Io { path: dir.to_owned(), source };
-        let file = OpenOptions::new()
-            .read(true)
-            .custom_flags(libc::O_DIRECTORY | libc::O_NOFOLLOW)
-            .open(dir)
-            .map_err(fail)?;
+        let file =
+            OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY | libc::O_NOFOLLOW).open(dir).map_err(fail)?;
         let lock = Self { file, path: dir.to_owned() };
         Ok((lock_now(&lock.file).map_err(fail)? && lock.still_ours()).then_some(lock))
     }
@@ -107,7 +104,8 @@ impl Lock {
 /// The pid a holder left in the file. Says nothing about whether it is held.
 pub fn holder(path: &Path) -> Option<u32> {
     let mut text = String::new();
-    File::open(path).ok()?.take(32).read_to_string(&mut text).ok()?;
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+    OpenOptions::new().read(true).custom_flags(flags).open(path).ok()?.take(32).read_to_string(&mut text).ok()?;
     text.trim().parse().ok()
 }
 
@@ -119,13 +117,13 @@ pub fn is_held(path: &Path) -> Option<bool> {
         Ok(meta) => meta,
         Err(_) => return Some(false),
     };
-    let locks = std::fs::read_to_string("/proc/locks").ok()?;
-    let (major, minor) = (libc::major(meta.dev()), libc::minor(meta.dev()));
-    let place = format!("{major:02x}:{minor:02x}:{}", meta.ino());
-    Some(locks.lines().any(|line| {
-        let words: Vec<_> = line.split_whitespace().collect();
-        words.get(1) == Some(&"FLOCK") && words.get(5) == Some(&place.as_str())
-    }))
+    // Some file systems (btrfs, overlayfs) are listed under another device than stat tells of; who signed the file
+    // and holds a lock of that inode holds this one.
+    let signed = holder(path);
+    let here = |lock: &os::HeldLock| {
+        lock.inode == meta.ino() && (lock.device == meta.dev() || (lock.pid.is_some() && lock.pid == signed))
+    };
+    Some(os::held_locks()?.iter().any(here))
 }
 
 fn lock_now(file: &File) -> io::Result<bool> {

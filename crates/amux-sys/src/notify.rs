@@ -5,31 +5,32 @@ use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use rustix::net::{SocketAddrUnix, SocketType, sockopt};
 
-use crate::{fdpass, spawn};
-
-/// A manager that does not read must not hold up the service.
-const SEND_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(2);
+use crate::{fdpass, os, spawn};
 
 #[derive(Debug, Default)]
 pub struct Notifier {
     socket: Option<OwnedFd>,
 }
 
+/// The queue of a manager that has been stopped fills up. Whoever would wait for it longer than this hangs with it.
+const SEND_TIMEOUT: Duration = Duration::from_secs(2);
+
 impl Notifier {
     /// From the value of `NOTIFY_SOCKET`: a path, or `@name` in the abstract space.
     pub fn from_env_value(value: Option<&OsStr>) -> io::Result<Self> {
         let Some(value) = value.filter(|value| !value.is_empty()) else { return Ok(Self::default()) };
         let address = match value.as_bytes() {
-            #[cfg(target_os = "linux")]
-            [b'@', name @ ..] => SocketAddrUnix::new_abstract_name(name)?,
+            [b'@', name @ ..] => os::abstract_address(name)?,
             path => SocketAddrUnix::new(path)?,
         };
-        let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
+        let socket = os::unix_socket(SocketType::DGRAM)?;
+        sockopt::set_socket_timeout(&socket, sockopt::Timeout::Send, Some(SEND_TIMEOUT))?;
         rustix::net::connect(&socket, &address)?;
-        rustix::net::sockopt::set_socket_timeout(&socket, rustix::net::sockopt::Timeout::Send, Some(SEND_TIMEOUT))?;
         Ok(Self { socket: Some(socket) })
     }
 
@@ -60,14 +61,18 @@ impl Notifier {
 
 /// Takes the descriptors a manager handed over: their number, their names, and for whom they are.
 ///
-/// To be called once, before anything else opens descriptors.
+/// To be called before anything else opens descriptors; only the first call that finds some gets them.
 pub fn listen_fds(count: Option<&str>, names: Option<&str>, pid: Option<&str>) -> Vec<(String, OwnedFd)> {
     /// Beyond this the number is a mistake, not a store.
     const LISTEN_FDS_MAX: usize = 65_536;
     if pid.is_some_and(|pid| pid.parse() != Ok(std::process::id())) {
         return Vec::new();
     }
-    let Some(count) = count.and_then(|count| count.parse::<usize>().ok()) else { return Vec::new() };
+    static TAKEN: AtomicBool = AtomicBool::new(false);
+    let count = count.and_then(|count| count.parse::<usize>().ok()).unwrap_or(0);
+    if count == 0 || TAKEN.swap(true, Ordering::SeqCst) {
+        return Vec::new();
+    }
     let mut names = names.unwrap_or_default().split(':').map(str::to_owned);
     let mut taken = Vec::new();
     for fd in (3..).take(count.min(LISTEN_FDS_MAX)) {

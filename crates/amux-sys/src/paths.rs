@@ -3,13 +3,15 @@
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use crate::process;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    #[error("not a name for a profile: {0:?} (letters, digits, - and _; at most 31)")]
+    Profile(String),
     #[error("neither a state directory nor HOME is known")]
     NoHome,
     #[error("not a directory of its own: {0} (it is a symbolic link or a file)")]
@@ -18,6 +20,8 @@ pub enum Error {
     Foreign { path: PathBuf, owner: u32, me: u32 },
     #[error("open to others and cannot be closed: {path} (mode {mode:o})")]
     Loose { path: PathBuf, mode: u32 },
+    #[error("open to others and holds files that are not ours: {path} (mode {mode:o})")]
+    Strange { path: PathBuf, mode: u32 },
     #[error("cannot be used: {path}")]
     Io {
         path: PathBuf,
@@ -37,6 +41,9 @@ pub struct Layout {
 /// `sockaddr_un` holds 108 bytes with the final zero; some systems have 104.
 const SOCKET_PATH_MAX: usize = 103;
 
+/// A link in the run directory to where the sockets are, if not there.
+const SETTLED_SOCKETS: &str = "sockets";
+
 /// Room for the temporary name a socket is bound under before it is renamed into place.
 const SOCKET_NAME_ROOM: usize = "/launcher.sock.1234567".len();
 
@@ -49,6 +56,7 @@ impl Layout {
         env: &dyn Fn(&str) -> Option<OsString>,
     ) -> Result<Self, Error> {
         let absolute = |name: &str| env(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        let profile = profile_name(profile)?;
         let home = || absolute("HOME").ok_or(Error::NoHome);
         let state_dir = match state_dir {
             Some(dir) => dir,
@@ -67,8 +75,12 @@ impl Layout {
         let state_dir = one_spelling(&state_dir)?;
         let config_dir = one_spelling(&config_dir)?;
         let run_dir = state_dir.join("run");
+        // A client may have another XDG_RUNTIME_DIR than the server, or none; what was settled first holds for both.
+        let settled = || std::fs::read_link(run_dir.join(SETTLED_SOCKETS)).ok().filter(|dir| check_dir(dir).is_ok());
         let sockets = if run_dir.as_os_str().len() + SOCKET_NAME_ROOM <= SOCKET_PATH_MAX {
             run_dir
+        } else if let Some(dir) = settled() {
+            dir
         } else {
             let base = match absolute("XDG_RUNTIME_DIR") {
                 Some(dir) if dir.as_os_str().len() + 40 + SOCKET_NAME_ROOM <= SOCKET_PATH_MAX => dir.join("agentmux"),
@@ -83,10 +95,11 @@ impl Layout {
     pub fn prepare(&self) -> Result<(), Error> {
         let parent = self.state_dir.parent().unwrap_or(&self.state_dir);
         make_parents(parent)?;
-        safe_dir(&self.state_dir)?;
-        safe_dir(&self.run_dir())?;
-        safe_dir(&self.tapes())?;
-        safe_dir(&self.logs())?;
+        make_dir(&self.state_dir)?;
+        check_state_dir(&self.state_dir)?;
+        for dir in [self.run_dir(), self.tapes(), self.archive(), self.logs()] {
+            safe_dir(&dir)?;
+        }
         self.prepare_sockets()
     }
 
@@ -98,14 +111,28 @@ impl Layout {
                 safe_dir(parent)?;
             }
             safe_dir(&self.sockets)?;
+            self.settle_sockets()?;
         }
         Ok(())
+    }
+
+    fn settle_sockets(&self) -> Result<(), Error> {
+        let settled = self.run_dir().join(SETTLED_SOCKETS);
+        if !self.run_dir().is_dir() || std::fs::read_link(&settled).is_ok_and(|dir| dir == self.sockets) {
+            return Ok(());
+        }
+        let fail = |source| Error::Io { path: settled.clone(), source };
+        let temporary = settled.with_extension(std::process::id().to_string());
+        let _ = std::fs::remove_file(&temporary);
+        std::os::unix::fs::symlink(&self.sockets, &temporary).map_err(fail)?;
+        std::fs::rename(&temporary, &settled).map_err(fail)
     }
 
     /// Checks what is there, without making anything: what a client does before it trusts a socket.
     pub fn check(&self) -> Result<(), Error> {
         for dir in [&self.state_dir, &self.run_dir(), &self.sockets] {
             match std::fs::symlink_metadata(dir) {
+                Ok(_) if *dir == self.state_dir => check_state_dir(dir)?,
                 Ok(_) => check_dir(dir)?,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(source) => return Err(Error::Io { path: dir.clone(), source }),
@@ -157,15 +184,33 @@ impl Layout {
 
 /// Makes `path` a directory that only we can enter, or says why it cannot be one.
 pub fn safe_dir(path: &Path) -> Result<(), Error> {
-    match std::fs::DirBuilder::new().mode(0o700).create(path) {
-        Ok(()) => {}
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-        Err(source) => return Err(Error::Io { path: path.to_owned(), source }),
-    }
+    make_dir(path)?;
     check_dir(path)
 }
 
+fn make_dir(path: &Path) -> Result<(), Error> {
+    match std::fs::DirBuilder::new().mode(0o700).create(path) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(source) => Err(Error::Io { path: path.to_owned(), source }),
+    }
+}
+
+/// The one directory that somebody may have named by mistake, `/tmp` or their home: it is not closed to others if it
+/// holds things that are not ours.
+fn check_state_dir(path: &Path) -> Result<(), Error> {
+    let ours = |path: &Path| {
+        let is_ours = ["agentmux.db", "run"].iter().any(|name| path.join(name).symlink_metadata().is_ok());
+        is_ours || std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none())
+    };
+    check(path, ours)
+}
+
 fn check_dir(path: &Path) -> Result<(), Error> {
+    check(path, |_| true)
+}
+
+fn check(path: &Path, may_close: impl Fn(&Path) -> bool) -> Result<(), Error> {
     let fail = |source| Error::Io { path: path.to_owned(), source };
     // `symlink_metadata` and `O_NOFOLLOW`: what is checked is the name itself, not what it points at.
     let meta = std::fs::symlink_metadata(path).map_err(fail)?;
@@ -173,20 +218,38 @@ fn check_dir(path: &Path) -> Result<(), Error> {
         return Err(Error::NotADirectory(path.to_owned()));
     }
     let me = process::uid();
+    let foreign = |owner| Err(Error::Foreign { path: path.to_owned(), owner, me });
     if meta.uid() != me {
-        return Err(Error::Foreign { path: path.to_owned(), owner: meta.uid(), me });
+        return foreign(meta.uid());
     }
-    if meta.mode() & 0o077 == 0 {
+    // What counts is what was opened: the name may lead elsewhere by now.
+    let flags = libc::O_DIRECTORY | libc::O_NOFOLLOW;
+    let dir = std::fs::OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(fail)?;
+    let meta = dir.metadata().map_err(fail)?;
+    let mode = meta.mode() & 0o7777;
+    if meta.uid() != me {
+        return foreign(meta.uid());
+    }
+    if mode & 0o077 == 0 {
         return Ok(());
     }
-    let loose = || Error::Loose { path: path.to_owned(), mode: meta.mode() & 0o7777 };
-    let flags = rustix::fs::OFlags::RDONLY
-        | rustix::fs::OFlags::DIRECTORY
-        | rustix::fs::OFlags::NOFOLLOW
-        | rustix::fs::OFlags::CLOEXEC;
-    let dir = rustix::fs::open(path, flags, rustix::fs::Mode::empty()).map_err(|error| fail(error.into()))?;
-    std::fs::File::from(dir).set_permissions(std::fs::Permissions::from_mode(0o700)).map_err(|_| loose())
+    if !may_close(path) {
+        return Err(Error::Strange { path: path.to_owned(), mode });
+    }
+    let closed = std::fs::Permissions::from_mode(0o700);
+    dir.set_permissions(closed).map_err(|_| Error::Loose { path: path.to_owned(), mode })
 }
+
+/// The contract's rule for names; one with a slash would leave the place for profiles.
+fn profile_name(name: &str) -> Result<String, Error> {
+    let lower = name.to_ascii_lowercase();
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let starts = lower.bytes().next().is_some_and(plain);
+    let goes_on = lower.bytes().all(|byte| plain(byte) || matches!(byte, b'-' | b'_'));
+    if starts && goes_on && lower.len() <= PROFILE_BYTES_MAX { Ok(lower) } else { Err(Error::Profile(name.to_owned())) }
+}
+
+const PROFILE_BYTES_MAX: usize = 31;
 
 fn make_parents(path: &Path) -> Result<(), Error> {
     let fail = |source| Error::Io { path: path.to_owned(), source };

@@ -3,26 +3,35 @@
 use std::io;
 use std::os::fd::AsFd;
 
+use crate::os;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Peer {
-    /// The process that connected; `None` where the system does not say.
+    /// The process that connected; `None` where the system does not say, or where it is in a PID namespace that we
+    /// do not see. It may be gone by now, and the socket in other hands.
     pub pid: Option<u32>,
     pub uid: u32,
 }
 
 pub fn identify(socket: &impl AsFd) -> io::Result<Peer> {
-    #[cfg(target_os = "linux")]
-    {
-        let credentials = rustix::net::sockopt::socket_peercred(socket)?;
-        let pid = u32::try_from(credentials.pid.as_raw_nonzero().get()).ok();
-        Ok(Peer { pid, uid: credentials.uid.as_raw() })
+    os::peer(socket.as_fd())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    #[test]
+    fn the_peer_of_a_socket_pair_is_ourselves() {
+        let (a, _b) = UnixStream::pair().unwrap();
+        let me = Peer { pid: Some(std::process::id()), uid: crate::process::uid() };
+        assert_eq!(identify(&a).unwrap(), me);
     }
-    #[cfg(not(target_os = "linux"))]
-    {
-        use std::os::fd::AsRawFd as _;
-        let (mut uid, mut gid) = (0, 0);
-        // SAFETY: the descriptor is open for the length of the call and both pointers are to live integers.
-        let failed = unsafe { libc::getpeereid(socket.as_fd().as_raw_fd(), &mut uid, &mut gid) } != 0;
-        if failed { Err(io::Error::last_os_error()) } else { Ok(Peer { pid: None, uid }) }
+
+    #[test]
+    fn what_is_no_local_socket_has_no_peer() {
+        assert!(identify(&std::fs::File::open("/dev/null").unwrap()).is_err());
     }
 }

@@ -1,13 +1,15 @@
 //! Processes as the system knows them: identity beyond pid reuse, ancestry, tags, and what they use.
 
-use std::collections::{HashMap, HashSet};
-use std::ffi::{OsStr, OsString};
-use std::io::{self, Read as _};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::process::ExitStatus;
 
 use rustix::process::{Pid, WaitOptions};
+
+use crate::os;
 
 /// A process beyond pid reuse: the pid, and when the kernel started it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -19,64 +21,33 @@ pub struct ProcessId {
 /// Deeper trees are not followed: a chain that long is a fork bomb, not an ancestry.
 const ANCESTRY_MAX: usize = 64;
 
-/// The kernel keeps one page per variable and far fewer of them than this allows.
-const ENVIRON_BYTES_MAX: u64 = 2 * 1024 * 1024;
-
-struct Stat {
-    parent: u32,
-    session: u32,
-    is_zombie: bool,
-    cpu_ticks: u64,
-    start_ticks: u64,
-    rss_pages: u64,
-}
-
-fn stat(pid: u32) -> Option<Stat> {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name is in parentheses and may hold anything, also parentheses.
-    let (_, rest) = text.rsplit_once(')')?;
-    let words: Vec<_> = rest.split_ascii_whitespace().collect();
-    let number = |at: usize| words.get(at).and_then(|word| word.parse::<u64>().ok());
-    Some(Stat {
-        is_zombie: matches!(words.first(), Some(&"Z" | &"X")),
-        parent: u32::try_from(number(1)?).ok()?,
-        session: u32::try_from(number(3)?).ok()?,
-        cpu_ticks: number(11)? + number(12)?,
-        start_ticks: number(19)?,
-        rss_pages: number(21)?,
-    })
-}
-
 /// `None` when there is no such process.
 pub fn identity(pid: u32) -> Option<ProcessId> {
-    Some(ProcessId { pid, start_ticks: stat(pid)?.start_ticks })
+    Some(os::row(pid)?.id)
 }
 
-/// Whether it still runs; a zombie does not.
+/// Whether it still runs; a zombie does not, nor does a later process of that pid.
 pub fn alive(process: &ProcessId) -> bool {
-    stat(process.pid).is_some_and(|stat| stat.start_ticks == process.start_ticks && !stat.is_zombie)
+    os::row(process.pid).is_some_and(|row| row.id == *process && !row.is_dead)
 }
 
 /// The parent, its parent, and so on.
 pub fn ancestry(pid: u32) -> Vec<u32> {
     let mut chain = Vec::new();
     let mut at = pid;
-    while let Some(stat) = stat(at) {
-        if stat.parent == 0 || chain.len() >= ANCESTRY_MAX {
+    while let Some(row) = os::row(at) {
+        if row.parent == 0 || chain.len() >= ANCESTRY_MAX {
             break;
         }
-        chain.push(stat.parent);
-        at = stat.parent;
+        chain.push(row.parent);
+        at = row.parent;
     }
     chain
 }
 
 /// A variable of the environment a process was started with.
 pub fn env_var(pid: u32, name: &str) -> Option<OsString> {
-    let file = std::fs::File::open(format!("/proc/{pid}/environ")).ok()?;
-    let mut environ = Vec::new();
-    file.take(ENVIRON_BYTES_MAX).read_to_end(&mut environ).ok()?;
-    find_var(&environ, name).map(|value| OsString::from_vec(value.to_vec()))
+    find_var(&os::environ(pid)?, name).map(|value| OsString::from_vec(value.to_vec()))
 }
 
 fn find_var<'a>(environ: &'a [u8], name: &str) -> Option<&'a [u8]> {
@@ -84,96 +55,78 @@ fn find_var<'a>(environ: &'a [u8], name: &str) -> Option<&'a [u8]> {
     variables.find_map(|variable| variable.strip_prefix(name.as_bytes())?.strip_prefix(b"="))
 }
 
-fn pids() -> Vec<u32> {
-    let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
-    entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect()
-}
-
 /// Every living process that was started with this variable.
 pub fn tagged(name: &str, value: &str) -> Vec<ProcessId> {
-    let carries = |pid: &u32| env_var(*pid, name).is_some_and(|found| found.as_bytes() == value.as_bytes());
-    pids().into_iter().filter(carries).filter_map(identity).filter(alive).collect()
+    tagged_in(&os::table(), name, value).collect()
 }
 
-/// Children, their children, and so on, of a process that lives.
+pub(crate) fn tagged_in(table: &[Row], name: &str, value: &str) -> impl Iterator<Item = ProcessId> {
+    let carries = move |row: &&Row| env_var(row.id.pid, name).is_some_and(|found| found.as_bytes() == value.as_bytes());
+    // The environment was read by pid; that it was this process's is seen by its still being there.
+    table.iter().filter(|row| !row.is_dead).filter(carries).map(|row| row.id).filter(alive)
+}
+
+/// Children that live, their children, and so on.
 pub fn descendants(pid: u32) -> Vec<ProcessId> {
-    let mut children: HashMap<u32, Vec<ProcessId>> = HashMap::new();
-    for pid in pids() {
-        if let Some(stat) = stat(pid) {
-            children.entry(stat.parent).or_default().push(ProcessId { pid, start_ticks: stat.start_ticks });
-        }
+    let table = os::table();
+    let family = with_descendants(&table, [pid].into());
+    let below = table.iter().filter(|row| row.id.pid != pid && !row.is_dead && family.contains(&row.id.pid));
+    below.map(|row| row.id).collect()
+}
+
+/// The pids in `roots` and of all who come from them.
+pub(crate) fn with_descendants(table: &[Row], roots: BTreeSet<u32>) -> BTreeSet<u32> {
+    let mut children: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+    for row in table {
+        children.entry(row.parent).or_default().push(row.id.pid);
     }
-    let mut found = Vec::new();
-    let mut seen = HashSet::from([pid]);
-    let mut next = vec![pid];
-    while let Some(at) = next.pop() {
-        for child in children.remove(&at).unwrap_or_default() {
-            if seen.insert(child.pid) {
-                next.push(child.pid);
-                found.push(child);
+    let mut open: Vec<u32> = roots.iter().copied().collect();
+    let mut family = roots;
+    while let Some(pid) = open.pop() {
+        for child in children.get(&pid).into_iter().flatten() {
+            if family.insert(*child) {
+                open.push(*child);
             }
         }
     }
-    found
+    family
 }
 
 pub fn session_members(session: u32) -> Vec<ProcessId> {
-    let member = |pid| {
-        let stat = stat(pid)?;
-        (stat.session == session && !stat.is_zombie).then_some(ProcessId { pid, start_ticks: stat.start_ticks })
-    };
-    pids().into_iter().filter_map(member).collect()
+    os::table().iter().filter(|row| row.session == session && !row.is_dead).map(|row| row.id).collect()
 }
 
 /// Resident memory.
 pub fn rss_bytes(pid: u32) -> Option<u64> {
-    Some(stat(pid)?.rss_pages * rustix::param::page_size() as u64)
+    Some(os::row(pid)?.rss_bytes)
 }
 
-/// Processor time used so far.
+/// Processor time used so far, that of ended children not counted.
 pub fn cpu_ms(pid: u32) -> Option<u64> {
-    Some(stat(pid)?.cpu_ticks * 1000 / rustix::param::clock_ticks_per_second())
+    Some(os::row(pid)?.cpu_ms)
 }
 
-/// Memory that could be had without swapping. `None` where the system does not say: then nothing may be refused.
+/// Memory that could be had without swapping, on the machine or in our control group, whichever has less. `None`
+/// where the system does not say: then nothing may be refused.
 pub fn memory_available_bytes() -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
-    Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
+    os::memory_available_bytes()
 }
 
-/// How often the kernel has ended a process of our control group for want of memory.
+/// How often the kernel has ended a process for want of memory, in our control group or, where that does not say, on
+/// the machine. A difference is evidence; no difference proves nothing.
 pub fn oom_kills() -> Option<u64> {
-    let cgroup = std::fs::read_to_string("/proc/self/cgroup").ok()?;
-    let path = cgroup.lines().find_map(|line| line.strip_prefix("0::"))?;
-    let events = std::fs::read_to_string(format!("/sys/fs/cgroup{path}/memory.events")).ok()?;
-    events.lines().find_map(|line| line.strip_prefix("oom_kill ")?.parse().ok())
+    os::oom_kills()
 }
 
-/// Readable when the process ends; works for processes that are not our children.
+/// Readable when the process ends; works for processes that are not our children. That it is the right one is only
+/// sure if it is [`alive`] after this.
 pub fn pidfd_open(pid: u32) -> Option<OwnedFd> {
-    #[cfg(target_os = "linux")]
-    {
-        let pid = to_pid(pid)?;
-        rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).ok()
-    }
-    #[cfg(not(target_os = "linux"))]
-    {
-        let _ = pid;
-        None
-    }
+    os::pidfd_open(pid)
 }
 
 /// Orphans of our descendants become our children. `false` where the system has no such thing.
 pub fn set_subreaper() -> bool {
-    #[cfg(target_os = "linux")]
-    {
-        rustix::process::set_child_subreaper(rustix::process::getpid().into()).is_ok()
-    }
-    #[cfg(not(target_os = "linux"))]
-    {
-        false
-    }
+    os::set_subreaper()
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -182,7 +135,8 @@ pub struct Reaped {
     pub status: ExitStatus,
 }
 
-/// Takes the status of one child that has ended, if there is one.
+/// Takes the status of one child that has ended, if there is one. Any child: a process that reaps like this must not
+/// also wait for one by its [`crate::spawn::Child`].
 pub fn reap_any() -> Option<Reaped> {
     use std::os::unix::process::ExitStatusExt as _;
     // First a look that leaves the zombie: its start time is gone with it.
@@ -219,10 +173,9 @@ pub fn raise_nofile_limit(want: u64) -> u64 {
     }
 }
 
-/// Descriptors this process has open.
+/// Descriptors this process has open; 0 where the system does not say.
 pub fn fd_count() -> usize {
-    // The directory being read is one of them.
-    std::fs::read_dir("/proc/self/fd").map_or(0, |entries| entries.count().saturating_sub(1))
+    os::fd_count().unwrap_or(0)
 }
 
 pub fn hostname() -> String {
@@ -231,7 +184,7 @@ pub fn hostname() -> String {
 
 /// Changes with every start of the machine. Empty where it is not known.
 pub fn boot_id() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|id| id.trim().to_owned()).unwrap_or_default()
+    os::boot_id().unwrap_or_default()
 }
 
 pub fn uid() -> u32 {
@@ -244,9 +197,20 @@ pub fn parent_pid() -> Option<u32> {
 
 /// The command line of a process, for people.
 pub fn command_line(pid: u32) -> Option<String> {
-    let bytes = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
-    let words: Vec<_> = bytes.split(|byte| *byte == 0).filter(|word| !word.is_empty()).collect();
-    Some(words.iter().map(|word| OsStr::from_bytes(word).to_string_lossy()).collect::<Vec<_>>().join(" "))
+    os::command_line(pid)
+}
+
+/// One line of the process table.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Row {
+    pub(crate) id: ProcessId,
+    pub(crate) parent: u32,
+    pub(crate) group: u32,
+    pub(crate) session: u32,
+    /// Ended; only its status is left.
+    pub(crate) is_dead: bool,
+    pub(crate) cpu_ms: u64,
+    pub(crate) rss_bytes: u64,
 }
 
 pub(crate) fn to_pid(pid: u32) -> Option<Pid> {

@@ -1,9 +1,24 @@
 //! Terminals from the side that owns them.
 
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
-use rustix::termios::Winsize;
+use rustix::termios::{InputModes, OptionalActions, Winsize, tcgetattr, tcsetattr};
+
+use crate::os;
+
+/// A new terminal of that size: our side, which never blocks, and the side of the program. Both are closed on exec,
+/// and neither becomes a controlling terminal by itself.
+pub(crate) fn open(rows: u16, cols: u16) -> io::Result<(OwnedFd, OwnedFd)> {
+    let (master, slave) = os::open_pty()?;
+    let mut modes = tcgetattr(&slave)?;
+    // Erasing a character has to erase all of its bytes.
+    modes.input_modes |= InputModes::IUTF8;
+    tcsetattr(&slave, OptionalActions::Now, &modes)?;
+    resize(slave.as_fd(), rows, cols)?;
+    set_nonblocking(master.as_fd())?;
+    Ok((master, slave))
+}
 
 pub fn resize(fd: BorrowedFd<'_>, rows: u16, cols: u16) -> io::Result<()> {
     Ok(rustix::termios::tcsetwinsize(fd, Winsize { ws_row: rows, ws_col: cols, ws_xpixel: 0, ws_ypixel: 0 })?)

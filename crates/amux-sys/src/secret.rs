@@ -1,24 +1,25 @@
 //! Secrets that arrive by environment leave it at once.
 
-/// Takes a variable out of the environment, and out of what `/proc` shows of it.
+use crate::os;
+
+/// Takes a variable out of the environment, and overwrites its value where the process was given it, so that
+/// `/proc/PID/environ` does not show it any more. A value that is not UTF-8 goes as well and is answered by `None`.
 ///
 /// # Panics
-/// When the process has more than one thread: the environment must not change under a reader.
+/// If other threads have been started: the environment of a process is not protected against them.
 pub fn take_env(name: &str) -> Option<String> {
-    let threads = std::fs::read_dir("/proc/self/task").map_or(1, |tasks| tasks.count());
-    assert_eq!(threads, 1, "a secret is taken before any thread is started");
-    let value = std::env::var(name).ok();
-    if let Ok(c_name) = std::ffi::CString::new(name) {
-        // SAFETY: getenv's result points into the environment block this process was started with; with one thread
-        // nobody reads it while it is overwritten in place, which is what removes it from /proc/<pid>/environ.
-        unsafe {
-            let found = libc::getenv(c_name.as_ptr());
-            if !found.is_null() {
-                std::ptr::write_bytes(found, b'x', libc::strlen(found));
-            }
+    assert!(os::is_single_threaded(), "secrets are taken before threads are started");
+    let value = std::env::var_os(name)?;
+    let key = std::ffi::CString::new(name).ok()?;
+    // SAFETY: there is one thread, so nobody changes the environment meanwhile; what getenv gives is NUL-terminated
+    // writable memory of ours.
+    unsafe {
+        let held = libc::getenv(key.as_ptr());
+        if !held.is_null() {
+            held.write_bytes(b'x', libc::strlen(held));
         }
     }
-    // SAFETY: there is one thread, as asserted above.
+    // SAFETY: there is one thread.
     unsafe { std::env::remove_var(name) };
-    value
+    value.into_string().ok()
 }

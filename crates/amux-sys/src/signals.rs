@@ -1,11 +1,14 @@
-//! Signals as data, and sending them.
+//! Signals as data: sent as words, received as something to read in a loop instead of code that interrupts.
+//!
+//! A handler writes one byte into a pipe, whichever thread it runs on. Nothing is blocked, so no child inherits a mask,
+//! and exec gives every caught signal its default again.
 
-use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::net::UnixStream;
+use std::io::{self, PipeReader, PipeWriter, Read as _};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, RawFd};
 use std::sync::atomic::{AtomicI32, Ordering};
 
-use crate::process::to_pid;
+use crate::process::{self, ProcessId, to_pid};
+use crate::{os, pty};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Signal {
@@ -40,9 +43,24 @@ impl Signal {
     }
 }
 
+/// Goes to whatever has that pid now; a process that is known by identity is better reached by [`send_to`].
 /// `Ok(false)` when there is no such process.
 pub fn send(pid: u32, signal: Signal) -> io::Result<bool> {
     kill(i32::try_from(pid).unwrap_or(i32::MAX), signal)
+}
+
+/// To that process and to none that got its pid later. `Ok(false)` when it is gone.
+pub fn send_to(process: &ProcessId, signal: Signal) -> io::Result<bool> {
+    // A pidfd holds one process; that it is the right one is seen while it cannot change any more.
+    let pidfd = process::pidfd_open(process.pid);
+    if !process::alive(process) {
+        return Ok(false);
+    }
+    let Some(pidfd) = pidfd else { return send(process.pid, signal) };
+    match os::pidfd_signal(pidfd.as_fd(), signal.number()) {
+        Err(error) if process::no_such(&error) => Ok(false),
+        sent => sent.map(|()| true),
+    }
 }
 
 /// To every process of a group.
@@ -63,62 +81,102 @@ fn kill(target: i32, signal: Signal) -> io::Result<bool> {
     if crate::process::no_such(&error) { Ok(false) } else { Err(error) }
 }
 
-/// Signals that arrive as bytes on a descriptor. One per process.
-#[derive(Debug)]
+/// Signals that arrive as bytes on a descriptor. Dropping it gives them back to whoever had them before.
 pub struct Signals {
-    reader: UnixStream,
-    _writer: UnixStream,
-}
-
-static WRITER: AtomicI32 = AtomicI32::new(-1);
-
-extern "C" fn note(number: libc::c_int) {
-    let writer = WRITER.load(Ordering::Relaxed);
-    let byte = number as u8;
-    // SAFETY: write is async-signal-safe; the descriptor is non-blocking and lives as long as the process. errno is
-    // put back because the interrupted code may be about to read it.
-    unsafe {
-        let errno = *libc::__errno_location();
-        libc::write(writer, (&raw const byte).cast(), 1);
-        *libc::__errno_location() = errno;
-    }
+    reader: PipeReader,
+    /// Held open for the handler, which knows it by number.
+    _writer: PipeWriter,
+    taken: Vec<(Signal, libc::sigaction)>,
 }
 
 impl Signals {
+    /// Each signal can be read in one place only; a second taker is refused.
     pub fn new(signals: &[Signal]) -> io::Result<Self> {
-        let (reader, writer) = UnixStream::pair()?;
-        reader.set_nonblocking(true)?;
-        writer.set_nonblocking(true)?;
-        use std::os::fd::AsRawFd as _;
-        WRITER.store(writer.as_raw_fd(), Ordering::Relaxed);
+        let (reader, writer) = io::pipe()?;
+        pty::set_nonblocking(reader.as_fd())?;
+        // Who finds it full need not wait: it says already that something came.
+        pty::set_nonblocking(writer.as_fd())?;
+        let number = writer.as_raw_fd();
+        let mut taken = Self { reader, _writer: writer, taken: Vec::new() };
         for signal in signals {
-            // SAFETY: the handler is async-signal-safe, and the action is fully initialised.
-            let failed = unsafe {
-                let mut action: libc::sigaction = std::mem::zeroed();
-                action.sa_sigaction = note as *const () as libc::sighandler_t;
-                action.sa_flags = libc::SA_RESTART;
-                libc::sigaction(signal.number(), &raw const action, std::ptr::null_mut())
-            } != 0;
-            if failed {
-                return Err(io::Error::last_os_error());
-            }
+            taken.take(*signal, number)?;
         }
-        Ok(Self { reader, _writer: writer })
+        Ok(taken)
     }
 
-    /// What arrived; never waits.
+    /// What arrived since the last time, each once; never waits.
     pub fn read(&self) -> Vec<Signal> {
+        let mut arrived = Vec::new();
         let mut bytes = [0; 256];
-        match io::Read::read(&mut &self.reader, &mut bytes) {
-            Ok(count) => bytes[..count].iter().filter_map(|byte| Signal::from_number(i32::from(*byte))).collect(),
-            Err(_) => Vec::new(),
+        while let Ok(count @ 1..) = (&self.reader).read(&mut bytes) {
+            for signal in bytes[..count].iter().filter_map(|byte| Signal::from_number(i32::from(*byte))) {
+                if !arrived.contains(&signal) {
+                    arrived.push(signal);
+                }
+            }
         }
+        arrived
+    }
+
+    fn take(&mut self, signal: Signal, writer: RawFd) -> io::Result<()> {
+        let slot = &WRITERS[signal.number() as usize];
+        if slot.compare_exchange(NOBODY, writer, Ordering::SeqCst, Ordering::SeqCst).is_err() {
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, format!("{signal:?} is read elsewhere already")));
+        }
+        let before = install(signal.number()).inspect_err(|_| slot.store(NOBODY, Ordering::SeqCst))?;
+        self.taken.push((signal, before));
+        Ok(())
     }
 }
 
 impl AsFd for Signals {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.reader.as_fd()
+    }
+}
+
+impl Drop for Signals {
+    fn drop(&mut self) {
+        for (signal, before) in &self.taken {
+            // SAFETY: `before` is what sigaction itself gave us for this signal.
+            unsafe { libc::sigaction(signal.number(), before, std::ptr::null_mut()) };
+            WRITERS[signal.number() as usize].store(NOBODY, Ordering::SeqCst);
+        }
+    }
+}
+
+const NOBODY: RawFd = -1;
+
+/// The pipe to write to, by number of the signal. A table of its own because a handler is given nothing else.
+static WRITERS: [AtomicI32; 65] = [const { AtomicI32::new(NOBODY) }; 65];
+
+fn install(number: libc::c_int) -> io::Result<libc::sigaction> {
+    // SAFETY: both structures are plain data for which zeroes are valid, and `note` makes only calls that are allowed
+    // in a handler.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        let mut before: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = note as *const () as libc::sighandler_t;
+        action.sa_flags = libc::SA_RESTART;
+        if libc::sigaction(number, &raw const action, &raw mut before) != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(before)
+    }
+}
+
+extern "C" fn note(number: libc::c_int) {
+    let writer = WRITERS.get(number as usize).map_or(NOBODY, |slot| slot.load(Ordering::SeqCst));
+    if writer == NOBODY {
+        return;
+    }
+    let byte = number as u8;
+    // SAFETY: write is async-signal-safe, the byte outlives it, and the code that was interrupted sees its own errno.
+    unsafe {
+        let errno = os::errno_location();
+        let kept = *errno;
+        libc::write(writer, (&raw const byte).cast(), 1);
+        *errno = kept;
     }
 }
 

@@ -1,13 +1,16 @@
 //! Local sockets: bound without a moment in which others could connect, found by identity and not by name.
 
 use std::io;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use rustix::io::Errno;
+use rustix::net::{SocketAddrUnix, SocketType, sockopt};
+
+use crate::{os, process};
 
 /// Fifty first commands at once must find room; the kernel lowers it to its own limit.
 const BACKLOG: i32 = 4096;
@@ -55,11 +58,16 @@ fn bind(path: &Path, kind: SocketType) -> io::Result<(OwnedFd, SocketGuard)> {
             let message = format!("{} is not a socket; it is left alone", path.display());
             return Err(io::Error::new(io::ErrorKind::AlreadyExists, message));
         }
+        Ok(meta) if meta.uid() != process::uid() => {
+            let (owner, me) = (meta.uid(), process::uid());
+            let message = format!("{} belongs to uid {owner}, we are uid {me}", path.display());
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, message));
+        }
         _ => {}
     }
     let temporary = path.with_extension(format!("sock.{}", std::process::id()));
     let _ = std::fs::remove_file(&temporary);
-    let fd = new_socket(kind)?;
+    let fd = os::unix_socket(kind)?;
     rustix::net::bind(&fd, &SocketAddrUnix::new(&temporary)?)?;
     let place = || -> io::Result<(u64, u64)> {
         std::fs::set_permissions(&temporary, std::fs::Permissions::from_mode(0o600))?;
@@ -81,16 +89,21 @@ fn bind(path: &Path, kind: SocketType) -> io::Result<(OwnedFd, SocketGuard)> {
 
 /// Connects; a listener whose queue is full is waited for at most so long.
 pub fn connect_stream(path: &Path, timeout: Duration) -> io::Result<UnixStream> {
-    let fd = new_socket(SocketType::STREAM)?;
-    rustix::net::sockopt::set_socket_timeout(&fd, rustix::net::sockopt::Timeout::Send, Some(timeout))?;
+    let address = SocketAddrUnix::new(path)?;
+    let fd = os::unix_socket(SocketType::STREAM)?;
+    let deadline = Instant::now() + timeout;
     loop {
-        match rustix::net::connect(&fd, &SocketAddrUnix::new(path)?) {
+        // Without time nothing is waited for, but zero would mean no limit at all to the kernel.
+        let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+        sockopt::set_socket_timeout(&fd, sockopt::Timeout::Send, Some(left))?;
+        match rustix::net::connect(&fd, &address) {
             Ok(()) => break,
-            Err(rustix::io::Errno::INTR) => {}
+            Err(Errno::AGAIN | Errno::INTR) if Instant::now() < deadline => {}
+            Err(Errno::AGAIN | Errno::INTR) => return Err(io::ErrorKind::TimedOut.into()),
             Err(error) => return Err(error.into()),
         }
     }
-    rustix::net::sockopt::set_socket_timeout(&fd, rustix::net::sockopt::Timeout::Send, None)?;
+    sockopt::set_socket_timeout(&fd, sockopt::Timeout::Send, None)?;
     Ok(UnixStream::from(fd))
 }
 
@@ -104,12 +117,6 @@ pub fn has_other_end(fd: std::os::fd::BorrowedFd<'_>) -> bool {
     use rustix::fs::FileType;
     let kind = rustix::fs::fstat(fd).map(|stat| FileType::from_raw_mode(stat.st_mode));
     matches!(kind, Ok(FileType::Fifo | FileType::Socket))
-}
-
-fn new_socket(kind: SocketType) -> io::Result<OwnedFd> {
-    let fd = rustix::net::socket_with(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None)?;
-    rustix::io::fcntl_setfd(fd.as_fd(), rustix::io::FdFlags::CLOEXEC)?;
-    Ok(fd)
 }
 
 fn identity(path: &Path) -> Option<(u64, u64)> {

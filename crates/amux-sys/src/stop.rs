@@ -1,15 +1,27 @@
 //! The stop ladder: ask a whole process tree to end, wait, then end it and prove that it is gone.
 //!
-//! A tree is its leader's session, the leader's descendants, and every process that carries the leader's tag in its
-//! environment, which a child that left the session still does.
+//! A tree is its leader, the leader's session and process group, everybody in its control group, every process that
+//! carries its tag in the environment, which a child that left the session still does, and all who come from one of
+//! these. Whoever is neither in the control group nor in any of the others has been made to escape.
 
 use std::collections::BTreeSet;
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::time::{Duration, Instant};
 
-use crate::process::{self, ProcessId};
+use crate::process::{self, ProcessId, Row};
 use crate::signals::{self, Signal};
-use crate::poll;
+use crate::{cgroup, os, poll};
+
+/// What is to end, and how patiently.
+#[derive(Debug, Clone, Copy)]
+pub struct Ladder<'a> {
+    pub leader: ProcessId,
+    /// Name and value of a variable.
+    pub tag: Option<(&'a str, &'a str)>,
+    pub leaf: Option<&'a cgroup::Leaf>,
+    /// Between asking and killing.
+    pub grace: Duration,
+}
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StopReport {
@@ -19,84 +31,156 @@ pub struct StopReport {
     pub escalated: bool,
 }
 
+/// Blocks until the tree is gone, or proven not to be. The leader is not reaped.
+pub fn stop_tree(leader: &ProcessId, tag: Option<(&str, &str)>, grace: Duration) -> StopReport {
+    Ladder { leader: *leader, tag, leaf: None, grace }.run()
+}
+
 /// A fork in flight escapes one walk over the tree; more rounds than this means that something forks faster than we
-/// can look.
+/// can look, or does not die.
 const KILL_ROUNDS_MAX: usize = 20;
 
-/// Between two looks at a tree that has no leader to wait on any more.
-const LOOK_AGAIN: Duration = Duration::from_millis(10);
+/// So often a tree that is being held still is looked at again for children that it had just then.
+const HOLD_ROUNDS_MAX: usize = 10;
 
-/// After SIGKILL the kernel needs a moment to take a process down.
-const KILL_PATIENCE: Duration = Duration::from_millis(500);
+/// While nobody ends, the tree is looked at again so often for who has joined it since it was asked.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
-/// Blocks until the tree is gone, or proven not to be.
-pub fn stop_tree(leader: &ProcessId, tag: Option<(&str, &str)>, grace: Duration) -> StopReport {
-    let deadline = Instant::now() + grace;
-    // Who belongs is looked up while the leader lives: its descendants are anybody's children afterwards.
-    let mut known: BTreeSet<ProcessId> = members(leader, tag);
-    for member in &known {
-        for signal in [Signal::Hup, Signal::Term, Signal::Cont] {
-            let _ = signals::send(member.pid, signal);
+/// How long the kernel may take to carry out the kills of one round; twenty rounds make two seconds.
+const KILL_PATIENCE: Duration = Duration::from_millis(100);
+
+impl Ladder<'_> {
+    /// Blocks until the tree is gone, or proven not to be. The leader is not reaped.
+    pub fn run(&self) -> StopReport {
+        let deadline = Instant::now() + self.grace;
+        let mut tree = Tree::of(self);
+        let mut asked = BTreeSet::new();
+        loop {
+            tree.look();
+            if tree.living.is_empty() {
+                return StopReport { survivors: Vec::new(), escalated: false };
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            for member in tree.living.iter().filter(|member| asked.insert(**member)) {
+                // A shell at its prompt ends by Hup only; one that is stopped hears nothing before it goes on.
+                for signal in [Signal::Term, Signal::Hup, Signal::Cont] {
+                    let _ = signals::send_to(member, signal);
+                }
+            }
+            wait_for_any(&tree.living, left.min(LOOK_AGAIN));
         }
+        StopReport { survivors: tree.kill(), escalated: true }
     }
-    loop {
-        known.extend(members(leader, tag));
-        known.retain(process::alive);
-        if known.is_empty() {
-            return StopReport { survivors: Vec::new(), escalated: false };
-        }
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            break;
-        }
-        wait_for_one(&known, left);
-    }
-    StopReport { survivors: kill_all(leader, tag, known), escalated: true }
 }
 
-fn kill_all(leader: &ProcessId, tag: Option<(&str, &str)>, mut known: BTreeSet<ProcessId>) -> Vec<ProcessId> {
-    let patience = Instant::now() + KILL_PATIENCE;
-    for round in 0.. {
-        // Stopped first: a tree that stands still cannot fork away from the walk.
-        for signal in [Signal::Stop, Signal::Kill] {
-            known.extend(members(leader, tag));
-            for member in known.iter().filter(|member| process::alive(member)) {
-                let _ = signals::send(member.pid, signal);
+/// A tree as it is seen again and again while it falls apart.
+struct Tree<'a> {
+    ladder: &'a Ladder<'a>,
+    /// Everybody who was ever seen in it: a child whose parent has ended is still one of them.
+    seen: BTreeSet<ProcessId>,
+    living: BTreeSet<ProcessId>,
+    /// We, and those we come from, are never part of it: a server that was started from inside an agent's tree stops
+    /// the agent and not itself.
+    spared: BTreeSet<u32>,
+}
+
+impl<'a> Tree<'a> {
+    fn of(ladder: &'a Ladder<'a>) -> Self {
+        let me = std::process::id();
+        let spared = process::ancestry(me).into_iter().chain([me]).collect();
+        Self { ladder, seen: BTreeSet::new(), living: BTreeSet::new(), spared }
+    }
+
+    fn look(&mut self) {
+        // Not by way of us either: what we started is not the leader's because somebody of its tree started us.
+        let table: Vec<Row> = os::table().into_iter().filter(|row| !self.spared.contains(&row.id.pid)).collect();
+        let by_tag = self.ladder.tag.into_iter().flat_map(|(name, value)| process::tagged_in(&table, name, value));
+        let tagged: BTreeSet<u32> = by_tag.map(|process| process.pid).collect();
+        let grouped: BTreeSet<u32> = self.ladder.leaf.map(cgroup::Leaf::pids).unwrap_or_default().into_iter().collect();
+        let led = self.leads(&table);
+        let belongs = |row: &&Row| {
+            let pid = row.id.pid;
+            let is_led = led && (row.session == self.ladder.leader.pid || row.group == self.ladder.leader.pid);
+            row.id == self.ladder.leader
+                || (is_led && row.id.start_ticks >= self.ladder.leader.start_ticks)
+                || tagged.contains(&pid)
+                || grouped.contains(&pid)
+                || self.seen.contains(&row.id)
+        };
+        let roots = table.iter().filter(belongs).map(|row| row.id.pid);
+        let family = process::with_descendants(&table, roots.collect());
+        let members = table.iter().filter(|row| !row.is_dead && family.contains(&row.id.pid));
+        self.living = members.map(|row| row.id).collect();
+        self.seen.extend(&self.living);
+    }
+
+    /// Whether a session or group of the leader's number is the leader's. The number is not given to another process
+    /// while it names a session or a group, so only a process that has it and is another speaks against.
+    fn leads(&self, table: &[Row]) -> bool {
+        let leader = self.ladder.leader;
+        table.iter().all(|row| row.id.pid != leader.pid || row.id == leader)
+    }
+
+    /// Ends who is left, and names who does not end.
+    fn kill(mut self) -> Vec<ProcessId> {
+        for _ in 0..KILL_ROUNDS_MAX {
+            if let Some(leaf) = self.ladder.leaf {
+                let _ = leaf.kill();
+            }
+            self.hold_still();
+            for member in &self.living {
+                let _ = signals::send_to(member, Signal::Kill);
+            }
+            wait_for_all(&self.living, KILL_PATIENCE);
+            self.look();
+            if self.living.is_empty() {
+                break;
             }
         }
-        known.extend(members(leader, tag));
-        known.retain(process::alive);
-        if known.is_empty() || (round >= KILL_ROUNDS_MAX && Instant::now() >= patience) {
-            break;
-        }
-        wait_for_one(&known, LOOK_AGAIN);
+        self.living.into_iter().collect()
     }
-    known.into_iter().collect()
+
+    /// What stands still cannot fork away from the walk.
+    fn hold_still(&mut self) {
+        let mut held = BTreeSet::new();
+        for _ in 0..HOLD_ROUNDS_MAX {
+            let moving: Vec<ProcessId> = self.living.difference(&held).copied().collect();
+            if moving.is_empty() {
+                return;
+            }
+            for member in &moving {
+                let _ = signals::send_to(member, Signal::Stop);
+            }
+            held.extend(moving);
+            self.look();
+        }
+    }
 }
 
-fn members(leader: &ProcessId, tag: Option<(&str, &str)>) -> BTreeSet<ProcessId> {
-    let mut found = BTreeSet::new();
-    // The pid may be somebody else's by now; then only the tag still says who belongs.
-    if process::identity(leader.pid) == Some(*leader) {
-        found.insert(*leader);
-        found.extend(process::descendants(leader.pid));
-        found.extend(process::session_members(leader.pid));
-    }
-    if let Some((name, value)) = tag {
-        found.extend(process::tagged(name, value));
-    }
-    found.remove(&ProcessId { pid: std::process::id(), ..*leader });
-    found.retain(|member| member.pid != std::process::id());
-    found
+/// More are not watched at once; they are looked for in the table anyhow.
+const WATCHED_MAX: usize = 256;
+
+fn wait_for_any(members: &BTreeSet<ProcessId>, at_most: Duration) {
+    let watched: Vec<OwnedFd> =
+        members.iter().take(WATCHED_MAX).filter_map(|member| process::pidfd_open(member.pid)).collect();
+    let ends: Vec<_> = watched.iter().map(|pidfd| pidfd.as_fd()).collect();
+    // With nobody to watch, for want of descriptors or of pidfds, this is a short sleep.
+    let at_most = if ends.is_empty() { at_most.min(Duration::from_millis(10)) } else { at_most };
+    let _ = poll::wait(&ends, Some(at_most));
 }
 
-fn wait_for_one(known: &BTreeSet<ProcessId>, at_most: Duration) {
-    let first = known.iter().next().and_then(|member| process::pidfd_open(member.pid));
-    match first {
-        Some(pidfd) => {
-            // A member that was reaped meanwhile makes this return at once, which is as good.
-            let _ = poll::wait(&[pidfd.as_fd()], Some(at_most.min(LOOK_AGAIN * 10)));
+fn wait_for_all(members: &BTreeSet<ProcessId>, at_most: Duration) {
+    let deadline = Instant::now() + at_most;
+    let mut left = members.clone();
+    loop {
+        left.retain(process::alive);
+        let time = deadline.saturating_duration_since(Instant::now());
+        if left.is_empty() || time.is_zero() {
+            return;
         }
-        None => std::thread::sleep(LOOK_AGAIN.min(at_most)),
+        wait_for_any(&left, time);
     }
 }
