@@ -16,7 +16,7 @@ const DIFFERENCES_SHOWN: usize = 10;
 const FREE_BYTES_LOW: u64 = 256 * 1024 * 1024;
 
 pub fn check(path: &Path) -> Vec<Finding> {
-    let mut findings = vec![match Store::reader(path).and_then(|conn| compare(&conn)) {
+    let mut findings = vec![match Store::reader(path).map_err(Problem::from).and_then(|conn| compare(&conn)) {
         Ok(()) => finding("store", Level::Ok, "folding the log gives the tables", None),
         Err(Problem::Differs(differences)) => Finding {
             details: Some(differences.into()),

@@ -257,6 +257,7 @@ fn entry(epoch: Epoch, record: &Record) -> Entry {
         at: record.at,
         actor: record.actor_name.clone(),
         cause: record.cause,
+        cmd_id: record.cmd_id,
         topic: topic.to_owned(),
         kind: record.event.name().to_owned(),
         data: record.event.encode().expect("an event that was stored can be written"),

@@ -30,7 +30,7 @@ pub struct Running {
 pub fn spawn(mut writer: Writer) -> std::io::Result<Running> {
     let (inbox, orders) = mpsc::channel(INBOX_MAX);
     let published = Arc::clone(writer.published());
-    let feed = Feed::new(Arc::clone(&published), &writer.store().path, writer.store().upcasters.clone());
+    let feed = writer.feed();
     let thread = thread::Builder::new().name("writer".into()).spawn(move || {
         let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(&mut writer, orders)));
         let why = match outcome {

@@ -13,6 +13,7 @@ use amux_proto::{CmdId, Code, Command, Effect, Epoch, Event, Principal, Rejectio
 use rusqlite::TransactionBehavior;
 use serde_json::value::RawValue;
 
+use crate::feed::Feed;
 pub use crate::feed::Published;
 use crate::store::{self, Digest, Error, Keep, Opened, Store, Stored};
 
@@ -104,6 +105,10 @@ impl Writer {
 
     pub fn published(&self) -> &Arc<Published> {
         &self.published
+    }
+
+    pub fn feed(&self) -> Feed {
+        Feed::new(Arc::clone(&self.published), &self.store.path, self.store.upcasters.clone())
     }
 
     pub fn store(&self) -> &Store {

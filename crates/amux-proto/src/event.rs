@@ -68,6 +68,8 @@ pub struct Line {
     /// `operator`, `system`, `agent:name@team` or `peer:host`, by the names of that moment.
     pub actor: String,
     pub cause: Option<Seq>,
+    /// Of the command it came from; a client knows its own changes by it.
+    pub cmd_id: CmdId,
     pub topic: String,
     #[serde(rename = "type")]
     pub kind: String,

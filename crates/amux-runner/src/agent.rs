@@ -16,14 +16,13 @@ use amux_proto::{AgentId, Code, Effect, Rejection, RunNo, effect, env};
 use amux_sys::process::ProcessId;
 use amux_sys::spawn::{self, Child, Session, SpawnSpec, Stdio};
 use amux_sys::{clock, pty, stop};
-use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::kept::{self, Kept};
 use crate::screen::Screen;
 use crate::tape::{self, Tape};
-use crate::{Shared, keys, report};
+use crate::{Shared, keys, polled, report};
 
 /// A question to a live agent.
 pub enum Ask {
@@ -218,9 +217,8 @@ fn spawn_run(
         tracing::warn!(%agent, %run, %error, "A terminal could not be given to the launcher; a restart would lose it.");
     }
     drop(fds);
-    let watched = watch(pty, pidfd);
-    let (pty, pidfd) = match watched {
-        Ok(watched) => watched,
+    let (pty, pidfd) = match watched(pty, pidfd) {
+        Ok(both) => both,
         Err(error) => {
             stop::stop_tree(&child.id, Some((env::TAG, &report::tag(agent, run))), Duration::ZERO);
             child.wait().ok();
@@ -234,10 +232,10 @@ fn spawn_run(
 
 type Watched = (AsyncFd<OwnedFd>, Option<AsyncFd<OwnedFd>>);
 
-fn watch(terminal: OwnedFd, pidfd: Option<OwnedFd>) -> io::Result<Watched> {
+fn watched(terminal: OwnedFd, pidfd: Option<OwnedFd>) -> io::Result<Watched> {
     pty::set_nonblocking(terminal.as_fd())?;
-    let terminal = AsyncFd::with_interest(terminal, Interest::READABLE | Interest::WRITABLE)?;
-    let pidfd = pidfd.map(|fd| AsyncFd::with_interest(fd, Interest::READABLE)).transpose()?;
+    let terminal = polled::both(terminal)?;
+    let pidfd = pidfd.map(polled::readable).transpose()?;
     Ok((terminal, pidfd))
 }
 
@@ -288,7 +286,7 @@ async fn adopt(shared: &Arc<Shared>, agent: AgentId, run: RunNo, kept: Kept) -> 
     screen.feed(&tape::tail(&dir).unwrap_or_default());
     // What the program asked before the restart was answered then.
     screen.take_answers();
-    let parts = Tape::open(dir).and_then(|tape| Ok((tape, watch(kept.pty, kept.pidfd)?)));
+    let parts = Tape::open(dir).and_then(|tape| Ok((tape, watched(kept.pty, kept.pidfd)?)));
     let (tape, (pty, pidfd)) = match parts {
         Ok(parts) => parts,
         Err(error) => {

@@ -6,7 +6,7 @@ use amux_proto::{Code, Rejection};
 const KEYS_BYTES_MAX: usize = 64 * 1024;
 
 /// `application_cursor`: whether the program asked for the other arrow keys.
-pub fn encode(keys: &[String], application_cursor: bool) -> Result<Vec<u8>, Rejection> {
+pub(crate) fn encode(keys: &[String], application_cursor: bool) -> Result<Vec<u8>, Rejection> {
     let mut bytes = Vec::new();
     for key in keys {
         match named(key, application_cursor) {

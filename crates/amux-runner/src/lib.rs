@@ -10,6 +10,7 @@ mod kept;
 mod report;
 mod screen;
 mod tape;
+pub mod polled;
 
 use std::collections::HashMap;
 use std::ffi::OsString;

@@ -19,7 +19,7 @@ use amux_proto::exit::SrvExit;
 use amux_proto::ready::{Line, Ready};
 use amux_proto::view::{BootPolicy, BootStage};
 use amux_proto::{Command, Principal, Rejection, Time, env};
-use amux_runner::{OrphanExit, Runner, World};
+use amux_runner::{OrphanExit, Runner, World, polled};
 use amux_sys::lock::Lock;
 use amux_sys::notify::Notifier;
 use amux_sys::paths::Layout;
@@ -27,7 +27,7 @@ use amux_sys::socket::{self, SocketGuard};
 use amux_sys::{clock, disk, parent, process, signals};
 use serde::Deserialize;
 use tokio::io::unix::AsyncFd;
-use tokio::io::{AsyncBufReadExt as _, BufReader, Interest};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Semaphore, watch};
 
@@ -431,7 +431,7 @@ async fn keep_local_door(
 ) {
     let path = daemon.layout.srv_socket();
     let watched = disk::watch_dir(daemon.layout.socket_dir());
-    let mut watched = watched.and_then(|fd| AsyncFd::with_interest(fd, Interest::READABLE).ok());
+    let mut watched = watched.and_then(|fd| polled::readable(fd).ok());
     let mut ending = daemon.ending.subscribe();
     let mut open = Some((listener, guard));
     let mut accepting: Option<(tokio::task::JoinHandle<()>, SocketGuard)> = None;
@@ -465,7 +465,7 @@ async fn keep_local_door(
                     open = Some(bound);
                     // The directory may be a new one.
                     let fresh = disk::watch_dir(daemon.layout.socket_dir());
-                    watched = fresh.and_then(|fd| AsyncFd::with_interest(fd, Interest::READABLE).ok());
+                    watched = fresh.and_then(|fd| polled::readable(fd).ok());
                 }
                 Err(error) => {
                     tracing::error!(%error, "The local socket cannot be put back.");
@@ -531,7 +531,7 @@ const TOLD_BYTES_MAX: u64 = 64 * 1024;
 async fn follow_lifeline(daemon: Arc<Daemon>, lifeline: OwnedFd, notifier: Arc<Notifier>) {
     use tokio::io::AsyncReadExt as _;
     let stream = std::os::unix::net::UnixStream::from(lifeline);
-    let pipe = stream.set_nonblocking(true).and_then(|()| AsyncFd::with_interest(stream, Interest::READABLE));
+    let pipe = stream.set_nonblocking(true).and_then(|()| polled::readable(stream.into()));
     let Ok(pipe) = pipe else {
         tracing::error!("The life-line cannot be watched.");
         return;
@@ -551,7 +551,7 @@ async fn follow_lifeline(daemon: Arc<Daemon>, lifeline: OwnedFd, notifier: Arc<N
 }
 
 /// A pipe or a socket, read without a thread.
-struct Lifeline(AsyncFd<std::os::unix::net::UnixStream>);
+struct Lifeline(AsyncFd<OwnedFd>);
 
 impl tokio::io::AsyncRead for Lifeline {
     fn poll_read(
@@ -573,7 +573,7 @@ impl tokio::io::AsyncRead for Lifeline {
 }
 
 async fn follow_parent(daemon: Arc<Daemon>, pid: u32) {
-    let watched = parent::watch(pid).and_then(|fd| AsyncFd::with_interest(fd, Interest::READABLE));
+    let watched = parent::watch(pid).and_then(polled::readable);
     match watched {
         Ok(fd) => {
             let _ = fd.readable().await;

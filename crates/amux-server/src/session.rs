@@ -17,7 +17,9 @@ use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesOrdered;
 
-use crate::daemon::Daemon;
+use tokio::sync::watch;
+
+use crate::daemon::{Daemon, End};
 use crate::{acts, answers, auth};
 
 /// Where frames come from and go to.
@@ -132,8 +134,7 @@ impl Session {
                     if changed.is_err() { return Ok(()) }
                     continue;
                 }
-                _ = ending.wait_for(Option::is_some) => {
-                    let reason = ending.borrow().map_or("the server ends", |end| end.reason());
+                reason = ended(&mut ending) => {
                     let _ = write(carrier, &[ServerFrame::closing(reason)]).await;
                     return Ok(());
                 }
@@ -189,7 +190,7 @@ impl Session {
     }
 
     async fn command(
-        &self,
+        &mut self,
         id: FrameId,
         name: &str,
         args: &str,
@@ -320,6 +321,11 @@ fn greet(daemon: &Daemon, hello: &Hello, admission: Admission) -> Result<Princip
         return Err(Rejection::new(Code::ProtocolMismatch, message).hint("agentmux server restart"));
     }
     auth::narrow(admission.principal, hello.token.as_deref(), &daemon.keys, daemon.engine.published())
+}
+
+async fn ended(ending: &mut watch::Receiver<Option<End>>) -> &'static str {
+    let end = ending.wait_for(Option::is_some).await;
+    end.ok().and_then(|end| *end).map_or("the server ends", End::reason)
 }
 
 /// What a `cmd` frame orders.

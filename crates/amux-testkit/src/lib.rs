@@ -1,1 +1,9 @@
-//! amux-testkit
+//! What tests stand on: random commands over the whole vocabulary, a simulated world around the real writer, and the
+//! real server to be struck down while clients keep count. Nothing of the product depends on it.
+
+pub mod commands;
+pub mod crash;
+pub mod powerloss;
+pub mod server;
+pub mod sim;
+pub mod wire;

@@ -159,7 +159,11 @@ export type EventLine = { epoch: Epoch, seq: Seq, at: Time,
 /**
  * `operator`, `system`, `agent:name@team` or `peer:host`, by the names of that moment.
  */
-actor: string, cause: Seq | null, topic: string, type: string, data: unknown, };
+actor: string, cause: Seq | null, 
+/**
+ * Of the command it came from; a client knows its own changes by it.
+ */
+cmd_id: CmdId, topic: string, type: string, data: unknown, };
 
 export type ExitWhy = "itself" | "stopped" | "killed";
 

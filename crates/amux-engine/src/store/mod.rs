@@ -160,6 +160,17 @@ impl Store {
         unhex(&text).ok_or_else(corrupt)
     }
 
+    /// Pages the file has.
+    pub fn pages(&self) -> Result<i64, Error> {
+        Ok(self.conn.pragma_query_value(None, "page_count", |row| row.get(0))?)
+    }
+
+    /// The file does not grow beyond this; then it is full.
+    pub fn limit_pages(&self, pages: i64) -> Result<(), Error> {
+        self.conn.pragma_update_and_check(None, "max_page_count", pages, |row| row.get::<_, i64>(0))?;
+        Ok(())
+    }
+
     pub(crate) fn check_owner(tx: &Connection, owner: &str) -> Result<(), Error> {
         match get_meta(tx, "owner")? {
             Some(now) if now == owner => Ok(()),

@@ -1,0 +1,358 @@
+//! The promises of the store and the writer, on a real file.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use amux_engine::store::{Error, Keep, MIGRATIONS, Migration, Upcasters};
+use amux_engine::{Answer, Cursor, Mode, Options, Page, Store, Submission, Writer, doctor};
+use amux_proto::command::{agent, team};
+use amux_proto::view::Level;
+use amux_proto::{CmdId, Code, Command, Event, Name, Principal, Seq, Time};
+use uuid::Uuid;
+
+struct Disk {
+    _dir: tempfile::TempDir,
+    db: PathBuf,
+}
+
+impl Disk {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        Self { db: dir.path().join("agentmux.db"), _dir: dir }
+    }
+
+    fn open_with(&self, migrations: &[Migration], on_migrating: &dyn Fn(u32)) -> Result<Writer, Error> {
+        let upcasters = Upcasters::current();
+        let backups = self.db.with_file_name("backups");
+        let options = Options { migrations, upcasters: &upcasters, on_migrating, backups, now_ms: 1 };
+        Store::open(&self.db, &options).map(Writer::new)
+    }
+
+    fn open(&self) -> Writer {
+        self.open_with(MIGRATIONS, &|_| {}).unwrap()
+    }
+}
+
+fn id(n: u128) -> CmdId {
+    CmdId(Uuid::from_u128(n))
+}
+
+fn create(n: u128, name: &str) -> Submission {
+    let command = Command::Team(team::Command::Create(team::Create { id: None, name: Name::new(name).unwrap() }));
+    Submission { cmd_id: id(n), actor: Principal::Operator, command, expect: None, cause: None }
+}
+
+fn step(writer: &mut Writer, batch: &[Submission]) -> Vec<Answer> {
+    let mut seed = batch.first().map_or(0, |first| first.cmd_id.0.as_u128());
+    let mut entropy = || {
+        seed += 1;
+        seed
+    };
+    writer.step(batch, Time(1_700_000_000_000), &mut entropy).unwrap()
+}
+
+fn head(writer: &Writer) -> Seq {
+    writer.published().read(|_, head| head)
+}
+
+fn assert_healthy(db: &Path) {
+    let findings = doctor::check(db);
+    assert_eq!(findings[0].level, Level::Ok, "{findings:?}");
+}
+
+#[test]
+fn what_was_answered_is_there_after_the_file_is_opened_again() {
+    let disk = Disk::new();
+    let mut writer = disk.open();
+    let answers = step(&mut writer, &[create(1, "one"), create(2, "two"), create(3, "one")]);
+    assert!(answers[0].is_ok() && answers[1].is_ok());
+    assert_eq!(answers[2].as_ref().unwrap_err().code, Code::Exists);
+    assert_eq!(answers[1].as_ref().unwrap().seq, Seq(answers[0].as_ref().unwrap().seq.0 + 1), "one order, no holes");
+    let before = writer.published().read(|state, head| (state.clone(), head));
+    let epoch = writer.epoch();
+    drop(writer);
+    let writer = disk.open();
+    assert_eq!(writer.published().read(|state, head| (state.clone(), head)), before);
+    assert_eq!(writer.epoch(), epoch, "a restart is not another history");
+    assert_healthy(&disk.db);
+}
+
+#[test]
+fn a_retry_is_free_and_an_id_is_one_command() {
+    let disk = Disk::new();
+    let mut writer = disk.open();
+    let first = step(&mut writer, &[create(1, "one"), create(1, "one")]);
+    let before = head(&writer);
+    assert_eq!(first[0].as_ref().unwrap().answer.get(), first[1].as_ref().unwrap().answer.get());
+    drop(writer);
+    let mut writer = disk.open();
+    let again = step(&mut writer, &[create(1, "one")]);
+    assert_eq!(again[0].as_ref().unwrap().answer.get(), first[0].as_ref().unwrap().answer.get());
+    assert_eq!(head(&writer), before);
+
+    let other_words = step(&mut writer, &[create(1, "two")]);
+    assert_eq!(other_words[0].as_ref().unwrap_err().code, Code::CmdIdReused);
+    let somebody_else = Submission { actor: Principal::System, ..create(1, "one") };
+    assert_eq!(step(&mut writer, &[somebody_else])[0].as_ref().unwrap_err().code, Code::CmdIdReused);
+}
+
+#[test]
+fn a_refusal_stays_a_refusal_for_the_same_id() {
+    let disk = Disk::new();
+    let mut writer = disk.open();
+    step(&mut writer, &[create(1, "one")]);
+    assert!(step(&mut writer, &[create(2, "one")])[0].is_err());
+    let remove = team::Remove { team: "one".into(), with_agents: false };
+    let remove = Submission { command: Command::Team(team::Command::Remove(remove)), ..create(3, "x") };
+    step(&mut writer, &[remove])[0].as_ref().unwrap();
+    assert!(step(&mut writer, &[create(2, "one")])[0].is_err(), "same id, same answer");
+    assert!(step(&mut writer, &[create(4, "one")])[0].is_ok());
+}
+
+#[test]
+fn a_newer_store_is_refused_before_a_byte_is_written() {
+    let disk = Disk::new();
+    drop(disk.open());
+    let conn = rusqlite::Connection::open(&disk.db).unwrap();
+    conn.pragma_update(None, "user_version", 99).unwrap();
+    conn.pragma_update(None, "journal_mode", "delete").unwrap();
+    drop(conn);
+    let before = std::fs::read(&disk.db).unwrap();
+    let error = disk.open_with(MIGRATIONS, &|_| {}).err().unwrap();
+    assert!(matches!(error, Error::NewerSchema { found: 99, .. }), "{error}");
+    assert_eq!(std::fs::read(&disk.db).unwrap(), before);
+}
+
+#[test]
+fn a_store_that_cannot_be_read_is_never_empty() {
+    for garbage in [&b"this is not a database, it is a text that is long enough to look at"[..], &[0xff; 4096]] {
+        let disk = Disk::new();
+        std::fs::write(&disk.db, garbage).unwrap();
+        assert!(disk.open_with(MIGRATIONS, &|_| {}).is_err());
+        assert_eq!(std::fs::read(&disk.db).unwrap(), garbage);
+    }
+    let disk = Disk::new();
+    let conn = rusqlite::Connection::open(&disk.db).unwrap();
+    conn.execute_batch("CREATE TABLE somebody_elses (x)").unwrap();
+    drop(conn);
+    assert!(matches!(disk.open_with(MIGRATIONS, &|_| {}), Err(Error::Corrupt { .. })), "a stranger's database");
+
+    let disk = Disk::new();
+    let mut writer = disk.open();
+    step(&mut writer, &[create(1, "one")]);
+    drop(writer);
+    let conn = rusqlite::Connection::open(&disk.db).unwrap();
+    conn.execute("UPDATE team SET body = '{'", []).unwrap();
+    drop(conn);
+    assert!(matches!(disk.open_with(MIGRATIONS, &|_| {}), Err(Error::Corrupt { .. })), "a row that is no JSON");
+}
+
+fn nothing(_: &rusqlite::Transaction<'_>) -> rusqlite::Result<()> {
+    Ok(())
+}
+
+#[test]
+fn a_migration_is_announced_backed_up_and_verified() {
+    let disk = Disk::new();
+    let mut writer = disk.open();
+    step(&mut writer, &[create(1, "one")]);
+    drop(writer);
+    let first = || Migration { name: MIGRATIONS[0].name, run: MIGRATIONS[0].run, verify: MIGRATIONS[0].verify };
+    let broken = [first(), Migration { name: "broken", run: nothing, verify: |_| Err("not true".into()) }];
+    let announced = AtomicU32::new(0);
+    let error = disk.open_with(&broken, &|count| announced.store(count, Ordering::SeqCst)).err().unwrap();
+    assert!(matches!(error, Error::Migration { id: 2, .. }), "{error}");
+    assert_eq!(announced.load(Ordering::SeqCst), 1);
+    let backups: Vec<_> = std::fs::read_dir(disk.db.with_file_name("backups")).unwrap().collect();
+    assert_eq!(backups.len(), 1);
+    let copy = rusqlite::Connection::open(backups[0].as_ref().unwrap().path()).unwrap();
+    assert_eq!(copy.query_row("SELECT count(*) FROM team", [], |row| row.get::<_, u32>(0)).unwrap(), 1);
+    // A step that failed left nothing behind: the old program still opens the store.
+    assert_eq!(head(&disk.open()), Seq(1));
+
+    let good = [first(), Migration { name: "good", run: nothing, verify: |_| Ok(()) }];
+    drop(disk.open_with(&good, &|_| {}).unwrap());
+    assert!(matches!(disk.open_with(MIGRATIONS, &|_| {}), Err(Error::NewerSchema { found: 2, known: 1 })));
+}
+
+#[test]
+fn a_second_owner_fences_the_first() {
+    let disk = Disk::new();
+    let mut first = disk.open();
+    step(&mut first, &[create(1, "one")]);
+    let mut second = disk.open();
+    step(&mut second, &[create(2, "two")]);
+    let outcome = first.step(&[create(3, "three")], Time(0), &mut || 0);
+    assert!(matches!(outcome, Err(Error::Fenced)), "the first must not write any more");
+    assert_healthy(&disk.db);
+}
+
+#[test]
+fn a_copied_store_is_another_history() {
+    let disk = Disk::new();
+    let mut writer = disk.open();
+    step(&mut writer, &[create(1, "one")]);
+    let epoch = writer.epoch();
+    drop(writer);
+    let copy = Disk::new();
+    std::fs::copy(&disk.db, &copy.db).unwrap();
+    let writer = copy.open();
+    assert_ne!(writer.epoch(), epoch);
+    assert!(matches!(writer.feed().after(Cursor { epoch, seq: Seq(1) }, 10), Page::Reset));
+}
+
+#[test]
+fn readers_follow_without_a_gap_from_the_ring_and_from_the_log() {
+    let disk = Disk::new();
+    let mut writer = disk.open();
+    step(&mut writer, &[create(1, "one"), create(2, "two"), create(3, "three")]);
+    drop(writer);
+    // The ring of a new process is empty: old events are in the log only.
+    let mut writer = disk.open();
+    let feed = writer.feed();
+    let cursor = |seq| Cursor { epoch: writer.epoch(), seq: Seq(seq) };
+    assert!(matches!(feed.after(cursor(0), 10), Page::InLog));
+    let Page::Events(entries) = feed.from_log(cursor(0), 2).unwrap() else { panic!("no events") };
+    assert_eq!(entries.iter().map(|entry| entry.seq.0).collect::<Vec<_>>(), [1, 2]);
+    assert!(matches!(feed.after(cursor(3), 10), Page::Events(none) if none.is_empty()));
+    assert!(matches!(feed.after(cursor(4), 10), Page::Reset), "ahead of us is not our history");
+    let cursor = cursor(3);
+    step(&mut writer, &[create(4, "four")]);
+    let Page::Events(entries) = writer.feed().after(cursor, 10) else { panic!("no events") };
+    assert_eq!(entries.len(), 1);
+    let line: serde_json::Value = serde_json::from_str(&entries[0].json).unwrap();
+    assert_eq!((&line["seq"], &line["type"], &line["actor"]), (&4.into(), &"team.created".into(), &"operator".into()));
+    assert_eq!(line["at"], "2023-11-14T22:13:20.000Z");
+}
+
+#[test]
+fn compaction_forgets_history_and_nothing_else() {
+    let disk = Disk::new();
+    let mut writer = disk.open();
+    for n in 0..50 {
+        step(&mut writer, &[create(n + 1, &format!("t{n}"))]);
+    }
+    let before = writer.published().read(|state, head| (state.clone(), head));
+    let keep = Keep { rows: 10, age_ms: 0, receipts_age_ms: i64::MAX / 2 };
+    while writer.compact(keep, Time(1_800_000_000_000)).unwrap() {}
+    assert_eq!(writer.published().floor(), Seq(40));
+    assert_eq!(writer.published().read(|state, head| (state.clone(), head)), before);
+    assert_healthy(&disk.db);
+    let cursor = |seq| Cursor { epoch: writer.epoch(), seq: Seq(seq) };
+    assert!(matches!(writer.feed().after(cursor(39), 10), Page::Reset));
+    drop(writer);
+    let mut writer = disk.open();
+    assert_eq!(writer.published().read(|state, head| (state.clone(), head)), before);
+    step(&mut writer, &[create(100, "later")]);
+    assert_eq!(head(&writer), Seq(51), "numbers are never used again");
+    assert_healthy(&disk.db);
+}
+
+#[test]
+fn doctor_sees_a_table_that_is_not_what_the_log_says() {
+    let disk = Disk::new();
+    let mut writer = disk.open();
+    step(&mut writer, &[create(1, "one")]);
+    drop(writer);
+    let conn = rusqlite::Connection::open(&disk.db).unwrap();
+    conn.execute("DELETE FROM team", []).unwrap();
+    let findings = doctor::check(&disk.db);
+    assert_eq!(findings[0].level, Level::Failure, "{findings:?}");
+}
+
+#[test]
+fn a_full_disk_refuses_loses_nothing_and_recovers() {
+    let disk = Disk::new();
+    let mut writer = disk.open();
+    step(&mut writer, &[create(1, "one")]);
+    let state_before = writer.published().read(|state, head| (state.clone(), head));
+    let pages: i64 = writer.store().pages().unwrap();
+    writer.store().limit_pages(pages).unwrap();
+    let mut n = 1;
+    let refused = loop {
+        n += 1;
+        let long = agent::Create {
+            id: None,
+            name: Name::new(&format!("a{n}")).unwrap(),
+            team: None,
+            kind: amux_proto::entity::Kind::Cmd,
+            argv: vec!["true".into(), "x".repeat(2000)],
+            cwd: "/".into(),
+            env: Default::default(),
+            size: None,
+            start: false,
+        };
+        let big = Submission { command: Command::Agent(agent::Command::Create(long)), ..create(n, "x") };
+        match step(&mut writer, &[big]).remove(0) {
+            Ok(_) => assert!(n < 500, "the disk never filled"),
+            Err(refusal) => break refusal,
+        }
+    };
+    assert_eq!(refused.code, Code::ReadOnly);
+    assert_eq!(writer.published().mode(), Mode::ReadOnly);
+    // Retries of what was acknowledged are still answered, and reading goes on.
+    assert!(step(&mut writer, &[create(1, "one")])[0].is_ok());
+    assert!(writer.published().read(|state, _| state.teams.len()) >= state_before.0.teams.len());
+    let at_refusal = writer.published().read(|state, head| (state.clone(), head));
+    writer.store().limit_pages(1 << 30).unwrap();
+    assert!(step(&mut writer, &[create(9_999, "later")])[0].is_ok());
+    assert_eq!(writer.published().mode(), Mode::ReadWrite);
+    assert_eq!(head(&writer), at_refusal.1.next());
+    drop(writer);
+    assert_healthy(&disk.db);
+}
+
+#[test]
+fn every_shape_ever_written_can_still_be_read() {
+    let upcasters = Upcasters::current();
+    let mut seen = std::collections::BTreeSet::new();
+    for line in include_str!("corpus/v1.jsonl").lines() {
+        let row: serde_json::Value = serde_json::from_str(line).unwrap();
+        let (kind, version) = (row["type"].as_str().unwrap(), row["v"].as_u64().unwrap() as u32);
+        let event = upcasters.lift(kind, version, &row["body"].to_string());
+        assert_eq!(event.unwrap_or_else(|error| panic!("{kind}: {error}")).name(), kind);
+        seen.insert(kind.to_owned());
+    }
+    let missing: Vec<_> = Event::names().filter(|name| !seen.contains(*name)).collect();
+    assert!(missing.is_empty(), "the corpus lacks {missing:?}");
+}
+
+#[test]
+fn an_old_shape_is_lifted_step_by_step() {
+    let upcasters = Upcasters::default()
+        .with("team.made", 1, |mut body| {
+            body["name"] = body["title"].take();
+            ("team.made", body)
+        })
+        .with("team.made", 2, |body| ("team.created", body));
+    let body = r#"{"team":"00000000-0000-0000-0000-000000000001","title":"shop"}"#;
+    let event = upcasters.lift("team.made", 1, body).unwrap();
+    assert_eq!(event.name(), "team.created");
+    assert!(upcasters.lift("team.unheard", 1, "{}").is_err());
+}
+
+#[tokio::test]
+async fn the_thread_answers_everybody_and_ends_when_told() {
+    let disk = Disk::new();
+    let running = amux_engine::spawn(disk.open()).unwrap();
+    let handle = Arc::new(running.handle);
+    let answers = (0..200u128).map(|n| {
+        let handle = Arc::clone(&handle);
+        tokio::spawn(async move { handle.submit(create(n + 1, &format!("t{n}"))).await })
+    });
+    let mut seqs = Vec::new();
+    for answer in answers.collect::<Vec<_>>() {
+        match answer.await.unwrap() {
+            Ok(committed) => seqs.push(committed.seq),
+            Err(refusal) => assert_eq!(refusal.code, Code::Limit),
+        }
+    }
+    seqs.sort();
+    seqs.dedup();
+    assert_eq!(Some(*seqs.last().unwrap()), Some(Seq(seqs.len() as u64)), "one order, no holes");
+    assert!(handle.ping().await);
+    handle.end().await;
+    running.thread.join().unwrap();
+    assert_eq!(handle.submit(create(9_999, "late")).await.unwrap_err().code, Code::Unavailable);
+}
