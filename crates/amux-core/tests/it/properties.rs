@@ -1,0 +1,251 @@
+//! Whatever anybody says, in whatever order: these things stay true.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use amux_core::row::{self, Row, Table};
+use amux_core::{Ctx, Decided, State, apply, decide, invariant, wish};
+use amux_proto::{Command, Effect, Event, Principal, Rejection, Rev, Time, effect};
+use amux_testkit::commands::{Rng, random_command};
+use proptest::prelude::*;
+
+/// Long enough for teams to grow, shrink and be removed while their agents run.
+const STEPS: usize = 250;
+
+fn config() -> ProptestConfig {
+    ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() }
+}
+
+/// A conversation: who says what is the seed's choice.
+struct Walk {
+    rng: Rng,
+    now: Time,
+    state: State,
+}
+
+/// One thing that was said, and what it came to. `after` is the walk's state.
+struct Turn {
+    actor: Principal,
+    command: Command,
+    ctx: Ctx,
+    before: State,
+    outcome: Result<Decided, Rejection>,
+}
+
+impl Walk {
+    fn new(seed: u64) -> Self {
+        Self { rng: Rng::new(seed), now: Time(1_700_000_000_000), state: State::default() }
+    }
+
+    fn turn(&mut self) -> Turn {
+        let (actor, command) = random_command(&self.state, &mut self.rng);
+        // Clocks jump; nothing may depend on their going forward.
+        self.now = self.now.plus_ms(i64::try_from(self.rng.below(2000)).unwrap() - 200);
+        let expect = self.rng.one_in(15).then(|| Rev(self.rng.below(4)));
+        let seed = self.rng.uuid().as_u128();
+        let ctx = Ctx { now: self.now, actor: actor.clone(), expect, seed };
+        let outcome = decide(&self.state, &command, &ctx);
+        let before = self.state.clone();
+        for event in outcome.iter().flat_map(|decided| &decided.events) {
+            apply(&mut self.state, self.now, event);
+        }
+        Turn { actor, command, ctx, before, outcome }
+    }
+
+    fn events(turn: &Turn) -> &[Event] {
+        turn.outcome.as_ref().map_or(&[], |decided| &decided.events)
+    }
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn every_invariant_holds_after_every_command(seed in any::<u64>()) {
+        let mut walk = Walk::new(seed);
+        for _ in 0..STEPS {
+            let turn = walk.turn();
+            let wrong = invariant::check(&walk.state);
+            prop_assert!(wrong.is_empty(), "{wrong:?} after {:?} by {}", turn.command, turn.actor);
+        }
+    }
+
+    #[test]
+    fn a_command_changes_the_state_exactly_when_it_says_so(seed in any::<u64>()) {
+        let mut walk = Walk::new(seed);
+        for _ in 0..STEPS {
+            let turn = walk.turn();
+            let changed = turn.outcome.as_ref().map(|decided| decided.answer["changed"].as_bool());
+            match changed {
+                Ok(said) => prop_assert_eq!(said, Some(walk.state != turn.before), "{:?}", turn.command),
+                Err(_) => prop_assert!(walk.state == turn.before),
+            }
+        }
+    }
+
+    #[test]
+    fn the_same_command_in_the_same_state_gives_the_same_events(seed in any::<u64>()) {
+        let mut walk = Walk::new(seed);
+        for _ in 0..STEPS {
+            let turn = walk.turn();
+            let again = decide(&turn.before, &turn.command, &turn.ctx);
+            prop_assert_eq!(&again, &turn.outcome);
+        }
+        let mut replay = Walk::new(seed);
+        for _ in 0..STEPS {
+            replay.turn();
+        }
+        prop_assert!(replay.state == walk.state);
+    }
+
+    #[test]
+    fn folding_the_events_from_any_point_gives_the_state(seed in any::<u64>(), cut in 0..STEPS) {
+        let mut walk = Walk::new(seed);
+        let mut folded = State::default();
+        for at in 0..STEPS {
+            let turn = walk.turn();
+            if at == cut {
+                // A restart: what was stored is all there is.
+                folded = stored(&turn.before);
+            }
+            for event in Walk::events(&turn) {
+                // Through the wire, as a follower or the log would have it.
+                let body = event.encode().unwrap();
+                let event = Event::decode(event.name(), body.get()).unwrap().unwrap();
+                apply(&mut folded, turn.ctx.now, &event);
+            }
+            prop_assert!(folded == walk.state, "after {:?}", turn.command);
+        }
+    }
+
+    #[test]
+    fn rows_hold_the_whole_state(seed in any::<u64>()) {
+        let mut walk = Walk::new(seed);
+        for at in 0..STEPS {
+            walk.turn();
+            if at % 10 == 0 {
+                prop_assert!(stored(&walk.state) == walk.state);
+            }
+        }
+    }
+
+    #[test]
+    fn writing_the_touched_rows_batch_by_batch_keeps_the_tables(seed in any::<u64>(), batch in 1_usize..6) {
+        let mut walk = Walk::new(seed);
+        let mut tables = BTreeMap::new();
+        let mut events = Vec::new();
+        for at in 0..STEPS {
+            let turn = walk.turn();
+            events.extend_from_slice(Walk::events(&turn));
+            if at % batch == 0 {
+                let rows = row::touched(&walk.state, &events);
+                let keys: BTreeSet<_> = rows.iter().map(|row| (row.table, row.id.clone())).collect();
+                prop_assert_eq!(keys.len(), rows.len(), "a row is written twice");
+                write(&mut tables, rows);
+                events.clear();
+                prop_assert_eq!(&tables, &keyed(row::all(&walk.state)));
+            }
+        }
+    }
+
+    #[test]
+    fn an_event_counts_up_what_it_changes_by_one_and_touches_nothing_else(seed in any::<u64>()) {
+        let mut walk = Walk::new(seed);
+        for _ in 0..STEPS {
+            let turn = walk.turn();
+            let mut state = turn.before.clone();
+            let mut before = keyed(row::all(&state));
+            for event in Walk::events(&turn) {
+                apply(&mut state, turn.ctx.now, event);
+                let after = keyed(row::all(&state));
+                let touched = keyed(row::touched(&state, std::slice::from_ref(event)));
+                for key in before.keys().chain(after.keys()) {
+                    let (old, new) = (before.get(key), after.get(key));
+                    if old == new {
+                        continue;
+                    }
+                    prop_assert!(touched.contains_key(key), "{} changes {key:?} unsaid", event.name());
+                    let counted = !matches!(key.0, Table::Order | Table::Closed);
+                    if let (Some(new), true) = (new, counted) {
+                        let expected = old.map_or(Rev(0), |old| old.rev).next();
+                        prop_assert_eq!(new.rev, expected, "{} at {:?}", event.name(), key);
+                    }
+                }
+                before = after;
+            }
+        }
+    }
+
+    #[test]
+    fn the_open_wishes_are_those_the_state_implies(seed in any::<u64>()) {
+        let mut walk = Walk::new(seed);
+        let mut open: BTreeMap<effect::Key, Effect> = BTreeMap::new();
+        for _ in 0..STEPS {
+            let turn = walk.turn();
+            for event in Walk::events(&turn) {
+                if let Some(wish) = wish::opened(event) {
+                    open.insert(wish.key(), wish);
+                }
+                for key in wish::settled(event) {
+                    open.remove(&key);
+                }
+            }
+            let implied: BTreeMap<_, _> = wish::open(&walk.state).into_iter().map(|wish| (wish.key(), wish)).collect();
+            prop_assert_eq!(&open, &implied, "after {:?}", turn.command);
+        }
+    }
+
+    #[test]
+    fn a_stale_expectation_is_always_refused(seed in any::<u64>()) {
+        let mut walk = Walk::new(seed);
+        for _ in 0..STEPS {
+            let turn = walk.turn();
+            // No thing has this revision, so nothing may pass that was made for it.
+            let ctx = Ctx { expect: Some(Rev(u64::MAX)), ..turn.ctx.clone() };
+            prop_assert!(decide(&turn.before, &turn.command, &ctx).is_err(), "{:?}", turn.command);
+        }
+    }
+}
+
+#[test]
+fn the_random_commands_reach_every_verb_and_every_event() {
+    let mut said = BTreeSet::new();
+    let mut obeyed = BTreeSet::new();
+    let mut happened = BTreeSet::new();
+    for seed in 0..16 {
+        let mut walk = Walk::new(seed);
+        for _ in 0..1000 {
+            let turn = walk.turn();
+            said.insert(turn.command.name());
+            if turn.outcome.is_ok() {
+                obeyed.insert(turn.command.name());
+            }
+            happened.extend(Walk::events(&turn).iter().map(Event::name));
+        }
+    }
+    let verbs: BTreeSet<_> = Command::names().collect();
+    assert_eq!(said, verbs);
+    assert_eq!(obeyed, verbs);
+    assert_eq!(happened, Event::names().collect::<BTreeSet<_>>());
+}
+
+/// The state after a visit to the tables, its rows in another order.
+fn stored(state: &State) -> State {
+    let rows = row::all(state).into_iter().rev().map(|row| (row.table, row.id, row.body.expect("`all` has bodies")));
+    row::load(rows).expect("what was written can be read")
+}
+
+type Tables = BTreeMap<(Table, String), Row>;
+
+fn keyed(rows: Vec<Row>) -> Tables {
+    rows.into_iter().map(|row| ((row.table, row.id.clone()), row)).collect()
+}
+
+fn write(tables: &mut Tables, rows: Vec<Row>) {
+    for row in rows {
+        let key = (row.table, row.id.clone());
+        match row.body {
+            Some(_) => tables.insert(key, row),
+            None => tables.remove(&key),
+        };
+    }
+}

@@ -1,0 +1,659 @@
+//! Random commands over the whole vocabulary. Most of them mean something in the state they are made for, some are
+//! near misses, some are garbage; which, is the seed's choice alone, so that a failure can be repeated by its number.
+
+use std::collections::BTreeMap;
+
+use amux_core::State;
+use amux_core::setting::REGISTRY;
+use amux_proto::command::{agent, host, layout, message, pane, request, run, setting, tab, team, workspace};
+use amux_proto::entity::{
+    Answer, Content, Exit, ExitWhy, Kind, Process, RequestKind, RequestOption, RequestOptionKind, Size,
+};
+use amux_proto::layout::{Node, Place, Side};
+use amux_proto::{
+    AgentId, ClosedId, Command, MessageId, Name, NodeId, PaneId, Principal, RequestId, RunNo, TabId, TeamId, ThreadId,
+    Time, WorkspaceId,
+};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+/// SplitMix64: small, good enough to spread, and the same everywhere.
+#[derive(Debug, Clone)]
+pub struct Rng(u64);
+
+impl Rng {
+    pub fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    #[expect(clippy::should_implement_trait, reason = "a source that never ends has no use for an Option")]
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// A number from 0 to below `end`; 0 when there is none.
+    pub fn below(&mut self, end: u64) -> u64 {
+        self.next() % end.max(1)
+    }
+
+    /// True once in so many times.
+    pub fn one_in(&mut self, times: u64) -> bool {
+        self.below(times) == 0
+    }
+
+    pub fn pick<T>(&mut self, from: impl IntoIterator<Item = T, IntoIter: ExactSizeIterator>) -> Option<T> {
+        let mut from = from.into_iter();
+        let at = self.below(from.len() as u64);
+        from.nth(usize::try_from(at).unwrap_or(0))
+    }
+
+    pub fn uuid(&mut self) -> Uuid {
+        Uuid::from_u128(u128::from(self.next()) << 64 | u128::from(self.next()))
+    }
+}
+
+/// Somebody says something.
+pub fn random_command(state: &State, rng: &mut Rng) -> (Principal, Command) {
+    let mut lot = rng.below(VERBS.iter().map(|(weight, _)| u64::from(*weight)).sum());
+    let make = VERBS.iter().find_map(|(weight, make)| match lot.checked_sub(u64::from(*weight)) {
+        Some(rest) => {
+            lot = rest;
+            None
+        }
+        None => Some(make),
+    });
+    let make = make.expect("a lot below the sum of the weights falls on one of them");
+    let mut say = Say { state, rng };
+    let command = make(&mut say);
+    (say.actor(&command), command)
+}
+
+/// Every verb, by how often it is said. What makes things and what takes them away are in balance, so that a long
+/// run neither dies out nor grows without end.
+const VERBS: &[(u32, fn(&mut Say<'_>) -> Command)] = &[
+    (2, team_create),
+    (1, team_rename),
+    (1, team_remove),
+    (6, agent_create),
+    (2, agent_rename),
+    (2, agent_remove),
+    (4, agent_start),
+    (4, agent_stop),
+    (3, agent_restart),
+    (10, run_started),
+    (2, run_failed),
+    (8, run_exited),
+    (1, run_lost),
+    (2, workspace_create),
+    (1, workspace_rename),
+    (1, workspace_move),
+    (1, workspace_close),
+    (2, workspace_restore),
+    (6, tab_create),
+    (1, tab_rename),
+    (3, tab_move),
+    (2, tab_pin),
+    (1, tab_activate),
+    (3, tab_close),
+    (2, tab_tear_off),
+    (16, pane_open),
+    (8, pane_move),
+    (5, pane_close),
+    (3, pane_activate),
+    (2, pane_rename),
+    (3, pane_show),
+    (2, pane_tear_off),
+    (4, layout_resize),
+    (6, layout_reopen),
+    (6, request_open),
+    (3, request_decide),
+    (1, request_withdraw),
+    (8, message_send),
+    (4, message_ack),
+    (2, message_cancel),
+    (2, setting_set),
+    (1, setting_unset),
+    (1, setting_load),
+    (1, host_boot),
+];
+
+/// Few, so that they meet; some read like the ends of ids.
+const NAMES: &[&str] = &["scout", "lead", "api", "web", "db", "beef", "cafe01", "default", "x-1", "r_2"];
+
+struct Say<'a> {
+    state: &'a State,
+    rng: &'a mut Rng,
+}
+
+impl Say<'_> {
+    /// Mostly the one who may.
+    fn actor(&mut self, command: &Command) -> Principal {
+        let observed = matches!(
+            command.name(),
+            "run.started"
+                | "run.failed"
+                | "run.exited"
+                | "run.lost"
+                | "request.open"
+                | "request.withdraw"
+                | "setting.load"
+                | "host.boot"
+        );
+        let talks = command.name().starts_with("message.") || command.name() == "request.decide";
+        match self.rng.below(30) {
+            0 => Principal::Peer("elsewhere".into()),
+            1 => Principal::System,
+            2 => Principal::Operator,
+            3 => self.an_agent(),
+            4..=12 if talks => self.an_agent(),
+            _ if observed => Principal::System,
+            _ => Principal::Operator,
+        }
+    }
+
+    fn an_agent(&mut self) -> Principal {
+        let Some(agent) = self.rng.pick(self.state.agents.values()) else { return Principal::Operator };
+        let run = agent.run.as_ref().map_or(RunNo(1), |run| run.no);
+        let run = if self.rng.one_in(10) { RunNo(run.0.saturating_sub(1)) } else { run };
+        Principal::Agent { agent: agent.id, run }
+    }
+
+    fn name(&mut self) -> Name {
+        let name = self.rng.pick(NAMES).copied().unwrap_or("scout");
+        Name::new(name).expect("the names here are names")
+    }
+
+    fn text(&mut self) -> String {
+        match self.rng.below(40) {
+            0 => String::new(),
+            1 => " ".into(),
+            2 => "two\nlines".into(),
+            3 => "x".repeat(300),
+            4 => "\u{202e}drawkcab".into(),
+            at => format!("text {at}"),
+        }
+    }
+
+    /// A reference as people write it: the id, its end, something that is not there.
+    fn reference(&mut self, id: Option<Uuid>) -> String {
+        let Some(id) = id else { return self.nothing() };
+        match self.rng.below(20) {
+            0 => self.nothing(),
+            1..=5 => id.simple().to_string()[20..].to_owned(),
+            6 => id.to_string()[24..].to_uppercase(),
+            7 => id.simple().to_string()[31..].to_owned(),
+            _ => id.to_string(),
+        }
+    }
+
+    fn nothing(&mut self) -> String {
+        match self.rng.below(6) {
+            0 => String::new(),
+            1 => "nobody@nowhere".into(),
+            2 => "no such thing".into(),
+            3 => "ffff".into(),
+            4 => "@".into(),
+            _ => self.rng.uuid().to_string(),
+        }
+    }
+
+    fn team(&mut self) -> String {
+        let Some(team) = self.rng.pick(self.state.teams.values()) else { return self.nothing() };
+        if self.rng.one_in(3) { self.reference(Some(team.id.0)) } else { team.name.to_string() }
+    }
+
+    fn agent(&mut self) -> String {
+        let Some(agent) = self.rng.pick(self.state.agents.values()) else { return self.nothing() };
+        let team = self.state.teams.get(&agent.team).map(|team| team.name.to_string()).unwrap_or_default();
+        match self.rng.below(4) {
+            0 => self.reference(Some(agent.id.0)),
+            1 => agent.name.to_string(),
+            2 => format!("{}@{team}", agent.name).to_uppercase(),
+            _ => format!("{}@{team}", agent.name),
+        }
+    }
+
+    fn agent_id(&mut self) -> AgentId {
+        let known = self.rng.pick(self.state.agents.keys()).copied();
+        known.filter(|_| !self.rng.one_in(20)).unwrap_or_else(|| AgentId(self.rng.uuid()))
+    }
+
+    fn workspace(&mut self) -> String {
+        let id = self.rng.pick(self.state.workspaces.keys()).map(|id| id.0);
+        self.reference(id)
+    }
+
+    fn tab_id(&mut self) -> Option<TabId> {
+        self.rng.pick(self.state.tabs.keys()).copied()
+    }
+
+    fn tab(&mut self) -> String {
+        let id = self.tab_id().map(|id| id.0);
+        self.reference(id)
+    }
+
+    fn pane_id(&mut self) -> Option<PaneId> {
+        self.rng.pick(self.state.panes.keys()).copied()
+    }
+
+    fn pane(&mut self) -> String {
+        let id = self.pane_id().map(|id| id.0);
+        self.reference(id)
+    }
+
+    /// An id to bring along: none, a new one, or one that is taken.
+    fn own_id<T>(&mut self, taken: Option<T>, make: fn(Uuid) -> T) -> Option<T> {
+        match self.rng.below(10) {
+            0 => taken,
+            1..=3 => Some(make(self.rng.uuid())),
+            _ => None,
+        }
+    }
+
+    fn index(&mut self) -> u32 {
+        match self.rng.below(10) {
+            0 => u32::MAX,
+            other => u32::try_from(other % 5).unwrap_or(0),
+        }
+    }
+
+    fn content(&mut self) -> Content {
+        match self.rng.below(4) {
+            0 => Content::Empty,
+            1 => Content::View { view: self.rng.pick(["events", "inbox", "No view"]).unwrap_or("events").into() },
+            _ => Content::Agent { agent: self.agent_id() },
+        }
+    }
+
+    fn side(&mut self) -> Side {
+        self.rng.pick([Side::Left, Side::Right, Side::Up, Side::Down]).unwrap_or(Side::Left)
+    }
+
+    fn place(&mut self) -> Place {
+        let tab = self.tab_id().unwrap_or_else(|| TabId(self.rng.uuid()));
+        let pane = self.pane_id().unwrap_or_else(|| PaneId(self.rng.uuid()));
+        match self.rng.below(6) {
+            0 => Place::Tab { tab },
+            1 => Place::Edge { tab, side: self.side() },
+            2 | 3 => Place::Beside { pane, side: self.side() },
+            _ => Place::Stack { pane, index: (!self.rng.one_in(3)).then(|| self.index()) },
+        }
+    }
+
+    /// The newest run of an agent, sometimes one before or after it.
+    fn observed(&mut self) -> (AgentId, RunNo, Option<Process>) {
+        let agent = self.agent_id();
+        let run = self.state.agents.get(&agent).and_then(|agent| agent.run.clone());
+        let no = run.as_ref().map_or(1, |run| run.no.0);
+        let no = match self.rng.below(20) {
+            0 => no.saturating_sub(1),
+            1 => no + 1,
+            _ => no,
+        };
+        (agent, RunNo(no), run.and_then(|run| run.process()))
+    }
+
+    fn value(&mut self, key: &str) -> Value {
+        let known = REGISTRY.iter().find(|known| known.key == key);
+        match (self.rng.below(8), known) {
+            (0, _) => json!("many"),
+            (1, _) => json!(-1),
+            (2, Some(known)) => json!(known.max + 1),
+            (3, Some(known)) => json!(known.min),
+            // A small shelf, so that things fall off it.
+            (4 | 5, Some(known)) if known.key == "shelf.keep" => json!(1 + self.rng.below(4)),
+            (_, Some(known)) => json!(known.default + self.rng.below(3)),
+            (_, None) => json!(7),
+        }
+    }
+
+    fn key(&mut self) -> String {
+        let known = self.rng.pick(REGISTRY).map(|known| known.key.to_owned());
+        known.filter(|_| !self.rng.one_in(10)).unwrap_or_else(|| "shelf.kep".into())
+    }
+}
+
+fn team_create(s: &mut Say<'_>) -> Command {
+    let taken = s.rng.pick(s.state.teams.keys()).copied();
+    team::Command::Create(team::Create { id: s.own_id(taken, TeamId), name: s.name() }).into()
+}
+
+fn team_rename(s: &mut Say<'_>) -> Command {
+    team::Command::Rename(team::Rename { team: s.team(), name: s.name() }).into()
+}
+
+fn team_remove(s: &mut Say<'_>) -> Command {
+    team::Command::Remove(team::Remove { team: s.team(), with_agents: !s.rng.one_in(3) }).into()
+}
+
+fn agent_create(s: &mut Say<'_>) -> Command {
+    let kind = if s.rng.one_in(2) { Kind::Shell } else { Kind::Cmd };
+    let env = match s.rng.below(12) {
+        0 => BTreeMap::from([("AGENTMUX_TOKEN".to_owned(), "mine".to_owned())]),
+        1 => BTreeMap::from([("A=B".to_owned(), "1".to_owned())]),
+        2..=4 => BTreeMap::from([("COLOR".to_owned(), "1".to_owned())]),
+        _ => BTreeMap::new(),
+    };
+    let taken = s.rng.pick(s.state.agents.keys()).copied();
+    agent::Command::Create(agent::Create {
+        id: s.own_id(taken, AgentId),
+        name: s.name(),
+        team: if s.rng.one_in(3) { None } else { Some(s.team()) },
+        kind,
+        argv: if s.rng.one_in(6) { Vec::new() } else { vec!["sleep".into(), "1000".into()] },
+        cwd: if s.rng.one_in(15) { "here".into() } else { "/tmp".into() },
+        env,
+        size: s.rng.one_in(3).then(|| Size { rows: u16::try_from(s.rng.below(60)).unwrap_or(1), cols: 100 }),
+        start: !s.rng.one_in(4),
+    })
+    .into()
+}
+
+fn agent_rename(s: &mut Say<'_>) -> Command {
+    agent::Command::Rename(agent::Rename { agent: s.agent(), name: s.name() }).into()
+}
+
+fn agent_remove(s: &mut Say<'_>) -> Command {
+    agent::Command::Remove(agent::Remove { agent: s.agent(), stop: !s.rng.one_in(3) }).into()
+}
+
+fn agent_start(s: &mut Say<'_>) -> Command {
+    agent::Command::Start(agent::Start { agent: s.agent() }).into()
+}
+
+fn grace(s: &mut Say<'_>) -> Option<u64> {
+    match s.rng.below(8) {
+        0 => Some(u64::MAX),
+        1 => Some(0),
+        2 => Some(s.rng.below(9000)),
+        _ => None,
+    }
+}
+
+fn agent_stop(s: &mut Say<'_>) -> Command {
+    agent::Command::Stop(agent::Stop { agent: s.agent(), grace_ms: grace(s) }).into()
+}
+
+fn agent_restart(s: &mut Say<'_>) -> Command {
+    agent::Command::Restart(agent::Restart { agent: s.agent(), grace_ms: grace(s) }).into()
+}
+
+fn run_started(s: &mut Say<'_>) -> Command {
+    let (agent, run, process) = s.observed();
+    let fresh = Process { pid: 1000 + u32::try_from(s.rng.below(9000)).unwrap_or(0), start_ticks: s.rng.below(1 << 40) };
+    let process = process.filter(|_| s.rng.one_in(2)).unwrap_or(fresh);
+    run::Command::Started(run::Started { agent, run, process }).into()
+}
+
+fn run_failed(s: &mut Say<'_>) -> Command {
+    let (agent, run, _) = s.observed();
+    run::Command::Failed(run::Failed { agent, run, error: "no such program".into() }).into()
+}
+
+fn run_exited(s: &mut Say<'_>) -> Command {
+    let (agent, run, _) = s.observed();
+    let exit = match s.rng.below(4) {
+        0 => Exit { code: None, signal: Some(9), why: ExitWhy::Killed, survivors: vec![77] },
+        1 => Exit { code: Some(1), signal: None, why: ExitWhy::Itself, survivors: Vec::new() },
+        2 => Exit { code: Some(0), signal: None, why: ExitWhy::Itself, survivors: Vec::new() },
+        _ => Exit { code: None, signal: Some(15), why: ExitWhy::Stopped, survivors: Vec::new() },
+    };
+    run::Command::Exited(run::Exited { agent, run, exit }).into()
+}
+
+fn run_lost(s: &mut Say<'_>) -> Command {
+    let (agent, run, _) = s.observed();
+    run::Command::Lost(run::Lost { agent, run, why: "nobody saw it end".into() }).into()
+}
+
+fn workspace_create(s: &mut Say<'_>) -> Command {
+    let taken = s.rng.pick(s.state.workspaces.keys()).copied();
+    workspace::Command::Create(workspace::Create { id: s.own_id(taken, WorkspaceId), name: s.text() }).into()
+}
+
+fn workspace_rename(s: &mut Say<'_>) -> Command {
+    workspace::Command::Rename(workspace::Rename { workspace: s.workspace(), name: s.text() }).into()
+}
+
+fn workspace_move(s: &mut Say<'_>) -> Command {
+    workspace::Command::Move(workspace::Move { workspace: s.workspace(), index: s.index() }).into()
+}
+
+fn workspace_close(s: &mut Say<'_>) -> Command {
+    workspace::Command::Close(workspace::Close { workspace: s.workspace() }).into()
+}
+
+fn workspace_restore(s: &mut Say<'_>) -> Command {
+    let torn = s.state.workspaces.values().filter(|workspace| workspace.torn_from.is_some());
+    let torn: Vec<Uuid> = torn.map(|workspace| workspace.id.0).collect();
+    let id = s.rng.pick(torn);
+    let workspace = if id.is_some() { s.reference(id) } else { s.workspace() };
+    workspace::Command::Restore(workspace::Restore { workspace }).into()
+}
+
+fn tab_create(s: &mut Say<'_>) -> Command {
+    let taken = s.tab_id();
+    let standing = s.pane_id();
+    tab::Command::Create(tab::Create {
+        id: s.own_id(taken, TabId),
+        workspace: s.workspace(),
+        name: s.rng.one_in(2).then(|| s.text()),
+        index: s.rng.one_in(2).then(|| s.index()),
+        pane: s.own_id(standing, PaneId),
+        content: s.rng.one_in(2).then(|| s.content()),
+    })
+    .into()
+}
+
+fn tab_rename(s: &mut Say<'_>) -> Command {
+    tab::Command::Rename(tab::Rename { tab: s.tab(), name: s.text() }).into()
+}
+
+fn tab_move(s: &mut Say<'_>) -> Command {
+    let workspace = s.rng.one_in(2).then(|| s.workspace());
+    tab::Command::Move(tab::Move { tab: s.tab(), workspace, index: s.index() }).into()
+}
+
+fn tab_pin(s: &mut Say<'_>) -> Command {
+    tab::Command::Pin(tab::Pin { tab: s.tab(), pinned: s.rng.one_in(2) }).into()
+}
+
+fn tab_activate(s: &mut Say<'_>) -> Command {
+    tab::Command::Activate(tab::Activate { tab: s.tab() }).into()
+}
+
+fn tab_close(s: &mut Say<'_>) -> Command {
+    tab::Command::Close(tab::Close { tab: s.tab() }).into()
+}
+
+fn tab_tear_off(s: &mut Say<'_>) -> Command {
+    let taken = s.rng.pick(s.state.workspaces.keys()).copied();
+    let workspace = s.own_id(taken, WorkspaceId);
+    tab::Command::TearOff(tab::TearOff { tab: s.tab(), workspace, name: s.rng.one_in(2).then(|| s.text()) }).into()
+}
+
+fn pane_open(s: &mut Say<'_>) -> Command {
+    // One that was closed stays taken while it can come back.
+    let closed = s.state.closed.values().find_map(|closed| match &closed.what {
+        amux_proto::entity::ClosedWhat::Pane { pane, .. } => Some(pane.id),
+        amux_proto::entity::ClosedWhat::Tab { .. } | amux_proto::entity::ClosedWhat::Workspace { .. } => None,
+    });
+    let taken = if s.rng.one_in(2) { closed } else { s.pane_id() };
+    pane::Command::Open(pane::Open {
+        id: s.own_id(taken, PaneId),
+        content: s.content(),
+        place: s.place(),
+        title: s.rng.one_in(3).then(|| s.text()),
+    })
+    .into()
+}
+
+fn pane_move(s: &mut Say<'_>) -> Command {
+    pane::Command::Move(pane::Move { pane: s.pane(), place: s.place() }).into()
+}
+
+fn pane_close(s: &mut Say<'_>) -> Command {
+    pane::Command::Close(pane::Close { pane: s.pane() }).into()
+}
+
+fn pane_activate(s: &mut Say<'_>) -> Command {
+    pane::Command::Activate(pane::Activate { pane: s.pane() }).into()
+}
+
+fn pane_rename(s: &mut Say<'_>) -> Command {
+    pane::Command::Rename(pane::Rename { pane: s.pane(), title: s.rng.one_in(2).then(|| s.text()) }).into()
+}
+
+fn pane_show(s: &mut Say<'_>) -> Command {
+    pane::Command::Show(pane::Show { pane: s.pane(), content: s.content() }).into()
+}
+
+fn pane_tear_off(s: &mut Say<'_>) -> Command {
+    let (workspace, tab) = (s.rng.pick(s.state.workspaces.keys()).copied(), s.tab_id());
+    pane::Command::TearOff(pane::TearOff {
+        pane: s.pane(),
+        workspace: s.own_id(workspace, WorkspaceId),
+        tab: s.own_id(tab, TabId),
+        name: s.rng.one_in(2).then(|| s.text()),
+    })
+    .into()
+}
+
+fn layout_resize(s: &mut Say<'_>) -> Command {
+    let split_tabs: Vec<_> =
+        s.state.tabs.values().filter(|tab| matches!(tab.root, Some(Node::Split { .. }))).collect();
+    let Some(tab) = s.rng.pick(split_tabs) else {
+        let (tab, split) = (s.tab(), NodeId(s.rng.uuid()));
+        return layout::Command::Resize(layout::Resize { tab, split, sizes: vec![1, 1] }).into();
+    };
+    let mut splits = Vec::new();
+    tab.root.iter().for_each(|root| collect_splits(root, &mut splits));
+    let (split, children) = s.rng.pick(splits).unwrap_or((NodeId(s.rng.uuid()), 2));
+    let children = if s.rng.one_in(10) { children + 1 } else { children };
+    let sizes = (0..children).map(|_| match s.rng.below(20) {
+        0 => 0,
+        1 => u32::MAX,
+        other => u32::try_from(other).unwrap_or(1),
+    });
+    let sizes = sizes.collect();
+    layout::Command::Resize(layout::Resize { tab: s.reference(Some(tab.id.0)), split, sizes }).into()
+}
+
+fn collect_splits(node: &Node, to: &mut Vec<(NodeId, usize)>) {
+    if let Node::Split { id, children, .. } = node {
+        to.push((*id, children.len()));
+        children.iter().for_each(|child| collect_splits(&child.node, to));
+    }
+}
+
+fn layout_reopen(s: &mut Say<'_>) -> Command {
+    let closed = match s.rng.below(6) {
+        0 => Some(ClosedId(s.rng.uuid())),
+        1 | 2 => s.rng.pick(s.state.closed.keys()).copied(),
+        _ => None,
+    };
+    layout::Command::Reopen(layout::Reopen { closed }).into()
+}
+
+fn request_open(s: &mut Say<'_>) -> Command {
+    let (agent, run, _) = s.observed();
+    let kinds = [RequestKind::Permission, RequestKind::Question, RequestKind::Login, RequestKind::HeldMessage];
+    let option = |id: &str, kind| RequestOption { id: id.into(), label: id.to_uppercase(), kind };
+    let mut options = vec![option("yes", RequestOptionKind::AllowOnce), option("no", RequestOptionKind::RejectOnce)];
+    if s.rng.one_in(10) {
+        options.push(option("yes", RequestOptionKind::Choice));
+    }
+    let taken = s.rng.pick(s.state.requests.keys()).copied();
+    request::Command::Open(request::Open {
+        id: taken.filter(|_| s.rng.one_in(10)).unwrap_or_else(|| RequestId(s.rng.uuid())),
+        agent,
+        run,
+        kind: s.rng.pick(kinds).unwrap_or(RequestKind::Question),
+        title: s.text(),
+        detail: s.text(),
+        options,
+        expires: s.rng.one_in(8).then(|| Time(1_700_000_000_000)),
+    })
+    .into()
+}
+
+fn request_decide(s: &mut Say<'_>) -> Command {
+    let id = s.rng.pick(s.state.requests.keys()).map(|id| id.0);
+    let answer = match s.rng.below(6) {
+        0 => Answer::Text { text: s.text() },
+        1 => Answer::Option { option: "perhaps".into() },
+        2 => Answer::Option { option: "no".into() },
+        _ => Answer::Option { option: "yes".into() },
+    };
+    request::Command::Decide(request::Decide { request: s.reference(id), answer }).into()
+}
+
+fn request_withdraw(s: &mut Say<'_>) -> Command {
+    let known = s.rng.pick(s.state.requests.keys()).copied();
+    let request = known.filter(|_| !s.rng.one_in(8)).unwrap_or_else(|| RequestId(s.rng.uuid()));
+    request::Command::Withdraw(request::Withdraw { request, why: s.text() }).into()
+}
+
+fn message_send(s: &mut Say<'_>) -> Command {
+    let to = (0..=s.rng.below(3)).map(|_| match s.rng.below(8) {
+        0 => "operator".to_owned(),
+        1 => "all".to_owned(),
+        2 => format!("team:{}", s.team()),
+        _ => s.agent(),
+    });
+    let to = to.collect();
+    let known = s.rng.pick(s.state.messages.keys()).copied();
+    message::Command::Send(message::Send {
+        id: s.own_id(known, MessageId),
+        to,
+        body: s.text(),
+        reply_to: known.filter(|_| s.rng.one_in(2)),
+        thread: s.rng.one_in(10).then(|| ThreadId(s.rng.uuid())),
+        key: s.rng.one_in(4).then(|| format!("key-{}", s.rng.below(20))),
+    })
+    .into()
+}
+
+/// Mostly the newest: old ones are long over.
+fn message_reference(s: &mut Say<'_>) -> String {
+    let newest: Vec<_> = s.state.messages.keys().rev().take(10).collect();
+    let id = s.rng.pick(newest).map(|id| id.0);
+    s.reference(id)
+}
+
+fn message_ack(s: &mut Say<'_>) -> Command {
+    message::Command::Ack(message::Ack { message: message_reference(s) }).into()
+}
+
+fn message_cancel(s: &mut Say<'_>) -> Command {
+    message::Command::Cancel(message::Cancel { message: message_reference(s) }).into()
+}
+
+fn setting_set(s: &mut Say<'_>) -> Command {
+    let key = s.key();
+    let value = s.value(&key);
+    setting::Command::Set(setting::Set { key, value }).into()
+}
+
+fn setting_unset(s: &mut Say<'_>) -> Command {
+    setting::Command::Unset(setting::Unset { key: s.key() }).into()
+}
+
+fn setting_load(s: &mut Say<'_>) -> Command {
+    let mut values = BTreeMap::new();
+    for _ in 0..s.rng.below(3) {
+        let key = s.key();
+        let value = s.value(&key);
+        values.insert(key, value);
+    }
+    setting::Command::Load(setting::Load { values }).into()
+}
+
+fn host_boot(s: &mut Say<'_>) -> Command {
+    let boot_id = format!("boot-{}", s.rng.below(3));
+    host::Command::Boot(host::Boot { hostname: "here".into(), boot_id, version: "0.1.0".into() }).into()
+}
