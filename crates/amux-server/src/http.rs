@@ -34,7 +34,7 @@ const COOKIE: &str = "agentmux_session";
 
 /// What a route wants to see before it answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Access {
+pub enum Access {
     /// Everybody who can reach the port.
     Open,
     /// Somebody known; what they may do is then asked of the policy.
@@ -43,7 +43,7 @@ pub(crate) enum Access {
     Operator,
 }
 
-pub(crate) const ROUTES: &[(&str, &str, Access)] = &[
+pub const ROUTES: &[(&str, &str, Access)] = &[
     ("GET", "/", Access::Open),
     ("GET", "/healthz", Access::Open),
     ("GET", "/metrics", Access::Operator),

@@ -8,7 +8,7 @@ mod answers;
 mod auth;
 mod boot;
 pub mod daemon;
-mod http;
+pub mod http;
 mod local;
 mod logs;
 mod metrics;
