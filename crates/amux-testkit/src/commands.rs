@@ -7,7 +7,8 @@ use amux_core::State;
 use amux_core::setting::REGISTRY;
 use amux_proto::command::{agent, host, layout, message, pane, request, run, setting, tab, team, workspace};
 use amux_proto::entity::{
-    Answer, Content, Exit, ExitWhy, Kind, Process, RequestKind, RequestOption, RequestOptionKind, Size,
+    self, Answer, ClosedWhat, Content, Exit, ExitWhy, Kind, Process, RequestKind, RequestOption, RequestOptionKind,
+    Size,
 };
 use amux_proto::layout::{Node, Place, Side};
 use amux_proto::{
@@ -66,15 +67,17 @@ pub fn random_command(state: &State, rng: &mut Rng) -> (Principal, Command) {
         }
         None => Some(make),
     });
-    let make = make.expect("a lot below the sum of the weights falls on one of them");
+    let make = *make.expect("a lot below the sum of the weights falls on one of them");
     let mut say = Say { state, rng };
-    let command = make(&mut say);
+    // With nothing there, most of the vocabulary can only be refused.
+    let missing = say.missing().filter(|_| say.rng.one_in(2));
+    let command = missing.unwrap_or(make)(&mut say);
     (say.actor(&command), command)
 }
 
 /// Every verb, by how often it is said. What makes things and what takes them away are in balance, so that a long
 /// run neither dies out nor grows without end.
-const VERBS: &[(u32, fn(&mut Say<'_>) -> Command)] = &[
+const VERBS: &[(u32, Verb)] = &[
     (2, team_create),
     (1, team_rename),
     (1, team_remove),
@@ -124,12 +127,29 @@ const VERBS: &[(u32, fn(&mut Say<'_>) -> Command)] = &[
 /// Few, so that they meet; some read like the ends of ids.
 const NAMES: &[&str] = &["scout", "lead", "api", "web", "db", "beef", "cafe01", "default", "x-1", "r_2"];
 
+type Verb = fn(&mut Say<'_>) -> Command;
+
 struct Say<'a> {
     state: &'a State,
     rng: &'a mut Rng,
 }
 
 impl Say<'_> {
+    /// What makes the first of what there is none of.
+    fn missing(&self) -> Option<Verb> {
+        if self.state.agents.len() < 3 {
+            Some(agent_create)
+        } else if self.state.workspaces.is_empty() {
+            Some(workspace_create)
+        } else if self.state.tabs.len() < 2 {
+            Some(tab_create)
+        } else if self.state.panes.len() < 4 {
+            Some(pane_open)
+        } else {
+            None
+        }
+    }
+
     /// Mostly the one who may.
     fn actor(&mut self, command: &Command) -> Principal {
         let observed = matches!(
@@ -286,7 +306,10 @@ impl Say<'_> {
 
     /// The newest run of an agent, sometimes one before or after it.
     fn observed(&mut self) -> (AgentId, RunNo, Option<Process>) {
-        let agent = self.agent_id();
+        let live = |agent: &&entity::Agent| agent.run.as_ref().is_some_and(entity::Run::is_live);
+        let live: Vec<AgentId> = self.state.agents.values().filter(live).map(|agent| agent.id).collect();
+        let live = self.rng.pick(live).filter(|_| !self.rng.one_in(4));
+        let agent = live.unwrap_or_else(|| self.agent_id());
         let run = self.state.agents.get(&agent).and_then(|agent| agent.run.clone());
         let no = run.as_ref().map_or(1, |run| run.no.0);
         let no = match self.rng.below(20) {
@@ -384,7 +407,8 @@ fn agent_restart(s: &mut Say<'_>) -> Command {
 
 fn run_started(s: &mut Say<'_>) -> Command {
     let (agent, run, process) = s.observed();
-    let fresh = Process { pid: 1000 + u32::try_from(s.rng.below(9000)).unwrap_or(0), start_ticks: s.rng.below(1 << 40) };
+    let fresh =
+        Process { pid: 1000 + u32::try_from(s.rng.below(9000)).unwrap_or(0), start_ticks: s.rng.below(1 << 40) };
     let process = process.filter(|_| s.rng.one_in(2)).unwrap_or(fresh);
     run::Command::Started(run::Started { agent, run, process }).into()
 }
@@ -479,8 +503,8 @@ fn tab_tear_off(s: &mut Say<'_>) -> Command {
 fn pane_open(s: &mut Say<'_>) -> Command {
     // One that was closed stays taken while it can come back.
     let closed = s.state.closed.values().find_map(|closed| match &closed.what {
-        amux_proto::entity::ClosedWhat::Pane { pane, .. } => Some(pane.id),
-        amux_proto::entity::ClosedWhat::Tab { .. } | amux_proto::entity::ClosedWhat::Workspace { .. } => None,
+        ClosedWhat::Pane { pane, .. } => Some(pane.id),
+        ClosedWhat::Tab { .. } | ClosedWhat::Workspace { .. } => None,
     });
     let taken = if s.rng.one_in(2) { closed } else { s.pane_id() };
     pane::Command::Open(pane::Open {
@@ -524,8 +548,7 @@ fn pane_tear_off(s: &mut Say<'_>) -> Command {
 }
 
 fn layout_resize(s: &mut Say<'_>) -> Command {
-    let split_tabs: Vec<_> =
-        s.state.tabs.values().filter(|tab| matches!(tab.root, Some(Node::Split { .. }))).collect();
+    let split_tabs: Vec<_> = s.state.tabs.values().filter(|tab| matches!(tab.root, Some(Node::Split { .. }))).collect();
     let Some(tab) = s.rng.pick(split_tabs) else {
         let (tab, split) = (s.tab(), NodeId(s.rng.uuid()));
         return layout::Command::Resize(layout::Resize { tab, split, sizes: vec![1, 1] }).into();

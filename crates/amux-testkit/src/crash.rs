@@ -58,7 +58,8 @@ impl Shared {
 
 /// Runs the plan in `dir`; the error names the first promise that broke.
 pub fn run(plan: &Plan, dir: &Path, binary: &Path) -> Result<Outcome, String> {
-    let shim = if plan.power_loss { Some(Shim::build(dir).map_err(|error| format!("the shim: {error}"))?) } else { None };
+    let shim =
+        if plan.power_loss { Some(Shim::build(dir).map_err(|error| format!("the shim: {error}"))?) } else { None };
     let shared = Arc::new(Shared {
         home: Home::new(dir, binary),
         done: AtomicBool::new(false),

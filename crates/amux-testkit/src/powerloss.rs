@@ -18,7 +18,12 @@ impl Shim {
         let (source, library, durable) = (dir.join("powerloss.c"), dir.join("powerloss.so"), dir.join("durable"));
         std::fs::create_dir_all(&durable)?;
         std::fs::write(&source, include_str!("powerloss.c"))?;
-        let built = Command::new("cc").args(["-shared", "-fPIC", "-O1", "-o"]).arg(&library).arg(&source).arg("-ldl").status()?;
+        let built = Command::new("cc")
+            .args(["-shared", "-fPIC", "-O1", "-o"])
+            .arg(&library)
+            .arg(&source)
+            .arg("-ldl")
+            .status()?;
         if built.success() { Ok(Self { library, durable }) } else { Err(io::Error::other("cc failed")) }
     }
 

@@ -93,13 +93,16 @@ impl<'a> World<'a> {
 
     fn open(&mut self) -> Result<(), String> {
         let upcasters = Upcasters::current();
-        let opened = Store::open(&self.db(), &Options {
-            migrations: MIGRATIONS,
-            upcasters: &upcasters,
-            on_migrating: &|_| {},
-            backups: self.dir.join("backups"),
-            now_ms: self.now.0,
-        });
+        let opened = Store::open(
+            &self.db(),
+            &Options {
+                migrations: MIGRATIONS,
+                upcasters: &upcasters,
+                on_migrating: &|_| {},
+                backups: self.dir.join("backups"),
+                now_ms: self.now.0,
+            },
+        );
         self.writer = Some(Writer::new(opened.map_err(|error| format!("the store does not open: {error}"))?));
         Ok(())
     }
