@@ -193,6 +193,15 @@ pub(crate) fn close_from_at_exec(first: RawFd) -> bool {
     unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) == 0 }
 }
 
+/// Gives a signal its default, also the two that libc keeps for itself and does not let anybody set: what we were
+/// started with may ignore them. Runs between fork and exec.
+pub(crate) fn reset_signal(signal: libc::c_int) {
+    /// The kernel's own structure, not libc's: at most four words, and zeroes in all of them are the default.
+    const DEFAULT: [u64; 4] = [0; 4];
+    // SAFETY: the kernel reads one structure, which is no longer than DEFAULT; those that cannot be set fail.
+    unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, DEFAULT.as_ptr(), std::ptr::null_mut::<u64>(), 8) };
+}
+
 /// Lets a received datagram say who sent it.
 pub(crate) fn pass_credentials(socket: BorrowedFd<'_>) -> io::Result<()> {
     Ok(rustix::net::sockopt::set_socket_passcred(socket, true)?)

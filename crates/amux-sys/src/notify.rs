@@ -43,9 +43,10 @@ impl Notifier {
     }
 
     /// Hands copies over, to be given back under this name. They stay until [`Notifier::remove_fds`], also when their
-    /// other end is gone.
+    /// other end is gone. More than fit one message travel in several, in order.
     pub fn store_fds(&self, name: &str, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
-        self.send_with(&[("FDSTORE", "1"), ("FDNAME", name), ("FDPOLL", "0")], fds)
+        fds.chunks(fdpass::FDS_PER_MESSAGE_MAX)
+            .try_for_each(|some| self.send_with(&[("FDSTORE", "1"), ("FDNAME", name), ("FDPOLL", "0")], some))
     }
 
     pub fn remove_fds(&self, name: &str) -> io::Result<()> {

@@ -146,6 +146,12 @@ pub(crate) fn close_from_at_exec(_first: RawFd) -> bool {
     false
 }
 
+/// Gives a signal its default. Runs between fork and exec.
+pub(crate) fn reset_signal(signal: libc::c_int) {
+    // SAFETY: async-signal-safe; it fails for those that cannot be set.
+    unsafe { libc::signal(signal, libc::SIG_DFL) };
+}
+
 /// Received datagrams then say nothing of their sender.
 pub(crate) fn pass_credentials(_socket: BorrowedFd<'_>) -> io::Result<()> {
     Ok(())

@@ -315,6 +315,67 @@ mod tests {
     }
 
     #[test]
+    fn client_and_server_find_the_same_sockets_whatever_their_runtime_directories() {
+        let dir = tempfile::tempdir().unwrap();
+        let (state, runtime) = (dir.path().join("x".repeat(120)), dir.path().join("runtime"));
+        let with = |runtime: Option<&Path>| {
+            let env = |name: &str| runtime.filter(|_| name == "XDG_RUNTIME_DIR").map(|dir| dir.into());
+            Layout::resolve("p", Some(state.clone()), Some("/c".into()), &env).unwrap()
+        };
+        let server = with(Some(&runtime));
+        assert!(server.srv_socket().starts_with(&runtime), "{server:?}");
+        server.prepare().unwrap();
+        let client = with(None);
+        assert_eq!(client.srv_socket(), server.srv_socket());
+        // What was settled is gone with the directory, as after a restart of the machine.
+        std::fs::remove_dir_all(&runtime).unwrap();
+        assert!(with(None).srv_socket().starts_with("/tmp"));
+    }
+
+    #[test]
+    fn a_directory_given_by_mistake_is_not_changed() {
+        let dir = tempfile::tempdir().unwrap();
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().mode() & 0o7777;
+        let open_dir = |name: &str| {
+            let path = dir.path().join(name);
+            std::fs::create_dir(&path).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+            path
+        };
+        let home = open_dir("home");
+        std::fs::write(home.join("letter"), "").unwrap();
+        assert!(matches!(resolve(&home).prepare(), Err(Error::Strange { mode: 0o755, .. })));
+        assert!(matches!(resolve(&home).check(), Err(Error::Strange { .. })));
+        assert_eq!((mode(&home), std::fs::read_dir(&home).unwrap().count()), (0o755, 1));
+
+        let fresh = open_dir("fresh");
+        resolve(&fresh).prepare().unwrap();
+        assert_eq!(mode(&fresh), 0o700);
+        // One that is ours already is closed again.
+        std::fs::set_permissions(&fresh, std::fs::Permissions::from_mode(0o750)).unwrap();
+        resolve(&fresh).prepare().unwrap();
+        assert_eq!(mode(&fresh), 0o700);
+    }
+
+    #[test]
+    fn the_places_are_those_of_the_contract() {
+        let variables = |pairs: &'static [(&str, &str)]| {
+            move |name: &str| pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value))
+        };
+        let of = |profile: &str, pairs| Layout::resolve(profile, None, None, &variables(pairs));
+        let home = of("Dev", &[("HOME", "/no/home"), ("XDG_CONFIG_HOME", "relative")]).unwrap();
+        assert_eq!(home.state_dir, Path::new("/no/home/.local/state/agentmux/dev"));
+        assert_eq!(home.config_dir, Path::new("/no/home/.config/agentmux"));
+        let xdg = of("default", &[("XDG_STATE_HOME", "/no/state"), ("XDG_CONFIG_HOME", "/no/config")]).unwrap();
+        assert_eq!(xdg.db(), Path::new("/no/state/agentmux/default/agentmux.db"));
+        assert_eq!(xdg.config_dir, Path::new("/no/config/agentmux"));
+        assert!(matches!(of("default", &[]), Err(Error::NoHome)));
+        for name in ["", "../other", "a/b", "-a", "a b", "sch\u{f6}n", "abcdefghijklmnopqrstuvwxyz0123456"] {
+            assert!(matches!(of(name, &[("HOME", "/no/home")]), Err(Error::Profile(_))), "{name:?}");
+        }
+    }
+
+    #[test]
     fn a_directory_that_is_not_ours_alone_is_closed_or_refused() {
         let dir = tempfile::tempdir().unwrap();
         let loose = dir.path().join("loose");

@@ -368,8 +368,7 @@ impl Plan {
         // NUL-terminated words or null-terminated lists that `self` holds.
         unsafe {
             for signal in 1..=SIGNAL_MAX {
-                // Two cannot be set, and two belong to libc: those fail, as they may.
-                libc::signal(signal, libc::SIG_DFL);
+                os::reset_signal(signal);
             }
             match self.session {
                 Session::Own => done(libc::setsid(), Step::Prepare)?,

@@ -25,7 +25,7 @@ pub struct Ladder<'a> {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StopReport {
-    /// What could not be ended: processes in the kernel's hands, or of another user.
+    /// What could not be ended: processes in the kernel's hands, or of another user, or a leader we descend from.
     pub survivors: Vec<ProcessId>,
     /// Whether asking was not enough.
     pub escalated: bool,
@@ -58,7 +58,7 @@ impl Ladder<'_> {
         loop {
             tree.look();
             if tree.living.is_empty() {
-                return StopReport { survivors: Vec::new(), escalated: false };
+                return StopReport { survivors: tree.spared_leader().into_iter().collect(), escalated: false };
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -124,6 +124,11 @@ impl<'a> Tree<'a> {
         table.iter().all(|row| row.id.pid != leader.pid || row.id == leader)
     }
 
+    fn spared_leader(&self) -> Option<ProcessId> {
+        let leader = self.ladder.leader;
+        (self.spared.contains(&leader.pid) && process::alive(&leader)).then_some(leader)
+    }
+
     /// Ends who is left, and names who does not end.
     fn kill(mut self) -> Vec<ProcessId> {
         for _ in 0..KILL_ROUNDS_MAX {
@@ -140,7 +145,7 @@ impl<'a> Tree<'a> {
                 break;
             }
         }
-        self.living.into_iter().collect()
+        self.spared_leader().into_iter().chain(self.living).collect()
     }
 
     /// What stands still cannot fork away from the walk.
