@@ -10,7 +10,7 @@ use amux_sys::spawn::{Child, Session, SpawnSpec, Stdio, spawn};
 use serde_json::Value;
 
 /// Much longer than anything takes, so that only a broken promise meets it.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(4);
 
 pub(crate) struct Stage {
     dir: tempfile::TempDir,
@@ -47,7 +47,8 @@ impl Stage {
     }
 
     pub(crate) fn set(setting: Setting<'_>, plan: &str) -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        let private = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+        let dir = tempfile::Builder::new().permissions(private).tempdir().unwrap();
         let launcher = launch(dir.path(), &setting, plan);
         Self { dir, launcher }
     }
