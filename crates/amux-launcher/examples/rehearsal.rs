@@ -145,7 +145,7 @@ impl Server {
                 "flood" => (0..number(1) / 1000).for_each(|_| eprintln!("{}", "y".repeat(999))),
                 "exit" => return ExitCode::from(u8::try_from(number(1)).expect("an exit code")),
                 "stopping" => self.send(&[("STOPPING", "1")]),
-                "stopping_to_restart" => self.send(&[("STOPPING", "1"), (amux_launcher::GOAL_KEY, "restart")]),
+                "stopping_to_restart" => self.send(&[("STOPPING", "1"), (amux_proto::ready::GOAL_KEY, "restart")]),
                 "die" => signals::kill_self(),
                 "stuck" => loop {
                     std::thread::park();
@@ -227,7 +227,7 @@ impl Server {
                 for line in std::io::stdin().lock().lines() {
                     let Ok(line) = line else { break };
                     if acknowledge {
-                        server.send(&[(amux_launcher::REAPED_KEY, &reaped(&line))]);
+                        server.send(&[(amux_proto::ready::REAPED_KEY, &reaped(&line))]);
                     }
                     heard.push_str(&line);
                     heard.push('\n');

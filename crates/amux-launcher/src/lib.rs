@@ -26,7 +26,6 @@ use std::path::PathBuf;
 use amux_proto::exit::SrvExit;
 use amux_sys::paths::Layout;
 
-pub use notify::{GOAL_KEY, REAPED_KEY};
 pub use policy::Policy;
 use policy::Refusal;
 

@@ -1,5 +1,6 @@
 //! One datagram of the notification protocol as words. Pure; who may say them and what they move is decided elsewhere.
 
+use amux_proto::ready::{GOAL_KEY, REAPED_KEY};
 use amux_sys::process::ProcessId;
 
 use crate::machine::Goal;
@@ -22,11 +23,6 @@ pub(crate) struct Message {
 
 /// The protocol's own limit is a page.
 pub(crate) const MESSAGE_BYTES_MAX: usize = 4096;
-
-/// The server says with it that it stops in order to be started again.
-pub const GOAL_KEY: &str = "X_AGENTMUX_GOAL";
-/// The server acknowledges with it the exit of an orphan: `<pid>:<start ticks>`.
-pub const REAPED_KEY: &str = "X_AGENTMUX_REAPED";
 
 impl Message {
     pub(crate) fn parse(bytes: &[u8]) -> Self {

@@ -1,6 +1,12 @@
-//! The lines the server writes on stderr while it starts. One line each, prefix first, `key:value` words after it.
+//! What the server and whoever started it say to each other beside the notification protocol: the lines on stderr
+//! while it starts (one line each, prefix first, `key:value` words after it), and our own keys of that protocol.
 
 use std::fmt;
+
+/// On the notification socket: the server stops in order to be started again (`restart`).
+pub const GOAL_KEY: &str = "X_AGENTMUX_GOAL";
+/// On the notification socket: the server took note of the exit of an orphan, `<pid>:<start ticks>`.
+pub const REAPED_KEY: &str = "X_AGENTMUX_REAPED";
 
 /// What a starting server says to whoever started it.
 #[derive(Debug, Clone, PartialEq, Eq)]

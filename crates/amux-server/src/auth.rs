@@ -100,7 +100,10 @@ fn same(a: &[u8], b: &[u8]) -> bool {
 }
 
 /// Who a local peer is. A process in an agent's tree is that agent, whatever it says; another user is nobody.
-pub(crate) fn local(peer: Peer, published: &Published) -> Result<Principal, Rejection> {
+///
+/// A process that cleared its environment and left its parents is adopted by the launcher, whose only other
+/// descendants are ours: it is an agent that does not say which, and gets nothing.
+pub(crate) fn local(peer: Peer, launcher_pid: Option<u32>, published: &Published) -> Result<Principal, Rejection> {
     let me = process::uid();
     if peer.uid != me {
         let message = format!("this server belongs to uid {me}, you are uid {}", peer.uid);
@@ -110,12 +113,16 @@ pub(crate) fn local(peer: Peer, published: &Published) -> Result<Principal, Reje
     // The tag is what the tree inherits; a process that cleared it is still known by who its ancestors are.
     let tag_of = |pid: u32| process::env_var(pid, env::TAG).and_then(|tag| tag.into_string().ok());
     let agents = agent_pids(published);
+    let ours = [Some(std::process::id()), launcher_pid];
     for pid in std::iter::once(pid).chain(process::ancestry(pid)) {
         if let Some(principal) = agents.get(&pid) {
             return Ok(principal.clone());
         }
         if let Some(principal) = tag_of(pid).and_then(|tag| published.tagged(&tag)) {
             return Ok(principal);
+        }
+        if ours.contains(&Some(pid)) {
+            return Err(Rejection::new(Code::Denied, "this process was left behind by an agent and does not say which"));
         }
     }
     Ok(Principal::Operator)

@@ -16,7 +16,7 @@ use amux_engine::{Boundary, Handle, Options, Store, Writer, store};
 use amux_proto::command::{agent, host, setting};
 use amux_proto::endpoint::Endpoint;
 use amux_proto::exit::SrvExit;
-use amux_proto::ready::{Line, Ready};
+use amux_proto::ready::{GOAL_KEY, Line, REAPED_KEY, Ready};
 use amux_proto::view::{BootPolicy, BootStage};
 use amux_proto::{Command, Principal, Rejection, Time, env};
 use amux_runner::{OrphanExit, Runner, World, polled};
@@ -352,7 +352,8 @@ async fn serve(
 
     let why = wait_for(&daemon.asked).await;
     tracing::info!(reason = why.reason(), "The server ends.");
-    let _ = notifier.send(&[("STOPPING", "1"), ("STATUS", why.reason())]);
+    let goal = if why == End::Restart { "restart" } else { "end" };
+    let _ = notifier.send(&[("STOPPING", "1"), ("STATUS", why.reason()), (GOAL_KEY, goal)]);
     match why {
         End::Restart => daemon.runner.detach(),
         End::Stop | End::Signal | End::LauncherGone | End::StateGone => stop_agents(&daemon).await,
@@ -545,7 +546,7 @@ async fn follow_lifeline(daemon: Arc<Daemon>, lifeline: OwnedFd, notifier: Arc<N
         }
         if let Ok(Told { exited: Some(OrphanExited { pid, start_ticks, code, signal }) }) = serde_json::from_str(&line) {
             daemon.runner.orphan_exited(OrphanExit { pid, start_ticks, code, signal });
-            let _ = notifier.send(&[("X_AGENTMUX_REAPED", &format!("{pid}:{start_ticks}"))]);
+            let _ = notifier.send(&[(REAPED_KEY, &format!("{pid}:{start_ticks}"))]);
         }
     }
 }

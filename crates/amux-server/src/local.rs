@@ -45,7 +45,7 @@ pub(crate) async fn accept(daemon: Arc<Daemon>, listener: UnixListener) {
             let _counted = daemon.counters.connected();
             let admitted = amux_sys::peer::identify(&stream)
                 .map_err(|error| Rejection::new(Code::Denied, format!("the peer cannot be known: {error}")))
-                .and_then(|peer| auth::local(peer, daemon.engine.published()));
+                .and_then(|peer| auth::local(peer, daemon.launcher_pid, daemon.engine.published()));
             match admitted {
                 Ok(principal) => {
                     let tasks = Arc::clone(&daemon.tasks);
