@@ -83,7 +83,9 @@ fn free_space(path: &Path) -> Finding {
             &format!("only {} MiB are free where the store is", free / 1024 / 1024),
             Some("free some space"),
         ),
-        Ok(free) => finding("disk", Level::Ok, &format!("{} MiB are free where the store is", free / 1024 / 1024), None),
+        Ok(free) => {
+            finding("disk", Level::Ok, &format!("{} MiB are free where the store is", free / 1024 / 1024), None)
+        }
         Err(error) => finding("disk", Level::Unknown, &format!("free space is not known: {error}"), None),
     }
 }

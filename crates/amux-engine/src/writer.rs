@@ -188,7 +188,8 @@ impl Writer {
         now: Time,
         entropy: &mut dyn FnMut() -> u128,
     ) -> Result<Transacted, Error> {
-        let mut done = Transacted { answers: Vec::with_capacity(batch.len()), records: Vec::new(), rejected: Vec::new() };
+        let mut done =
+            Transacted { answers: Vec::with_capacity(batch.len()), records: Vec::new(), rejected: Vec::new() };
         let owner = self.store.owner().to_owned();
         let upcasters = self.store.upcasters.clone();
         let tx = self.store.conn.transaction_with_behavior(TransactionBehavior::Immediate).map_err(full_sql)?;

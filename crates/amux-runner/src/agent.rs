@@ -31,8 +31,8 @@ pub enum Ask {
     Resize { size: Size, reply: oneshot::Sender<Result<(), Rejection>> },
 }
 
-/// A PTY hands out 4 KiB a read; several fit one turn of the loop.
-const READ_BYTES: usize = 64 * 1024;
+/// A PTY hands out 4 KiB a read.
+const READ_BYTES: usize = 8 * 1024;
 
 /// Output that is still in the PTY when its process has ended. The bound keeps a background child that holds the
 /// terminal open from holding us.
@@ -163,6 +163,7 @@ struct Live {
     hung_up: bool,
     screen: Screen,
     tape: Tape,
+    buffer: Box<[u8]>,
     name: String,
 }
 
@@ -227,7 +228,18 @@ fn spawn_run(
         }
     };
     let screen = Screen::new(definition.size);
-    Ok(Live { no: run, process: child.id, child: Some(child), pty, pidfd, hung_up: false, screen, tape, name })
+    Ok(Live {
+        no: run,
+        process: child.id,
+        child: Some(child),
+        pty,
+        pidfd,
+        hung_up: false,
+        screen,
+        tape,
+        buffer: buffer(),
+        name,
+    })
 }
 
 type Watched = (AsyncFd<OwnedFd>, Option<AsyncFd<OwnedFd>>);
@@ -302,20 +314,30 @@ async fn adopt(shared: &Arc<Shared>, agent: AgentId, run: RunNo, kept: Kept) -> 
         report::started(shared, agent, run, process).await;
     }
     tracing::info!(%agent, %run, pid = process.pid, "An agent was taken over.");
-    Some(Live { no: run, process: kept.process, child: None, pty, pidfd, hung_up: false, screen, tape, name: kept.name })
+    Some(Live {
+        no: run,
+        process: kept.process,
+        child: None,
+        pty,
+        pidfd,
+        hung_up: false,
+        screen,
+        tape,
+        buffer: buffer(),
+        name: kept.name,
+    })
 }
 
 impl Live {
     /// One piece of output, or the end.
     async fn step(&mut self) -> Option<Ended> {
-        let mut buffer = [0; READ_BYTES];
         tokio::select! {
             // Output first: what was printed before the end belongs before the end.
             biased;
-            read = read(&self.pty, &mut buffer), if !self.hung_up => {
+            read = read(&self.pty, &mut self.buffer), if !self.hung_up => {
                 match read {
                     Ok(0) | Err(_) => self.hung_up = true,
-                    Ok(count) => self.take_in(&buffer[..count]),
+                    Ok(count) => self.take_in(count),
                 }
                 None
             }
@@ -323,7 +345,8 @@ impl Live {
         }
     }
 
-    fn take_in(&mut self, bytes: &[u8]) {
+    fn take_in(&mut self, count: usize) {
+        let bytes = &self.buffer[..count];
         self.tape.write(bytes);
         self.screen.feed(bytes);
         let answers = self.screen.take_answers();
@@ -350,7 +373,8 @@ impl Live {
                 if resized.is_ok() {
                     self.screen.resize(size);
                 }
-                let _ = reply.send(resized.map_err(|error| Rejection::new(Code::Conflict, format!("cannot resize: {error}"))));
+                let _ = reply
+                    .send(resized.map_err(|error| Rejection::new(Code::Conflict, format!("cannot resize: {error}"))));
             }
         }
     }
@@ -399,14 +423,13 @@ impl Live {
 
     /// Reads what is left, reaps, and lets go of everything.
     async fn finish(mut self, shared: &Shared, agent: AgentId) -> (RunNo, Exit) {
-        let mut buffer = [0; READ_BYTES];
         let mut drained = 0;
         while !self.hung_up && drained < DRAIN_BYTES_MAX {
-            match pty::read(self.pty.get_ref().as_fd(), &mut buffer) {
+            match pty::read(self.pty.get_ref().as_fd(), &mut self.buffer) {
                 Ok(0) | Err(_) => break,
                 Ok(count) => {
                     drained += count;
-                    self.tape.write(&buffer[..count]);
+                    self.tape.write(&self.buffer[..count]);
                 }
             }
         }
@@ -418,6 +441,10 @@ impl Live {
         tracing::info!(%agent, run = %self.no, pid = self.process.pid, ?code, ?signal, "A run ended.");
         (self.no, Exit { code, signal, why: ExitWhy::Itself, survivors: Vec::new() })
     }
+}
+
+fn buffer() -> Box<[u8]> {
+    vec![0; READ_BYTES].into_boxed_slice()
 }
 
 async fn read(terminal: &AsyncFd<OwnedFd>, buffer: &mut [u8]) -> io::Result<usize> {

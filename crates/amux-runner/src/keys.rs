@@ -16,7 +16,10 @@ pub(crate) fn encode(keys: &[String], application_cursor: bool) -> Result<Vec<u8
     }
     if bytes.len() > KEYS_BYTES_MAX {
         let bytes = bytes.len();
-        return Err(Rejection::new(Code::TooLarge, format!("too many keys at once: {bytes} bytes, at most {KEYS_BYTES_MAX}")));
+        return Err(Rejection::new(
+            Code::TooLarge,
+            format!("too many keys at once: {bytes} bytes, at most {KEYS_BYTES_MAX}"),
+        ));
     }
     Ok(bytes)
 }

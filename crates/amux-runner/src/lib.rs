@@ -5,12 +5,12 @@
 //! a live agent through [`Runner::ask`].
 
 mod agent;
-mod keys;
 mod kept;
+mod keys;
+pub mod polled;
 mod report;
 mod screen;
 mod tape;
-pub mod polled;
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -133,7 +133,12 @@ impl Runner {
     }
 
     /// The end of an ended agent's transcript, from its tape.
-    pub fn replay(&self, agent: AgentId, run: RunNo, size: amux_proto::entity::Size) -> std::io::Result<screen::Screen> {
+    pub fn replay(
+        &self,
+        agent: AgentId,
+        run: RunNo,
+        size: amux_proto::entity::Size,
+    ) -> std::io::Result<screen::Screen> {
         let mut screen = screen::Screen::new(size);
         screen.feed(&tape::tail(&tape::dir(&self.shared.world.tapes, agent, run))?);
         Ok(screen)
@@ -205,7 +210,9 @@ async fn follow(runner: Runner) {
     loop {
         for wish in published.wishes() {
             match wish.effect {
-                Effect::EnsureRunning { agent, .. } | Effect::EnsureStopped { agent, .. } => runner.run_task(agent, None),
+                Effect::EnsureRunning { agent, .. } | Effect::EnsureStopped { agent, .. } => {
+                    runner.run_task(agent, None)
+                }
             }
         }
         tokio::select! {

@@ -74,4 +74,3 @@ async fn submit(shared: &Shared, observation: run::Command) {
         }
     }
 }
-

@@ -102,10 +102,10 @@ impl Screen {
     pub fn cursor(&self) -> Option<Cursor> {
         let point = self.term.grid().cursor.point;
         let row = u16::try_from(point.line.0).ok()?;
-        self.term.mode().contains(TermMode::SHOW_CURSOR).then(|| Cursor {
-            row,
-            col: u16::try_from(point.column.0).unwrap_or(u16::MAX),
-        })
+        self.term
+            .mode()
+            .contains(TermMode::SHOW_CURSOR)
+            .then(|| Cursor { row, col: u16::try_from(point.column.0).unwrap_or(u16::MAX) })
     }
 
     /// The screen, or the last `lines` of screen and scrollback. `ansi` keeps colours and attributes.

@@ -102,9 +102,7 @@ fn diagnose(daemon: &Daemon, topic: &str) -> Result<Box<RawValue>, Rejection> {
             ask::raw(&rows)
         }
         "flows" => ask::raw(&published.flows()),
-        "connections" => {
-            ask::raw(&json!({ "now": daemon.counters.connections(), "total": daemon.counters.total() }))
-        }
+        "connections" => ask::raw(&json!({ "now": daemon.counters.connections(), "total": daemon.counters.total() })),
         "runs" => {
             let rows: Vec<_> = daemon
                 .runner
@@ -161,7 +159,9 @@ async fn look_at(daemon: &Daemon, look: &query::Look) -> Result<Look, Rejection>
             let Some(run) = detail.current_run.filter(|run| !run.is_live()) else { return Err(refusal) };
             let (runner, size) = (daemon.runner.clone(), detail.definition.size);
             let replayed = tokio::task::spawn_blocking(move || {
-                runner.replay(agent, run.no, size).map(|mut screen| screen.rows(Some(lines.unwrap_or(u32::MAX) as usize), ansi))
+                runner
+                    .replay(agent, run.no, size)
+                    .map(|mut screen| screen.rows(Some(lines.unwrap_or(u32::MAX) as usize), ansi))
             });
             let unreadable = |why: String| Rejection::new(Code::Unavailable, format!("its tape cannot be read: {why}"));
             let rows = replayed.await.map_err(|error| unreadable(error.to_string()))?;

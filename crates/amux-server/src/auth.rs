@@ -122,14 +122,22 @@ pub(crate) fn local(peer: Peer, launcher_pid: Option<u32>, published: &Published
             return Ok(principal);
         }
         if ours.contains(&Some(pid)) {
-            return Err(Rejection::new(Code::Denied, "this process was left behind by an agent and does not say which"));
+            return Err(Rejection::new(
+                Code::Denied,
+                "this process was left behind by an agent and does not say which",
+            ));
         }
     }
     Ok(Principal::Operator)
 }
 
 /// A token can only narrow what the connection already is.
-pub(crate) fn narrow(who: Principal, token: Option<&str>, keys: &Keys, published: &Published) -> Result<Principal, Rejection> {
+pub(crate) fn narrow(
+    who: Principal,
+    token: Option<&str>,
+    keys: &Keys,
+    published: &Published,
+) -> Result<Principal, Rejection> {
     let Some(token) = token else { return Ok(who) };
     match (who, keys.bearer(token, published)?) {
         (Principal::Operator, named) => Ok(named),

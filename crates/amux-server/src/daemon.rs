@@ -211,7 +211,8 @@ enum NotLocked {
 
 fn take_locks(layout: &Layout) -> Result<Locks, NotLocked> {
     let held = || {
-        let pid = amux_sys::lock::holder(&layout.srv_lock()).map_or("another process".into(), |pid| format!("pid {pid}"));
+        let pid =
+            amux_sys::lock::holder(&layout.srv_lock()).map_or("another process".into(), |pid| format!("pid {pid}"));
         NotLocked::Held(pid)
     };
     let state = Lock::try_acquire_dir(&layout.state_dir)?.ok_or_else(held)?;
@@ -226,13 +227,16 @@ fn open_store(layout: &Layout, notifier: &Notifier) -> Result<store::Opened, sto
         let _ = notifier.send(&[("STATUS", "migrating the store"), ("EXTEND_TIMEOUT_USEC", "600000000")]);
     };
     let upcasters = Upcasters::current();
-    Store::open(&layout.db(), &Options {
-        migrations: MIGRATIONS,
-        upcasters: &upcasters,
-        on_migrating: &migrating,
-        backups: layout.archive(),
-        now_ms: clock::now_ms(),
-    })
+    Store::open(
+        &layout.db(),
+        &Options {
+            migrations: MIGRATIONS,
+            upcasters: &upcasters,
+            on_migrating: &migrating,
+            backups: layout.archive(),
+            now_ms: clock::now_ms(),
+        },
+    )
 }
 
 async fn serve(
@@ -390,9 +394,7 @@ async fn stop_agents(daemon: &Daemon) {
         }
     }
     let mut head = published.watch_head();
-    let all_ended = async {
-        while !published.live_runs().is_empty() && head.changed().await.is_ok() {}
-    };
+    let all_ended = async { while !published.live_runs().is_empty() && head.changed().await.is_ok() {} };
     if tokio::time::timeout(STOP_PATIENCE, all_ended).await.is_err() {
         tracing::error!(left = published.live_runs().len(), "Some agents did not end in time.");
     }
@@ -544,7 +546,8 @@ async fn follow_lifeline(daemon: Arc<Daemon>, lifeline: OwnedFd, notifier: Arc<N
             Ok(0) | Err(_) => return daemon.end(End::LauncherGone),
             Ok(_) => {}
         }
-        if let Ok(Told { exited: Some(OrphanExited { pid, start_ticks, code, signal }) }) = serde_json::from_str(&line) {
+        if let Ok(Told { exited: Some(OrphanExited { pid, start_ticks, code, signal }) }) = serde_json::from_str(&line)
+        {
             daemon.runner.orphan_exited(OrphanExit { pid, start_ticks, code, signal });
             let _ = notifier.send(&[(REAPED_KEY, &format!("{pid}:{start_ticks}"))]);
         }

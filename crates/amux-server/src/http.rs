@@ -104,7 +104,10 @@ async fn guard(State(daemon): State<Arc<Daemon>>, mut request: Request, next: Ne
     };
     let headers = response.headers_mut();
     for (name, value) in [
-        (header::CONTENT_SECURITY_POLICY, "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"),
+        (
+            header::CONTENT_SECURITY_POLICY,
+            "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+        ),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::REFERRER_POLICY, "no-referrer"),
         (header::CACHE_CONTROL, "no-store"),
@@ -276,7 +279,8 @@ fn answered(answer: acts::Answer) -> Response {
     match answer {
         Ok((body, seq)) => json(&ServerFrame { ok: Some(body), seq: Some(seq), ..ServerFrame::default() }),
         Err(rejection) => {
-            let status = StatusCode::from_u16(rejection.code.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+            let status =
+                StatusCode::from_u16(rejection.code.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
             refuse(status, &rejection)
         }
     }

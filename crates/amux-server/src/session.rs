@@ -58,7 +58,8 @@ pub(crate) async fn serve(daemon: Arc<Daemon>, mut carrier: impl Carrier, admiss
         Err(refusal) => refusal,
     };
     // The client may be gone; what it did wrong is then nobody's to read.
-    let _ = write(&mut carrier, &[ServerFrame::error(id, refusal.clone()), ServerFrame::closing(refusal.message)]).await;
+    let _ =
+        write(&mut carrier, &[ServerFrame::error(id, refusal.clone()), ServerFrame::closing(refusal.message)]).await;
 }
 
 struct Session {
@@ -83,7 +84,9 @@ impl Session {
     ) -> Result<Option<Self>, (Option<FrameId>, Rejection)> {
         let none = |rejection| (None, rejection);
         let need_hello = || Rejection::new(Code::HelloRequired, "the first frame is {\"hello\":{\"protocol\":1}}");
-        let Ok(frame) = tokio::time::timeout(HELLO_TIMEOUT, carrier.next()).await else { return Err(none(need_hello())) };
+        let Ok(frame) = tokio::time::timeout(HELLO_TIMEOUT, carrier.next()).await else {
+            return Err(none(need_hello()));
+        };
         let Some(text) = frame.map_err(none)? else { return Ok(None) };
         let hello = match Client::parse(&text)? {
             Client::Hello(hello) => hello,
@@ -153,7 +156,9 @@ impl Session {
         };
         Ok(Some(match frame {
             Client::Bye => return Ok(None),
-            Client::Hello(_) => vec![ServerFrame::error(None, Rejection::new(Code::BadFrame, "hello was said already"))],
+            Client::Hello(_) => {
+                vec![ServerFrame::error(None, Rejection::new(Code::BadFrame, "hello was said already"))]
+            }
             Client::Cmd { id, name, args, cmd_id, expect } => {
                 match self.command(id, &name, &args, cmd_id, expect).await {
                     Ok(answer) => self.in_flight.push_back(answer),
@@ -175,13 +180,18 @@ impl Session {
                 }));
                 Vec::new()
             }
-            Client::Sub { id, sub } => vec![self.subscribe(id, sub).unwrap_or_else(|refusal| ServerFrame::error(Some(id), refusal))],
+            Client::Sub { id, sub } => {
+                vec![self.subscribe(id, sub).unwrap_or_else(|refusal| ServerFrame::error(Some(id), refusal))]
+            }
             Client::Unsub { id, sub } => {
                 let before = self.subscriptions.len();
                 self.subscriptions.retain(|subscription| subscription.id != sub);
                 let seq = self.daemon.engine.published().read(|_, head| head);
                 if self.subscriptions.len() == before {
-                    vec![ServerFrame::error(Some(id), Rejection::new(Code::NotFound, format!("no such subscription: {sub}")))]
+                    vec![ServerFrame::error(
+                        Some(id),
+                        Rejection::new(Code::NotFound, format!("no such subscription: {sub}")),
+                    )]
                 } else {
                     vec![ServerFrame::ok(id, empty(), seq)]
                 }
@@ -208,7 +218,9 @@ impl Session {
                     match answer.await {
                         Ok(Ok(committed)) => ServerFrame::ok(id, committed.answer, committed.seq),
                         Ok(Err(refusal)) => ServerFrame::error(Some(id), refusal),
-                        Err(_) => ServerFrame::error(Some(id), Rejection::new(Code::Unavailable, "the server is ending")),
+                        Err(_) => {
+                            ServerFrame::error(Some(id), Rejection::new(Code::Unavailable, "the server is ending"))
+                        }
                     }
                 }))
             }
@@ -347,7 +359,8 @@ pub(crate) fn order(name: &str, args: &str) -> Result<Order, Rejection> {
 }
 
 pub(crate) fn submission(command: Command, actor: Principal, cmd_id: Option<CmdId>, expect: Option<Rev>) -> Submission {
-    let cmd_id = cmd_id.unwrap_or_else(|| CmdId(uuid::Builder::from_random_bytes(clock::random_bytes::<16>()).into_uuid()));
+    let cmd_id =
+        cmd_id.unwrap_or_else(|| CmdId(uuid::Builder::from_random_bytes(clock::random_bytes::<16>()).into_uuid()));
     Submission { cmd_id, actor, command, expect, cause: None }
 }
 
@@ -376,7 +389,9 @@ async fn write(carrier: &mut impl Carrier, frames: &[ServerFrame]) -> std::io::R
 fn push(lines: &mut String, frame: &ServerFrame) {
     let before = lines.len();
     match serde_json::to_string(frame) {
-        Ok(text) if text.len() <= FRAME_BYTES_MAX || frame.reset.is_some() || frame.ok.is_some() => lines.push_str(&text),
+        Ok(text) if text.len() <= FRAME_BYTES_MAX || frame.reset.is_some() || frame.ok.is_some() => {
+            lines.push_str(&text)
+        }
         Ok(_) | Err(_) => {
             lines.truncate(before);
             let refusal = Rejection::new(Code::TooLarge, "the answer is larger than a frame");

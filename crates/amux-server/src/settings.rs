@@ -24,8 +24,8 @@ pub(crate) fn read(path: &Path) -> Result<BTreeMap<String, Value>, Error> {
         Ok(_) => {}
     }
     let text = std::fs::read_to_string(path).map_err(|error| fail(error.to_string()))?;
-    let value: Option<Value> =
-        jsonc_parser::parse_to_serde_value(&text, &jsonc_parser::ParseOptions::default()).map_err(|error| fail(error.to_string()))?;
+    let value: Option<Value> = jsonc_parser::parse_to_serde_value(&text, &jsonc_parser::ParseOptions::default())
+        .map_err(|error| fail(error.to_string()))?;
     match value {
         None | Some(Value::Null) => Ok(BTreeMap::new()),
         Some(Value::Object(map)) => Ok(map.into_iter().collect()),

@@ -599,7 +599,7 @@ fn request_open(s: &mut Say<'_>) -> Command {
         title: s.text(),
         detail: s.text(),
         options,
-        expires: s.rng.one_in(8).then(|| Time(1_700_000_000_000)),
+        expires: s.rng.one_in(8).then_some(Time(1_700_000_000_000)),
     })
     .into()
 }

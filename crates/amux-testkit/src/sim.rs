@@ -55,11 +55,14 @@ struct World<'a> {
     processes: BTreeMap<AgentId, (RunNo, Process)>,
     /// Observations on their way; the network of this world delays and repeats them.
     observations: VecDeque<run::Command>,
-    acknowledged: Vec<(Submission, Result<(Seq, String), String>)>,
+    acknowledged: Vec<(Submission, Outcome)>,
     next_pid: u32,
     trace: VecDeque<String>,
     summary: Summary,
 }
+
+/// An answer as a client keeps it: place and text, or the refusal.
+type Outcome = Result<(Seq, String), String>;
 
 /// A client that folds what it hears.
 struct Follower {
@@ -383,7 +386,7 @@ impl<'a> World<'a> {
         }
         let live: Vec<_> = self.writer().published().live_runs();
         for (agent, run, state) in live {
-            let process_gone = !self.processes.get(&agent).is_some_and(|(of, _)| *of == run);
+            let process_gone = self.processes.get(&agent).is_none_or(|(of, _)| *of != run);
             let was_seen = amux_proto::entity::Run { no: run, state, since: Time(0) }.process().is_some();
             if process_gone && was_seen {
                 let why = "nobody saw it end".to_owned();
@@ -438,7 +441,7 @@ impl<'a> World<'a> {
     }
 }
 
-fn summary(answer: &Answer) -> Result<(Seq, String), String> {
+fn summary(answer: &Answer) -> Outcome {
     match answer {
         Ok(committed) => Ok((committed.seq, committed.answer.get().to_owned())),
         Err(refusal) => Err(refusal.message.clone()),

@@ -16,7 +16,10 @@ const SHAPE: u32 = 1;
 
 /// From (type, version) to the next version's type and body.
 #[derive(Clone, Default)]
-pub struct Upcasters(BTreeMap<(&'static str, u32), fn(Value) -> (&'static str, Value)>);
+pub struct Upcasters(BTreeMap<(&'static str, u32), Lift>);
+
+/// Gives the type and the body of the next version.
+type Lift = fn(Value) -> (&'static str, Value);
 
 impl Upcasters {
     /// Every step there is.
@@ -25,7 +28,7 @@ impl Upcasters {
     }
 
     #[must_use]
-    pub fn with(mut self, kind: &'static str, from: u32, step: fn(Value) -> (&'static str, Value)) -> Self {
+    pub fn with(mut self, kind: &'static str, from: u32, step: Lift) -> Self {
         self.0.insert((kind, from), step);
         self
     }

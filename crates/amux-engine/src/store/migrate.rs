@@ -16,7 +16,8 @@ pub struct Migration {
     pub verify: fn(&Transaction<'_>) -> Result<(), String>,
 }
 
-pub const MIGRATIONS: &[Migration] = &[Migration { name: "first shape", run: first_shape, verify: every_table_is_there }];
+pub const MIGRATIONS: &[Migration] =
+    &[Migration { name: "first shape", run: first_shape, verify: every_table_is_there }];
 
 /// Copies from before migrations that are kept; the newest ones.
 const BACKUPS_KEPT: usize = 5;

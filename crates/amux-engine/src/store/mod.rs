@@ -241,8 +241,8 @@ fn unhex(text: &str) -> Option<[u8; 32]> {
     Some(bytes)
 }
 
-pub use log::after as log_after;
 pub(crate) use compact::{compact, fold};
+pub use log::after as log_after;
 pub(crate) use log::insert as log_insert;
 pub(crate) use outbox::{attempted, insert as outbox_insert, open as outbox_open, settle as outbox_settle};
 pub(crate) use projection::{Source, load as projection_load, write as projection_write};

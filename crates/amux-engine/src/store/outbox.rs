@@ -43,7 +43,8 @@ pub(crate) fn open(conn: &Connection) -> Result<Vec<Wish>, Error> {
     let mut wishes = Vec::new();
     while let Some(row) = rows.next()? {
         let body: String = row.get(1)?;
-        let effect = serde_json::from_str(&body).map_err(|error| Error::Corrupt { what: format!("outbox: {error}") })?;
+        let effect =
+            serde_json::from_str(&body).map_err(|error| Error::Corrupt { what: format!("outbox: {error}") })?;
         wishes.push(Wish {
             effect,
             seq: Seq(row.get(0)?),

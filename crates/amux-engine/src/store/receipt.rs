@@ -35,12 +35,7 @@ pub(crate) struct Stored {
 pub(crate) fn find(conn: &Connection, cmd_id: CmdId) -> Result<Option<Stored>, Error> {
     let mut statement = conn.prepare_cached("SELECT actor, digest, outcome, seq FROM receipt WHERE cmd_id = ?1")?;
     let found = statement.query_row([cmd_id.0.as_bytes()], |row| {
-        Ok(Stored {
-            actor: row.get(0)?,
-            digest: Digest(row.get(1)?),
-            outcome: row.get(2)?,
-            seq: Seq(row.get(3)?),
-        })
+        Ok(Stored { actor: row.get(0)?, digest: Digest(row.get(1)?), outcome: row.get(2)?, seq: Seq(row.get(3)?) })
     });
     Ok(found.optional()?)
 }
@@ -54,8 +49,8 @@ pub(crate) fn insert(
     seq: Seq,
     at: Time,
 ) -> Result<(), Error> {
-    let mut statement =
-        conn.prepare_cached("INSERT INTO receipt (cmd_id, actor, digest, outcome, seq, at) VALUES (?1,?2,?3,?4,?5,?6)")?;
+    let mut statement = conn
+        .prepare_cached("INSERT INTO receipt (cmd_id, actor, digest, outcome, seq, at) VALUES (?1,?2,?3,?4,?5,?6)")?;
     statement.execute((cmd_id.0.as_bytes(), actor.to_string(), digest.0, outcome, seq.0, at.0))?;
     Ok(())
 }

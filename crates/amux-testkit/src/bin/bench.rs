@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 fn main() {
     let wanted: Vec<String> = std::env::args().skip(1).collect();
     let wants = |name: &str| wanted.is_empty() || wanted.iter().any(|word| name.contains(word.as_str()));
-    let benches: [(&str, fn() -> Vec<Row>); 8] = [
+    let benches: [(&str, Bench); 8] = [
         ("ready", ready),
         ("memory", memory),
         ("idle", idle),
@@ -40,6 +40,8 @@ fn main() {
         }
     }
 }
+
+type Bench = fn() -> Vec<Row>;
 
 struct Row {
     what: String,
@@ -158,7 +160,12 @@ fn memory() -> Vec<Row> {
     };
     let empty = world();
     let (srv, _) = start(&empty.home);
-    rows.push(row("RSS, empty", format!("{:.1} MB", mib(process::rss_bytes(srv.pid()).unwrap_or(0))), "16 MB", tmux(1)));
+    rows.push(row(
+        "RSS, empty",
+        format!("{:.1} MB", mib(process::rss_bytes(srv.pid()).unwrap_or(0))),
+        "16 MB",
+        tmux(1),
+    ));
     drop(srv);
     let idle = world();
     let (srv, _) = start(&idle.home);
@@ -181,7 +188,12 @@ fn memory() -> Vec<Row> {
         }
     }
     let rss = mib(process::rss_bytes(srv.pid()).unwrap_or(0));
-    rows.push(row("RSS, 30 shells of 10k lines each", format!("{rss:.1} MB"), "40 MB", "tmux 134 MB (its own default history)".into()));
+    rows.push(row(
+        "RSS, 30 shells of 10k lines each",
+        format!("{rss:.1} MB"),
+        "40 MB",
+        "tmux 134 MB (its own default history)".into(),
+    ));
     stop(&full.home);
     drop(srv);
     rows
@@ -276,7 +288,12 @@ fn commands() -> Vec<Row> {
         let raw = raw_rate(world.home.dir.as_path(), connections);
         let budget = if connections == 64 { "≥ 5,000/s and ≥ 50 % of raw" } else { "–" };
         let beside = format!("raw SQLite, groups of {connections}: {raw:.0} rows/s ({:.0} %)", rate / raw * 100.0);
-        rows.push(row(&format!("durable commands/s, {connections} connections"), format!("{rate:.0}/s"), budget, beside));
+        rows.push(row(
+            &format!("durable commands/s, {connections} connections"),
+            format!("{rate:.0}/s"),
+            budget,
+            beside,
+        ));
         drop(srv);
     }
     let world = world();
@@ -285,7 +302,8 @@ fn commands() -> Vec<Row> {
     let began = Instant::now();
     let mut ids = Vec::new();
     for n in 0..1000 {
-        let (cmd, args) = if n % 2 == 0 { ("team.create", json!({ "name": "x" })) } else { ("team.remove", json!({ "team": "x" })) };
+        let (cmd, args) =
+            if n % 2 == 0 { ("team.create", json!({ "name": "x" })) } else { ("team.remove", json!({ "team": "x" })) };
         ids.push(wire.start(json!({ "cmd": cmd, "args": args })).expect("it is sent"));
         if ids.len() == 50 {
             ids.drain(..).for_each(|id| assert!(wire.answer(id).expect("an answer")["error"].is_null()));
@@ -309,7 +327,11 @@ fn durable_rate(home: &Home, connections: usize) -> f64 {
                 let mut count = 0u64;
                 while !stop.load(Ordering::Relaxed) {
                     let name = format!("c{client}");
-                    let (cmd, args) = if count % 2 == 0 { ("team.create", json!({ "name": name })) } else { ("team.remove", json!({ "team": name })) };
+                    let (cmd, args) = if count.is_multiple_of(2) {
+                        ("team.create", json!({ "name": name }))
+                    } else {
+                        ("team.remove", json!({ "team": name }))
+                    };
                     wire.must(cmd, args);
                     count += 1;
                 }
@@ -337,7 +359,9 @@ fn raw_rate(dir: &Path, group: usize) -> f64 {
     while began.elapsed() < Duration::from_secs(2) {
         let tx = conn.transaction().expect("a transaction");
         for _ in 0..group {
-            tx.prepare_cached("INSERT INTO event (body) VALUES (?1)").and_then(|mut insert| insert.execute([&body])).expect("a row");
+            tx.prepare_cached("INSERT INTO event (body) VALUES (?1)")
+                .and_then(|mut insert| insert.execute([&body]))
+                .expect("a row");
             rows += 1;
         }
         tx.commit().expect("a commit");
@@ -356,7 +380,8 @@ fn fan_out() -> Vec<Row> {
             let sent = Arc::clone(&sent);
             let mut wire = world.home.connect().expect("the server answers");
             let (epoch, head) = (wire.welcome["epoch"].clone(), wire.welcome["head"].clone());
-            wire.start(json!({ "sub": { "topics": ["team"], "from": { "epoch": epoch, "seq": head } } })).expect("it is sent");
+            wire.start(json!({ "sub": { "topics": ["team"], "from": { "epoch": epoch, "seq": head } } }))
+                .expect("it is sent");
             std::thread::spawn(move || {
                 let mut heard: Vec<(String, Instant)> = Vec::with_capacity(EVENTS);
                 while heard.len() < EVENTS {
@@ -373,13 +398,15 @@ fn fan_out() -> Vec<Row> {
     let mut wire = world.home.connect().expect("the server answers");
     for n in 0..EVENTS {
         let cmd_id = uuid::Builder::from_random_bytes(amux_sys::clock::random_bytes::<16>()).into_uuid().to_string();
-        let (cmd, args) = if n % 2 == 0 { ("team.create", json!({ "name": "x" })) } else { ("team.remove", json!({ "team": "x" })) };
+        let (cmd, args) =
+            if n % 2 == 0 { ("team.create", json!({ "name": "x" })) } else { ("team.remove", json!({ "team": "x" })) };
         sent.lock().expect("no thread broke").insert(cmd_id.clone(), Instant::now());
         wire.call(json!({ "cmd": cmd, "args": args, "cmd_id": cmd_id })).expect("an answer");
         // An event every 20 ms: what is measured is one event's way, not a queue.
         std::thread::sleep(Duration::from_millis(20));
     }
-    let mut latencies: Vec<f64> = threads.into_iter().flat_map(|thread| thread.join().expect("a subscriber ends")).collect();
+    let mut latencies: Vec<f64> =
+        threads.into_iter().flat_map(|thread| thread.join().expect("a subscriber ends")).collect();
     let (p50, p99) = (percentile(&mut latencies, 0.5), percentile(&mut latencies, 0.99));
     drop(srv);
     let measured = format!("p50 {p50:.1} ms, p99 {p99:.1} ms (from the command's sending)");
@@ -395,18 +422,30 @@ fn restart() -> Vec<Row> {
         if agents > 0 {
             shells(&world.home, agents, "while :; do echo a line of output; sleep 0.05; done");
         }
-        let (asked, killed) = (gap(&world.home, |wire| {
-            let _ = wire.call(json!({ "cmd": "server.restart", "args": {} }));
-        }), gap(&world.home, |wire| {
-            let pid = wire.get("status", json!({}))["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok()).expect("a pid");
-            let _ = amux_sys::signals::send(pid, amux_sys::signals::Signal::Kill);
-        }));
+        let (asked, killed) = (
+            gap(&world.home, |wire| {
+                let _ = wire.call(json!({ "cmd": "server.restart", "args": {} }));
+            }),
+            gap(&world.home, |wire| {
+                let pid = wire.get("status", json!({}))["pid"]
+                    .as_u64()
+                    .and_then(|pid| u32::try_from(pid).ok())
+                    .expect("a pid");
+                let _ = amux_sys::signals::send(pid, amux_sys::signals::Signal::Kill);
+            }),
+        );
         let live = world.home.connect().expect("the server answers").get("agents", json!({}));
-        let runs: Vec<_> = live.as_array().map(|agents| agents.iter().map(|agent| agent["run"].clone()).collect()).unwrap_or_default();
+        let runs: Vec<_> =
+            live.as_array().map(|agents| agents.iter().map(|agent| agent["run"].clone()).collect()).unwrap_or_default();
         assert!(runs.len() == agents && runs.iter().all(|run| *run == 1), "agents were restarted: {runs:?}");
         stop(&world.home);
         let what = format!("restart gap, {agents} agents streaming");
-        rows.push(row(&what, format!("asked {asked:.0} ms, killed {killed:.0} ms, 0 agents restarted"), "300 ms; killed 500 ms", "nobody does it".into()));
+        rows.push(row(
+            &what,
+            format!("asked {asked:.0} ms, killed {killed:.0} ms, 0 agents restarted"),
+            "300 ms; killed 500 ms",
+            "nobody does it".into(),
+        ));
     }
     rows
 }
@@ -437,13 +476,16 @@ fn big_store() -> Vec<Row> {
     let world = world();
     std::fs::create_dir_all(world.home.state()).expect("a directory");
     let upcasters = Upcasters::current();
-    let opened = Store::open(&world.home.state().join("agentmux.db"), &Options {
-        migrations: MIGRATIONS,
-        upcasters: &upcasters,
-        on_migrating: &|_| {},
-        backups: world.home.dir.clone(),
-        now_ms: 0,
-    });
+    let opened = Store::open(
+        &world.home.state().join("agentmux.db"),
+        &Options {
+            migrations: MIGRATIONS,
+            upcasters: &upcasters,
+            on_migrating: &|_| {},
+            backups: world.home.dir.clone(),
+            now_ms: 0,
+        },
+    );
     let mut writer = Writer::new(opened.expect("a store"));
     let mut seed = 1u128;
     let mut submit = |writer: &mut Writer, orders: Vec<(&str, Value)>| {
@@ -451,8 +493,15 @@ fn big_store() -> Vec<Row> {
             .into_iter()
             .map(|(verb, args)| {
                 seed += 1;
-                let command = command::Command::decode(verb, &args.to_string()).expect("a verb").expect("its arguments");
-                Submission { cmd_id: CmdId(uuid::Uuid::from_u128(seed)), actor: Principal::Operator, command, expect: None, cause: None }
+                let command =
+                    command::Command::decode(verb, &args.to_string()).expect("a verb").expect("its arguments");
+                Submission {
+                    cmd_id: CmdId(uuid::Uuid::from_u128(seed)),
+                    actor: Principal::Operator,
+                    command,
+                    expect: None,
+                    cause: None,
+                }
             })
             .collect();
         let now = Time(amux_sys::clock::now_ms());
@@ -468,7 +517,8 @@ fn big_store() -> Vec<Row> {
     while writer.published().read(|_, head| head).0 < EVENTS {
         round += 1;
         let orders = (0..AGENTS).map(|n| {
-            let (from, to) = if round % 2 == 1 { (format!("a{n}"), format!("b{n}")) } else { (format!("b{n}"), format!("a{n}")) };
+            let (from, to) =
+                if round % 2 == 1 { (format!("a{n}"), format!("b{n}")) } else { (format!("b{n}"), format!("a{n}")) };
             ("agent.rename", json!({ "agent": from, "name": to }))
         });
         submit(&mut writer, orders.collect());
@@ -477,7 +527,12 @@ fn big_store() -> Vec<Row> {
     let times = (0..7).map(|_| ms(start(&world.home).1)).collect();
     let (srv, _) = start(&world.home);
     let rss = mib(process::rss_bytes(srv.pid()).unwrap_or(0));
-    let mut rows = vec![row("server ready, 1 M events and 200 agents", format!("{:.1} ms", median(times)), "150 ms", String::new())];
+    let mut rows = vec![row(
+        "server ready, 1 M events and 200 agents",
+        format!("{:.1} ms", median(times)),
+        "150 ms",
+        String::new(),
+    )];
     rows.push(row("RSS after that start", format!("{rss:.1} MB"), "–", String::new()));
     drop(srv);
     rows
