@@ -20,20 +20,24 @@ pub(crate) fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> V
     near.into_iter().take(NEAR_MAX).map(|(_, candidate)| candidate).collect()
 }
 
-/// Insertions, deletions and replacements between two words.
+/// Insertions, deletions, replacements and swaps of neighbours between two words.
 fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, to) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(from != *to);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    let mut before_last = Vec::new();
+    let mut last: Vec<usize> = (0..=b.len()).collect();
+    for i in 0..a.len() {
+        let mut row = vec![i + 1];
+        for j in 0..b.len() {
+            let replaced = last[j] + usize::from(a[i] != b[j]);
+            let mut best = replaced.min(last[j + 1] + 1).min(row[j] + 1);
+            if i > 0 && j > 0 && a[i] == b[j - 1] && a[i - 1] == b[j] {
+                best = best.min(before_last[j - 1] + 1);
+            }
+            row.push(best);
         }
+        before_last = std::mem::replace(&mut last, row);
     }
-    row[b.len()]
+    last[b.len()]
 }
 
 #[cfg(test)]
@@ -44,11 +48,13 @@ mod tests {
     fn a_mistyped_word_is_recognised() {
         let known = ["scout", "lead", "reviewer", "api"];
         let cases: &[(&str, &[&str])] = &[
-            ("scuot", &["scout"][..0]),
+            ("scuot", &["scout"]),
             ("scot", &["scout"]),
+            ("scouts", &["scout"]),
             ("rev", &["reviewer"]),
             ("LEAD", &["lead"]),
             ("zzz", &[]),
+            ("", &[]),
         ];
         for (word, near) in cases {
             assert_eq!(nearest(word, known.into_iter()), *near, "{word}");

@@ -162,7 +162,6 @@ pub(crate) fn create(name: &str) -> agent::Create {
     }
 }
 
-
 pub(crate) fn start(agent: AgentId) -> agent::Command {
     agent::Command::Start(agent::Start { agent: agent.to_string() })
 }
