@@ -19,7 +19,7 @@ use amux_proto::ready::{Line, Ready};
 use amux_sys::notify::{Notifier, listen_fds};
 use amux_sys::paths::Layout;
 use amux_sys::signals::{self, Signal, Signals};
-use amux_sys::spawn::{Session, SpawnSpec, Stdio, spawn};
+use amux_sys::spawn::{self, Session, SpawnSpec, Stdio};
 use amux_sys::{fdpass, poll, process};
 
 fn main() -> ExitCode {
@@ -136,7 +136,7 @@ impl Server {
                 "store" => self.store(words[1], number(2)),
                 "let_go" => self.notifier.remove_fds(words[1]).expect("a launcher listens"),
                 "agent" => self.agent(words[1], words[2]),
-                "fork_agent" => self.agent("daemon", words[1]),
+                "orphans" => self.orphans(number(1)),
                 "acknowledge" => acknowledge = true,
                 "deaf" => deaf = true,
                 "say" => eprintln!("{}", words[1]),
@@ -193,17 +193,35 @@ impl Server {
     fn agent(&self, name: &str, code: &str) {
         let end = self.data.join(format!("end.{name}"));
         let script = match name {
-            // Leaves the session and hears no polite word.
-            "daemon" => "trap '' TERM HUP; setsid sh -c 'trap \"\" TERM HUP; while :; do sleep 0.05; done' & while :; do sleep 0.05; done".to_owned(),
+            // Hears no polite word, and has children that left the session and one that left the environment too.
+            "daemon" => concat!(
+                "trap '' TERM HUP; ",
+                "setsid sh -c 'trap \"\" TERM HUP; while :; do sleep 0.05; done' & ",
+                "env -i setsid sh -c 'trap \"\" TERM HUP; : > untagged; while :; do sleep 0.05; done' & ",
+                "while :; do sleep 0.05; done"
+            )
+            .to_owned(),
             _ => format!("while [ ! -e '{}' ]; do sleep 0.01; done; exit {code}", end.display()),
         };
         let socket = std::env::var_os(env::SRV_PIPE_PATH).expect("a launcher says where the socket is");
-        let mut environment: Vec<(OsString, OsString)> =
-            vec![("PATH".into(), "/usr/local/bin:/usr/bin:/bin".into()), (env::TAG.into(), format!("{name}:1").into())];
+        let mut environment = vec![(env::TAG.into(), format!("{name}:1").into())];
         if name != "stranger" {
             environment.push((env::SOCKET.into(), socket));
         }
-        let child = spawn(&SpawnSpec {
+        let child = self.sh(&script, environment);
+        self.leave(&format!("agent.{name}"), &child.id.pid.to_string());
+    }
+
+    /// So many processes whose parent ends before them.
+    fn orphans(&self, count: u64) {
+        let script = format!("i=0; while [ $i -lt {count} ]; do (true &); i=$((i+1)); done");
+        let mut child = self.sh(&script, Vec::new());
+        child.wait().expect("a child can be waited for");
+    }
+
+    fn sh(&self, script: &str, mut environment: Vec<(OsString, OsString)>) -> spawn::Child {
+        environment.push(("PATH".into(), "/usr/local/bin:/usr/bin:/bin".into()));
+        let spec = SpawnSpec {
             program: "sh".into(),
             args: vec!["-c".into(), script.into()],
             cwd: self.data.clone(),
@@ -212,9 +230,8 @@ impl Server {
             session: Session::Own,
             pass_fds: Vec::new(),
             nofile: None,
-        })
-        .expect("sh can be started");
-        self.leave(&format!("agent.{name}"), &child.id.pid.to_string());
+        };
+        spawn::spawn(&spec).expect("sh can be started")
     }
 
     /// Until it is told to stop, or its launcher is gone.
@@ -223,15 +240,15 @@ impl Server {
         if !deaf {
             let server = server.clone();
             std::thread::spawn(move || {
-                let mut heard = String::new();
+                let path = server.data.join(format!("heard.{}", server.generation));
+                let mut heard =
+                    OpenOptions::new().create(true).append(true).open(path).expect("the state directory is writable");
                 for line in std::io::stdin().lock().lines() {
                     let Ok(line) = line else { break };
                     if acknowledge {
                         server.send(&[(amux_proto::ready::REAPED_KEY, &reaped(&line))]);
                     }
-                    heard.push_str(&line);
-                    heard.push('\n');
-                    server.leave("heard", &heard);
+                    heard.write_all(format!("{line}\n").as_bytes()).expect("the state directory is writable");
                 }
                 server.leave("lifeline_cut", "");
                 std::process::exit(0);

@@ -1,6 +1,7 @@
 //! What is left of the agents when the supervision is over. A server that stops ends its agents itself; this is for
 //! the ones it could not end any more.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::time::{Duration, Instant};
 
@@ -17,40 +18,50 @@ pub(crate) struct Report {
     pub(crate) stopped: usize,
     /// Ours, and in the kernel's hands.
     pub(crate) survivors: Vec<ProcessId>,
-    /// Our descendants, but not agents of this profile: left alone.
+    /// Our descendants, but nothing an agent of this profile started: left alone.
     pub(crate) strangers: Vec<ProcessId>,
 }
 
-/// Ends every descendant that carries the socket of this profile in its environment. Only descendants: an agent of
-/// another server on the same directory carries the same word and is none of our business.
+/// Ends every descendant that carries the socket of this profile in its environment, and what came of it. Only
+/// descendants: an agent of another server on the same directory carries the same word and is none of our business.
 pub(crate) fn sweep(socket: &OsStr, grace: Duration) -> Report {
     reap();
-    let me = std::process::id();
-    let (ours, strangers): (Vec<_>, Vec<_>) = process::descendants(me)
-        .into_iter()
-        .filter(process::alive)
-        .partition(|child| process::env_var(child.pid, env::SOCKET).as_deref() == Some(socket));
-    let tags: Vec<_> = ours.iter().map(|child| process::env_var(child.pid, env::TAG)).collect();
+    let all: Vec<_> = process::descendants(std::process::id()).into_iter().filter(process::alive).collect();
+    let is_agent = |child: &&ProcessId| process::env_var(child.pid, env::SOCKET).as_deref() == Some(socket);
+    let agents: BTreeSet<u32> = all.iter().filter(is_agent).map(|child| child.pid).collect();
+    // A child that was started without our word still belongs to the agent it came from.
+    let (ours, strangers): (Vec<_>, Vec<_>) = all.into_iter().partition(|child| {
+        agents.contains(&child.pid) || process::ancestry(child.pid).iter().any(|parent| agents.contains(parent))
+    });
+    let tags: BTreeSet<_> = ours.iter().filter_map(|child| process::env_var(child.pid, env::TAG)).collect();
     for child in &ours {
-        for signal in [Signal::Hup, Signal::Term, Signal::Cont] {
-            let _ = signals::send(child.pid, signal);
+        for signal in [Signal::Term, Signal::Hup, Signal::Cont] {
+            let _ = signals::send_to(child, signal);
         }
     }
+    // All at once, so that many agents take no longer than one.
     let deadline = Instant::now() + grace;
     while ours.iter().any(process::alive) && Instant::now() < deadline {
         std::thread::sleep(LOOK_AGAIN);
         reap();
     }
-    let mut survivors = Vec::new();
-    for (child, tag) in ours.iter().zip(&tags) {
-        // Also for those that are gone: what they forked meanwhile carries the same tag.
-        let tag = tag.as_deref().and_then(OsStr::to_str).map(|tag| (env::TAG, tag));
-        survivors.extend(stop::stop_tree(child, tag, Duration::ZERO).survivors);
+    let mut survivors = BTreeSet::new();
+    let mut end = |leader: &ProcessId, tag: Option<&str>| {
+        survivors.extend(stop::stop_tree(leader, tag.map(|tag| (env::TAG, tag)), Duration::ZERO).survivors);
         reap();
+    };
+    for child in ours.iter().filter(|child| process::alive(child)) {
+        end(child, None);
     }
-    survivors.sort_unstable();
-    survivors.dedup();
-    Report { stopped: ours.len(), survivors, strangers: strangers.into_iter().filter(process::alive).collect() }
+    // What was forked in the last moment by one that is gone carries its tag still.
+    if let Some(anybody) = ours.first() {
+        tags.iter().filter_map(|tag| tag.to_str()).for_each(|tag| end(anybody, Some(tag)));
+    }
+    Report {
+        stopped: ours.len(),
+        survivors: survivors.into_iter().collect(),
+        strangers: strangers.into_iter().filter(process::alive).collect(),
+    }
 }
 
 fn reap() {

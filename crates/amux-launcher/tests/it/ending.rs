@@ -58,10 +58,15 @@ fn agents_the_server_could_not_end_are_ended_even_if_they_ran_away() {
     let tagged = || process::tagged("AGENTMUX_SOCKET", socket.to_str().unwrap());
     // The agent, and the daemon with the child that left its session.
     until("all agents", || (tagged().len() >= 3).then_some(()));
+    stage.read("untagged");
+    let ours = process::descendants(stage.launcher()).into_iter();
+    let escaped: Vec<_> = ours.filter(|child| process::env_var(child.pid, "PATH").is_none()).collect();
+    assert!(escaped.iter().any(process::alive));
     signals::send(stage.pid(1), Signal::Kill).unwrap();
     assert_eq!(stage.end(), 70);
     assert_eq!(tagged(), []);
     assert!(!process::alive(&agent));
+    assert!(!escaped.iter().any(process::alive), "an agent's child needs no tag to be an agent's child");
     assert!(process::alive(&stranger), "only what carries our word is ours to end");
     assert!(stage.log().contains(&format!("pid {} left alone: not an agent", stranger.pid)));
     stage.make("end.stranger");

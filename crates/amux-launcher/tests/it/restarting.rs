@@ -94,6 +94,50 @@ fn a_server_that_asks_for_a_restart_gets_it_at_once_and_as_often_as_it_asks() {
 }
 
 #[test]
+fn a_program_that_is_away_for_a_moment_is_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let program = dir.path().join("agentmux");
+    std::os::unix::fs::symlink(crate::stage::rehearsal(), &program).unwrap();
+    let env = [("AGENTMUX_COMMAND", program.to_str().unwrap())];
+    let stage = Stage::set(Setting { env: &env, ..Setting::default() }, "notify,serve");
+    stage.until_log("is ready");
+    std::fs::remove_file(&program).unwrap();
+    signals::send(stage.pid(1), Signal::Kill).unwrap();
+    stage.until_log("srv did not start (not_started): no program to run as the server");
+    std::os::unix::fs::symlink(crate::stage::rehearsal(), &program).unwrap();
+    stage.until_log(&format!("srv {} is ready", stage.pid(2)));
+}
+
+#[test]
+fn a_program_that_is_a_launcher_itself_starts_no_chain_of_launchers() {
+    let dir = tempfile::tempdir().unwrap();
+    let program = dir.path().join("agentmux");
+    let text = format!(
+        "#!/bin/sh\necho >> \"$AGENTMUX_STATE_DIR/starts\"\nexec {} launcher \"$AGENTMUX_STATE_DIR\" detached '' serve\n",
+        crate::stage::rehearsal().display()
+    );
+    std::fs::write(&program, text).unwrap();
+    std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let env = [("AGENTMUX_COMMAND", program.to_str().unwrap())];
+    let mut stage = Stage::set(Setting { env: &env, ..Setting::default() }, "notify,serve");
+    assert_eq!(stage.end(), 71);
+    assert_eq!(stage.read("starts"), "\n");
+}
+
+#[test]
+fn many_restarts_leave_no_descriptor_open() {
+    let open = |stage: &Stage| std::fs::read_dir(format!("/proc/{}/fd", stage.launcher())).unwrap().count();
+    let restarted = |times: u32| {
+        let restarts = "notify,exit:64/".repeat(times as usize);
+        let stage = Stage::play(&format!("store:a:3,{restarts}notify,serve"));
+        stage.until_log(&format!("srv {} is ready", stage.pid(times + 1)));
+        stage
+    };
+    let (once, often) = (restarted(1), restarted(9));
+    assert_eq!(open(&once), open(&often));
+}
+
+#[test]
 fn a_new_binary_is_used_at_the_next_start() {
     let dir = tempfile::tempdir().unwrap();
     let program = dir.path().join("agentmux");
