@@ -1,1 +1,12 @@
-//! amux-client
+//! Find or start a server, call it, follow it. Blocking and without a runtime: a command that lists agents lives for
+//! two milliseconds.
+//!
+//! [`bootstrap::ensure`] is how a command gets its server; [`Client`] is one connection; [`follow`] keeps an eye on
+//! the order for ever, across restarts.
+
+pub mod bootstrap;
+mod client;
+pub mod follow;
+
+pub use bootstrap::{Bootstrap, Start, ensure};
+pub use client::{Answer, Client, Error, new_cmd_id, persist};

@@ -1,0 +1,233 @@
+//! One connection to a server.
+
+use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use amux_proto::frame::{ClientFrame, Hello, ServerFrame, Sub, Welcome};
+use amux_proto::{CmdId, Code, PROTOCOL, Rejection, Rev, Seq, env};
+use amux_sys::{clock, socket};
+use serde_json::value::RawValue;
+
+/// A server that lives answers a hello at once; one that does not is stopped, or drowning.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A command waits for its commit and whatever the disk is doing.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Snapshots are the largest answers; beyond this the other side is not a server of ours.
+const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("no server answers at {socket}")]
+    NoServer {
+        socket: String,
+        #[source]
+        source: io::Error,
+    },
+    /// It took the connection and says nothing.
+    #[error("the server does not answer: it may be stopped or overloaded ({socket})")]
+    Silent { socket: String },
+    /// The connection ended before the answer.
+    #[error("the connection to the server was lost")]
+    Lost(#[source] io::Error),
+    #[error("the server closed the connection: {0}")]
+    Closed(String),
+    #[error(transparent)]
+    Refused(#[from] Rejection),
+    #[error("the server said something that cannot be understood: {0}")]
+    Garbled(String),
+}
+
+/// What a call came to.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    pub body: Box<RawValue>,
+    pub seq: Seq,
+}
+
+/// Said hello, and was welcomed.
+pub struct Client {
+    reader: BufReader<UnixStream>,
+    writer: UnixStream,
+    next_id: u64,
+    pub welcome: Welcome,
+}
+
+impl Client {
+    /// Connects as whoever we are; an agent's token narrows, as it should.
+    pub fn connect(path: &Path) -> Result<Self, Error> {
+        let name = || path.display().to_string();
+        let stream = socket::connect_stream(path, HELLO_TIMEOUT).map_err(|source| match source.kind() {
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Error::Silent { socket: name() },
+            _ => Error::NoServer { socket: name(), source },
+        })?;
+        stream.set_read_timeout(Some(HELLO_TIMEOUT)).map_err(Error::Lost)?;
+        let reader = BufReader::new(stream.try_clone().map_err(Error::Lost)?);
+        let mut client = Self { reader, writer: stream, next_id: 0, welcome: nobody() };
+        let token = std::env::var(env::TOKEN).ok();
+        let hello = Hello {
+            protocol: PROTOCOL,
+            client: "cli".into(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            token: token.filter(|token| !token.is_empty()),
+        };
+        client.send(&ClientFrame { hello: Some(hello), ..ClientFrame::default() })?;
+        let frame = match client.read() {
+            Err(Error::Lost(error)) if is_timeout(&error) => return Err(Error::Silent { socket: name() }),
+            // A listener whose process is going away; to a caller that is no server.
+            Err(Error::Lost(source)) => return Err(Error::NoServer { socket: name(), source }),
+            frame => frame?,
+        };
+        client.welcome = match frame {
+            ServerFrame { welcome: Some(welcome), .. } => welcome,
+            ServerFrame { error: Some(rejection), .. } => return Err(rejection.into()),
+            ServerFrame { closing: Some(closing), .. } => return Err(Error::Closed(closing.reason)),
+            _ => return Err(Error::Garbled("no welcome".into())),
+        };
+        client.writer.set_read_timeout(Some(ANSWER_TIMEOUT)).map_err(Error::Lost)?;
+        Ok(client)
+    }
+
+    pub fn cmd(&mut self, name: &str, args: &impl serde::Serialize) -> Result<Answer, Error> {
+        self.cmd_as(name, args, new_cmd_id(), None)
+    }
+
+    /// With an identity of the caller's choosing: the same one again is a retry.
+    pub fn cmd_as(
+        &mut self,
+        name: &str,
+        args: &impl serde::Serialize,
+        cmd_id: CmdId,
+        expect: Option<Rev>,
+    ) -> Result<Answer, Error> {
+        let (cmd, args, cmd_id) = (Some(name.to_owned()), Some(raw(args)?), Some(cmd_id));
+        self.call(ClientFrame { cmd, args, cmd_id, expect, ..ClientFrame::default() })
+    }
+
+    pub fn get(&mut self, name: &str, args: &impl serde::Serialize) -> Result<Answer, Error> {
+        self.call(ClientFrame { get: Some(name.to_owned()), args: Some(raw(args)?), ..ClientFrame::default() })
+    }
+
+    /// The frames that follow are read with [`Client::read`]. The first says `resumed` or `reset`.
+    pub fn subscribe(&mut self, sub: Sub) -> Result<(), Error> {
+        let id = self.id();
+        self.send(&ClientFrame { id: Some(id), sub: Some(sub), ..ClientFrame::default() })
+    }
+
+    /// How long a read may wait; `None` for as long as it takes.
+    pub fn wait_at_most(&mut self, limit: Option<Duration>) -> Result<(), Error> {
+        self.writer.set_read_timeout(limit.map(|limit| limit.max(Duration::from_millis(1)))).map_err(Error::Lost)
+    }
+
+    /// The next frame.
+    pub fn read(&mut self) -> Result<ServerFrame, Error> {
+        let mut line = Vec::new();
+        loop {
+            let chunk = match self.reader.fill_buf() {
+                Ok(chunk) => chunk,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(Error::Lost(error)),
+            };
+            if chunk.is_empty() {
+                return Err(Error::Lost(io::ErrorKind::UnexpectedEof.into()));
+            }
+            let end = chunk.iter().position(|byte| *byte == b'\n');
+            let taken = end.map_or(chunk.len(), |at| at + 1);
+            line.extend_from_slice(&chunk[..taken]);
+            self.reader.consume(taken);
+            if line.len() > ANSWER_BYTES_MAX {
+                return Err(Error::Garbled("an answer without end".into()));
+            }
+            if end.is_some() {
+                return serde_json::from_slice(&line).map_err(|error| Error::Garbled(error.to_string()));
+            }
+        }
+    }
+
+    fn call(&mut self, mut frame: ClientFrame) -> Result<Answer, Error> {
+        let id = self.id();
+        frame.id = Some(id);
+        self.send(&frame)?;
+        loop {
+            match self.read()? {
+                ServerFrame { id: Some(of), ok: Some(body), seq, .. } if of == id => {
+                    return Ok(Answer { body, seq: seq.unwrap_or_default() });
+                }
+                ServerFrame { id: of, error: Some(rejection), .. } if of.is_none_or(|of| of == id) => {
+                    return Err(rejection.into());
+                }
+                ServerFrame { closing: Some(closing), .. } => return Err(Error::Closed(closing.reason)),
+                _ => {}
+            }
+        }
+    }
+
+    fn send(&mut self, frame: &ClientFrame) -> Result<(), Error> {
+        let text = serde_json::to_string(frame).map_err(|error| Error::Garbled(error.to_string()))?;
+        self.writer.write_all(format!("{text}\n").as_bytes()).map_err(Error::Lost)
+    }
+
+    fn id(&mut self) -> u64 {
+        self.next_id += 1;
+        self.next_id
+    }
+}
+
+impl Error {
+    /// Whether the same command, with the same id, may succeed on a new connection.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::NoServer { .. } | Self::Lost(_) | Self::Closed(_) => true,
+            Self::Refused(rejection) => rejection.code == Code::Unavailable,
+            Self::Silent { .. } | Self::Garbled(_) => false,
+        }
+    }
+}
+
+pub fn new_cmd_id() -> CmdId {
+    CmdId(uuid::Builder::from_random_bytes(clock::random_bytes::<16>()).into_uuid())
+}
+
+/// Until `patience` is over, a command that lost its connection is sent again, with the same id, to whoever serves
+/// then: a restart of the server is a pause and not an error, and happens once.
+pub fn persist(
+    path: &Path,
+    patience: Duration,
+    mut attempt: impl FnMut(&mut Client) -> Result<Answer, Error>,
+    first: Option<Client>,
+) -> Result<Answer, Error> {
+    const PAUSE: Duration = Duration::from_millis(20);
+    let deadline = Instant::now() + patience;
+    let mut client = first;
+    loop {
+        let outcome = match client.take().map_or_else(|| Client::connect(path), Ok) {
+            Ok(mut connected) => attempt(&mut connected),
+            Err(error) => Err(error),
+        };
+        match outcome {
+            Err(error) if error.is_passing() && Instant::now() < deadline => std::thread::sleep(PAUSE),
+            outcome => return outcome,
+        }
+    }
+}
+
+pub(crate) fn is_timeout(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
+}
+
+fn raw(args: &impl serde::Serialize) -> Result<Box<RawValue>, Error> {
+    serde_json::value::to_raw_value(args).map_err(|error| Error::Garbled(error.to_string()))
+}
+
+fn nobody() -> Welcome {
+    Welcome {
+        protocol: 0,
+        principal: String::new(),
+        epoch: amux_proto::Epoch(uuid::Uuid::nil()),
+        head: Seq(0),
+        version: String::new(),
+    }
+}
