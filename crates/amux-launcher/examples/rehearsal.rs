@@ -137,6 +137,12 @@ impl Server {
                 "let_go" => self.notifier.remove_fds(words[1]).expect("a launcher listens"),
                 "agent" => self.agent(words[1], words[2]),
                 "orphans" => self.orphans(number(1)),
+                "mark" => self.leave(words[1], ""),
+                "wait" => {
+                    while !self.data.join(words[1]).exists() {
+                        std::thread::sleep(Duration::from_millis(5));
+                    }
+                }
                 "acknowledge" => acknowledge = true,
                 "deaf" => deaf = true,
                 "say" => eprintln!("{}", words[1]),
@@ -193,10 +199,15 @@ impl Server {
     fn agent(&self, name: &str, code: &str) {
         let end = self.data.join(format!("end.{name}"));
         let script = match name {
-            // Hears no polite word, and has children that left the session and one that left the environment too.
+            // Hears no polite word, and has a child that left the session.
             "daemon" => concat!(
                 "trap '' TERM HUP; ",
                 "setsid sh -c 'trap \"\" TERM HUP; while :; do sleep 0.05; done' & ",
+                "while :; do sleep 0.05; done"
+            )
+            .to_owned(),
+            // Goes when it is asked; its child hears nothing and left the environment too.
+            "parent" => concat!(
                 "env -i setsid sh -c 'trap \"\" TERM HUP; : > untagged; while :; do sleep 0.05; done' & ",
                 "while :; do sleep 0.05; done"
             )

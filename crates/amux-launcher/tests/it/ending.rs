@@ -50,14 +50,14 @@ fn a_server_that_does_not_stop_is_killed() {
 #[test]
 fn agents_the_server_could_not_end_are_ended_even_if_they_ran_away() {
     let policy = "orphan_grace=100";
-    let plan = "agent:daemon:0,agent:a:0,agent:stranger:0,notify,serve/exit:70";
+    let plan = "agent:daemon:0,agent:parent:0,agent:a:0,agent:stranger:0,notify,serve/exit:70";
     let mut stage = Stage::set(Setting { policy, ..Setting::default() }, plan);
     stage.until_log("is ready");
     let (agent, stranger) = (stage.agent("a", 1), stage.agent("stranger", 1));
     let socket = stage.path().join("run/srv.sock");
     let tagged = || process::tagged("AGENTMUX_SOCKET", socket.to_str().unwrap());
-    // The agent, and the daemon with the child that left its session.
-    until("all agents", || (tagged().len() >= 3).then_some(()));
+    // Three agents, and the child that left the session of one of them.
+    until("all agents", || (tagged().len() >= 4).then_some(()));
     stage.read("untagged");
     let ours = process::descendants(stage.launcher()).into_iter();
     let escaped: Vec<_> = ours.filter(|child| process::env_var(child.pid, "PATH").is_none()).collect();

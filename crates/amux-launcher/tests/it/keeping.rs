@@ -90,6 +90,18 @@ fn a_server_that_does_not_read_its_lifeline_does_not_hold_the_launcher() {
 }
 
 #[test]
+fn a_storm_of_exits_is_taken_to_the_last_one() {
+    let stage = Stage::play("notify,wait:go,orphans:3000,mark:over,serve");
+    stage.until_log("is ready");
+    // They all have ended before the first is looked at, and nothing else will happen.
+    stage.signal(Signal::Stop);
+    stage.make("go");
+    stage.read("over.1");
+    stage.signal(Signal::Cont);
+    until("all of them", || (stage.read("heard.1").lines().count() == 3000).then_some(()));
+}
+
+#[test]
 fn notifications_of_strangers_are_ignored() {
     let policy = "start=300 last_words=50";
     let stage = Stage::set(Setting { policy, ..Setting::default() }, "stuck/line,serve");
