@@ -113,8 +113,11 @@ fn a_bad_frame_is_answered_and_the_conversation_goes_on() {
         (json!({ "id": 2, "cmd": "team.create", "args": { "name": "x", "nmae": "y" } }), "bad_args"),
         (json!({ "id": 3, "cmd": "team.create", "args": { "name": "not a name" } }), "bad_args"),
         (json!({ "id": 4, "get": "no.such" }), "unknown_verb"),
-        (json!({ "id": 5, "cmd": "run.started", "args": { "agent": "00000000-0000-0000-0000-000000000001", "run": 1,
-            "process": { "pid": 1, "start_ticks": 1 } } }), "denied"),
+        (
+            json!({ "id": 5, "cmd": "run.started", "args": { "agent": "00000000-0000-0000-0000-000000000001", "run": 1,
+            "process": { "pid": 1, "start_ticks": 1 } } }),
+            "denied",
+        ),
         (json!({ "id": 6, "sub": { "topics": ["nonsense"] } }), "not_found"),
         (json!({ "id": 7, "actor": "system", "cmd": "team.create", "args": { "name": "x" } }), "bad_frame"),
     ] {
@@ -142,7 +145,8 @@ fn commands_on_one_connection_are_answered_in_order_and_retried_for_free() {
     }
     assert_eq!(first.len(), 100, "each has a place of its own");
     drop(wire);
-    let again = json!({ "cmd": "team.create", "args": { "name": "t7" }, "cmd_id": "00000000-0000-4000-8000-000000000007" });
+    let again =
+        json!({ "cmd": "team.create", "args": { "name": "t7" }, "cmd_id": "00000000-0000-4000-8000-000000000007" });
     let answer = world.connect().call(again).unwrap();
     assert_eq!(first[&answer["seq"].as_u64().unwrap()], answer["ok"]);
 }
@@ -261,7 +265,10 @@ fn every_route_takes_its_credential_and_no_other() {
             Access::Known => assert_ne!(status(&[("Authorization", &agent)]), 401, "{path}: an agent"),
             Access::Open => {}
         }
-        assert!(![401, 403].contains(&status(&[("Authorization", &operator)])) || path == "/v1/login", "{path}: the operator");
+        assert!(
+            ![401, 403].contains(&status(&[("Authorization", &operator)])) || path == "/v1/login",
+            "{path}: the operator"
+        );
     }
     assert_eq!(http(port, "GET", "/no/such", &[("Authorization", &operator)], "").0, 404);
     assert_eq!(http(port, "DELETE", "/v1/snapshot", &[("Authorization", &operator)], "").0, 404);
@@ -279,7 +286,10 @@ fn http_says_the_same_as_the_socket() {
     let (status, _, body) = post("team.create", json!({ "args": { "name": "web" } }));
     assert_eq!(status, 200, "{body}");
     let (status, _, body) = post("team.create", json!({ "args": { "name": "web" } }));
-    assert_eq!((status, serde_json::from_str::<Value>(&body).unwrap()["error"]["code"].clone()), (409, "exists".into()));
+    assert_eq!(
+        (status, serde_json::from_str::<Value>(&body).unwrap()["error"]["code"].clone()),
+        (409, "exists".into())
+    );
     assert_eq!(post("team.remove", json!({ "args": { "team": "none" } })).0, 404);
     assert_eq!(post("no.such", json!({})).0, 404);
     assert_eq!(post("team.create", json!({ "args": {}, "actor": "system" })).0, 400);
@@ -356,7 +366,10 @@ fn the_instance_key_is_nowhere_to_be_found() {
 fn a_terminal_agent_starts_shows_takes_keys_and_stops() {
     let world = World::start();
     let mut wire = world.connect();
-    wire.must("agent.create", json!({ "name": "sh", "kind": "shell", "cwd": "/tmp", "size": { "rows": 10, "cols": 40 } }));
+    wire.must(
+        "agent.create",
+        json!({ "name": "sh", "kind": "shell", "cwd": "/tmp", "size": { "rows": 10, "cols": 40 } }),
+    );
     until("it runs", || wire.get("agents", json!({}))[0]["pid"].as_u64());
     wire.must("agent.keys", json!({ "agent": "sh", "keys": ["echo 1$((1+1))3 $AGENTMUX_RUN", "Enter"] }));
     let screen = |wire: &mut Wire| wire.get("look", json!({ "agent": "sh" }))["lines"].to_string();
@@ -381,14 +394,18 @@ fn a_terminal_agent_starts_shows_takes_keys_and_stops() {
     wire.must("agent.create", bad);
     until("a start that cannot work is said", || {
         let agent = wire.get("agent", json!({ "agent": "bad" }));
-        agent["current_run"]["state"]["error"].as_str().filter(|why| why.contains("/no/such/program")).map(str::to_owned)
+        agent["current_run"]["state"]["error"]
+            .as_str()
+            .filter(|why| why.contains("/no/such/program"))
+            .map(str::to_owned)
     });
 }
 
 #[test]
 fn a_full_disk_is_said_and_lived_through() {
     let dir = tempfile::tempdir().unwrap();
-    let mount = |args: &[&str]| std::process::Command::new(args[0]).args(&args[1..]).status().is_ok_and(|s| s.success());
+    let mount =
+        |args: &[&str]| std::process::Command::new(args[0]).args(&args[1..]).status().is_ok_and(|s| s.success());
     let path = dir.path().to_str().unwrap();
     if !mount(&["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", path]) {
         eprintln!("skipped: a small file system cannot be mounted here");
@@ -425,7 +442,8 @@ fn a_full_disk_is_said_and_lived_through() {
     drop(srv);
     let srv = home.start(&[]).unwrap();
     let teams = home.connect().unwrap().get("teams", json!({}));
-    let mut names: Vec<_> = teams.as_array().unwrap().iter().map(|team| team["name"].as_str().unwrap().to_owned()).collect();
+    let mut names: Vec<_> =
+        teams.as_array().unwrap().iter().map(|team| team["name"].as_str().unwrap().to_owned()).collect();
     names.sort();
     taken.sort();
     assert_eq!(names, taken, "what was acknowledged, all of it and nothing else");

@@ -1,0 +1,187 @@
+//! The command line: what can be said, and who does it.
+
+mod agent;
+mod bare;
+mod config;
+mod doctor;
+mod events;
+mod layout;
+mod ls;
+mod pane;
+mod request;
+mod server;
+mod tab;
+mod team;
+mod wait;
+mod workspace;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
+
+use crate::context::Context;
+use crate::report::Failure;
+
+/// Runs a team of coding agents on your machine, keeps them alive and shows what each is doing.
+#[derive(Parser)]
+#[command(
+    name = "agentmux",
+    version,
+    disable_help_subcommand = true,
+    after_help = "Example: agentmux new api --agent shell"
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    verb: Option<Verb>,
+}
+
+#[derive(Args)]
+pub(crate) struct Global {
+    /// One data root with one server
+    #[arg(long, global = true, value_name = "NAME", env = "AGENTMUX_PROFILE", value_parser = filled)]
+    pub(crate) profile: Option<String>,
+    /// Where the server keeps everything
+    #[arg(long, global = true, value_name = "DIR", env = "AGENTMUX_STATE_DIR")]
+    pub(crate) state_dir: Option<PathBuf>,
+    /// Where settings are
+    #[arg(long, global = true, value_name = "DIR", env = "AGENTMUX_CONFIG_DIR")]
+    pub(crate) config_dir: Option<PathBuf>,
+    /// Print one JSON object
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Print nothing when it worked
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+    /// Never start a server
+    #[arg(long, global = true)]
+    pub(crate) no_start: bool,
+    #[arg(long, global = true, value_enum, default_value = "auto")]
+    pub(crate) color: Color,
+    /// Refuse when the thing named first has another revision by now
+    #[arg(long, global = true, value_name = "REV", hide = true)]
+    pub(crate) expect: Option<u64>,
+}
+
+fn filled(text: &str) -> Result<String, String> {
+    if text.is_empty() { Err("an empty name".into()) } else { Ok(text.to_owned()) }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Color {
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// List agents that run or wait for something
+    #[command(after_help = "Example: agentmux ls --all")]
+    Ls(ls::Ls),
+    /// Show one agent in full, with the evidence for its state
+    #[command(after_help = "Example: agentmux show api")]
+    Show(agent::Show),
+    /// Create an agent and start it
+    #[command(after_help = "Example: agentmux new build --agent cmd -- make -j4")]
+    New(agent::New),
+    /// Start an agent
+    #[command(after_help = "Example: agentmux start api")]
+    Start(agent::Named),
+    /// Stop an agent and everything it started
+    #[command(after_help = "Example: agentmux stop api")]
+    Stop(agent::Stop),
+    /// Stop an agent and start it again
+    #[command(after_help = "Example: agentmux restart api")]
+    Restart(agent::Stop),
+    /// Remove an agent
+    #[command(after_help = "Example: agentmux rm api --stop")]
+    Rm(agent::Rm),
+    /// Give an agent another name
+    #[command(after_help = "Example: agentmux rename api backend")]
+    Rename(agent::Rename),
+    /// Show an agent's screen
+    #[command(after_help = "Example: agentmux look api --lines 40")]
+    Look(agent::Look),
+    /// Press keys in an agent's terminal
+    #[command(after_help = "Example: agentmux keys api 'git status' Enter")]
+    Keys(agent::Keys),
+    /// Block until agents are in a state
+    #[command(after_help = "Example: agentmux wait build --for offline,failed --timeout 5m")]
+    Wait(wait::Wait),
+    /// Create, list, rename and remove teams
+    #[command(subcommand, after_help = "Example: agentmux team create shop")]
+    Team(team::Team),
+    /// Workspaces: ordered sets of tabs
+    #[command(subcommand, after_help = "Example: agentmux workspace create review")]
+    Workspace(workspace::Workspace),
+    /// Tabs: one layout each
+    #[command(subcommand, after_help = "Example: agentmux tab create review --name logs")]
+    Tab(tab::Tab),
+    /// Panes: views of agents, where they are placed
+    #[command(subcommand, after_help = "Example: agentmux pane open --agent api --tab logs")]
+    Pane(pane::Pane),
+    /// The layout as a tree; sizes; undo of a close
+    #[command(subcommand, after_help = "Example: agentmux layout show")]
+    Layout(layout::Layout),
+    /// What waits for a human
+    #[command(after_help = "Example: agentmux requests")]
+    Requests,
+    /// The event stream as JSON lines
+    #[command(after_help = "Example: agentmux events -f --topic agent")]
+    Events(events::Events),
+    /// Start, stop and look after the server
+    #[command(subcommand, after_help = "Example: agentmux server status")]
+    Server(server::Server),
+    /// Check every part, with remedies; works without a server
+    #[command(after_help = "Example: agentmux doctor")]
+    Doctor,
+    /// A part of the server in detail
+    #[command(after_help = "Example: agentmux diag boot")]
+    Diag(doctor::Diag),
+    /// Settings: check the file, show what holds, print where it is
+    #[command(subcommand, after_help = "Example: agentmux config show")]
+    Config(config::Config),
+    /// Shell completions
+    #[command(after_help = "Example: agentmux completions bash > ~/.local/share/bash-completion/completions/agentmux")]
+    Completions { shell: clap_complete::Shell },
+    /// The version of this program, and of the server when one runs
+    #[command(after_help = "Example: agentmux version")]
+    Version,
+}
+
+pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
+    let context = Context::new(&cli.global)?;
+    let Some(verb) = cli.verb else { return bare::run(&context) };
+    match verb {
+        Verb::Ls(ls) => ls.run(&context),
+        Verb::Show(show) => show.run(&context),
+        Verb::New(new) => new.run(&context),
+        Verb::Start(named) => agent::start(&context, &named),
+        Verb::Stop(stop) => agent::stop(&context, &stop),
+        Verb::Restart(stop) => agent::restart(&context, &stop),
+        Verb::Rm(rm) => rm.run(&context),
+        Verb::Rename(rename) => rename.run(&context),
+        Verb::Look(look) => look.run(&context),
+        Verb::Keys(keys) => keys.run(&context),
+        Verb::Wait(wait) => wait.run(&context),
+        Verb::Team(team) => team.run(&context),
+        Verb::Workspace(workspace) => workspace.run(&context),
+        Verb::Tab(tab) => tab.run(&context),
+        Verb::Pane(pane) => pane.run(&context),
+        Verb::Layout(layout) => layout.run(&context),
+        Verb::Requests => request::list(&context),
+        Verb::Events(events) => events.run(&context),
+        Verb::Server(server) => server.run(&context),
+        Verb::Doctor => doctor::run(&context),
+        Verb::Diag(diag) => diag.run(&context),
+        Verb::Config(config) => config.run(&context),
+        Verb::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "agentmux", &mut std::io::stdout());
+            Ok(ExitCode::SUCCESS)
+        }
+        Verb::Version => server::version(&context),
+    }
+}

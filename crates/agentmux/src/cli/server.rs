@@ -1,0 +1,169 @@
+//! `agentmux server`: run, start, stop, restart, status; and, hidden, the server process itself.
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use amux_client::Client;
+use amux_proto::Code;
+use amux_proto::exit::Exit;
+use amux_sys::process;
+use serde_json::{Value, json};
+
+use crate::context::{Context, value};
+use crate::output::{age, word};
+use crate::report::Failure;
+
+#[derive(clap::Subcommand)]
+pub(crate) enum Server {
+    /// Stay in the foreground and supervise the server; Ctrl-C stops everything
+    Run {
+        /// Started by a command that does not wait for the end
+        #[arg(long, hide = true)]
+        detached: bool,
+    },
+    /// Start the server in the background
+    Start,
+    /// Stop the agents, then the server
+    Stop,
+    /// Start the program that is on disk now; agents go on
+    Restart,
+    /// What runs, where, since when
+    Status,
+    /// The server process, without a launcher
+    #[command(hide = true)]
+    Srv,
+}
+
+/// Agents get their grace, the server its own end; then something is wrong.
+const STOP_TIMEOUT: Duration = Duration::from_secs(30);
+const RESTART_TIMEOUT: Duration = Duration::from_secs(30);
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
+impl Server {
+    pub(crate) fn run(&self, context: &Context) -> Result<ExitCode, Failure> {
+        match self {
+            Self::Run { detached } => Ok(launch(context, *detached)),
+            Self::Srv => Ok(serve(context)),
+            Self::Start => {
+                let was_running = context.running().is_ok();
+                let mut client = context.started()?;
+                let status = status_of(&mut client)?;
+                Ok(context.out.done(&status, || match was_running {
+                    true => format!("the server runs already (pid {})", word(&status["pid"])),
+                    false => format!("the server runs (pid {})", word(&status["pid"])),
+                }))
+            }
+            Self::Stop => stop(context),
+            Self::Restart => restart(context),
+            Self::Status => {
+                let status = status_of(&mut context.running()?)?;
+                Ok(context.out.done(&status, || {
+                    let started = age(status["started"].as_str().unwrap_or_default());
+                    let rows = [
+                        ("profile", word(&status["profile"])),
+                        ("server", format!("pid {}, up {started}, {}", word(&status["pid"]), word(&status["mode"]))),
+                        ("launcher", format!("pid {}", word(&status["launcher_pid"]))),
+                        ("version", word(&status["version"])),
+                        ("agents", word(&status["agents"])),
+                        ("events", word(&status["head_seq"])),
+                        ("socket", word(&status["socket"])),
+                        ("web", word(&status["web_url"])),
+                        ("state", word(&status["state_dir"])),
+                    ];
+                    rows.map(|(name, value)| format!("{name:<9} {value}")).join("\n")
+                }))
+            }
+        }
+    }
+}
+
+fn launch(context: &Context, detached: bool) -> ExitCode {
+    let words = ["--profile", &context.profile].map(Into::into).to_vec();
+    let mut srv_args: Vec<std::ffi::OsString> = words;
+    srv_args.extend(["--state-dir".into(), context.layout.state_dir.clone().into()]);
+    srv_args.extend(["--config-dir".into(), context.layout.config_dir.clone().into()]);
+    srv_args.extend(["server".into(), "srv".into()]);
+    let outcome = amux_launcher::run(amux_launcher::Config {
+        layout: context.layout.clone(),
+        profile: context.profile.clone(),
+        srv_args,
+        foreground: !detached,
+        policy: amux_launcher::Policy::default(),
+        window: None,
+    });
+    if let Some(sentence) = outcome.sentence() {
+        eprintln!("agentmux: {sentence}");
+    }
+    ExitCode::from(outcome.code())
+}
+
+fn serve(context: &Context) -> ExitCode {
+    let config = amux_server::Config::from_env(context.layout.clone(), context.profile.clone());
+    ExitCode::from(amux_server::run(config) as u8)
+}
+
+fn status_of(client: &mut Client) -> Result<Value, Failure> {
+    value(&client.get("status", &json!({}))?)
+}
+
+fn stop(context: &Context) -> Result<ExitCode, Failure> {
+    let mut client = context.running()?;
+    let status = status_of(&mut client)?;
+    let answer = value(&client.cmd("server.stop", &json!({}))?)?;
+    let deadline = Instant::now() + STOP_TIMEOUT;
+    for name in ["pid", "launcher_pid"] {
+        let pid = status[name].as_u64().and_then(|pid| u32::try_from(pid).ok());
+        let Some(identity) = pid.and_then(process::identity) else { continue };
+        while process::alive(&identity) {
+            if Instant::now() >= deadline {
+                let message = format!("it did not end in time: pid {}", identity.pid);
+                return Err(Failure::new(Exit::TimedOut, Code::TimedOut, message).hint("agentmux doctor"));
+            }
+            std::thread::sleep(LOOK_AGAIN);
+        }
+    }
+    Ok(context.out.done(&answer, || match answer["agents"].as_u64().unwrap_or_default() {
+        0 => "the server is stopped; no agent was running".into(),
+        1 => "the server is stopped, and 1 agent with it".into(),
+        agents => format!("the server is stopped, and {agents} agents with it"),
+    }))
+}
+
+fn restart(context: &Context) -> Result<ExitCode, Failure> {
+    let mut client = context.running()?;
+    let before = status_of(&mut client)?;
+    if before["launcher_pid"].is_null() {
+        return Err(Failure::failed("the server has no launcher that would start it again")
+            .hint("agentmux server stop, then agentmux server start"));
+    }
+    let began = Instant::now();
+    client.cmd("server.restart", &json!({}))?;
+    drop(client);
+    loop {
+        if let Ok(mut client) = Client::connect(&context.layout.srv_socket())
+            && let Ok(after) = status_of(&mut client)
+            && after["pid"] != before["pid"]
+        {
+            let gap_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+            let data = json!({ "pid": after["pid"], "gap_ms": gap_ms, "agents": after["agents"], "version": after["version"] });
+            return Ok(context.out.done(&data, || {
+                format!("the server is back after {gap_ms} ms (pid {}); agents went on", word(&after["pid"]))
+            }));
+        }
+        if began.elapsed() > RESTART_TIMEOUT {
+            return Err(Failure::new(Exit::TimedOut, Code::TimedOut, "the server did not come back in time")
+                .hint("agentmux doctor"));
+        }
+        std::thread::sleep(LOOK_AGAIN);
+    }
+}
+
+pub(crate) fn version(context: &Context) -> Result<ExitCode, Failure> {
+    let ours = env!("CARGO_PKG_VERSION");
+    let server = context.running().ok().map(|client| client.welcome.version.clone());
+    let data = json!({ "version": ours, "server": server, "protocol": amux_proto::PROTOCOL });
+    Ok(context.out.done(&data, || match &server {
+        Some(theirs) if theirs != ours => format!("agentmux {ours} (the running server is {theirs})"),
+        _ => format!("agentmux {ours}"),
+    }))
+}
