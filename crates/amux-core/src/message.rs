@@ -29,8 +29,8 @@ fn send(case: &mut Case<'_>, order: &Send) -> Result<Value, Rejection> {
     let state = case.state;
     let from = case.ctx.actor.clone();
     if let Some(key) = key {
-        bounds::label("the key", key)?;
         bounds::at_most("the key", key.len(), KEY_BYTES_MAX)?;
+        bounds::label("the key", key)?;
         if let Some(known) = state.message_keyed(&from, key) {
             return Ok(receipt(state, known));
         }

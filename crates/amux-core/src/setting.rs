@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::case::Case;
 use crate::near::nearest;
-use crate::state::{FIRST_REV, Revised as _, State};
+use crate::state::{Revised as _, State};
 
 /// One key there is. All of them are whole numbers so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -211,7 +211,7 @@ fn load(case: &mut Case<'_>, order: &Load) -> Result<Value, Rejection> {
 pub(crate) fn apply(state: &mut State, event: &Event) {
     match event {
         Event::Changed(Changed { key, value, source }) => {
-            let fresh = || Setting { key: key.clone(), value: Value::Null, source: *source, rev: Rev(FIRST_REV.0 - 1) };
+            let fresh = || Setting { key: key.clone(), value: Value::Null, source: *source, rev: Rev(0) };
             let setting = state.settings.entry(key.clone()).or_insert_with(fresh);
             setting.value = value.clone();
             setting.source = *source;

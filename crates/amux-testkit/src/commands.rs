@@ -260,6 +260,12 @@ impl Say<'_> {
         self.rng.pick(self.state.panes.keys()).copied()
     }
 
+    /// Another text, or what it is already: asking for that must change nothing.
+    fn text_or(&mut self, current: Option<String>) -> String {
+        let text = self.text();
+        current.filter(|_| self.rng.one_in(4)).unwrap_or(text)
+    }
+
     fn pane(&mut self) -> String {
         let id = self.pane_id().map(|id| id.0);
         self.reference(id)
@@ -440,7 +446,10 @@ fn workspace_create(s: &mut Say<'_>) -> Command {
 }
 
 fn workspace_rename(s: &mut Say<'_>) -> Command {
-    workspace::Command::Rename(workspace::Rename { workspace: s.workspace(), name: s.text() }).into()
+    let found = s.rng.pick(s.state.workspaces.values());
+    let name = s.text_or(found.map(|workspace| workspace.name.clone()));
+    let workspace = s.reference(found.map(|workspace| workspace.id.0));
+    workspace::Command::Rename(workspace::Rename { workspace, name }).into()
 }
 
 fn workspace_move(s: &mut Say<'_>) -> Command {
@@ -474,7 +483,9 @@ fn tab_create(s: &mut Say<'_>) -> Command {
 }
 
 fn tab_rename(s: &mut Say<'_>) -> Command {
-    tab::Command::Rename(tab::Rename { tab: s.tab(), name: s.text() }).into()
+    let found = s.rng.pick(s.state.tabs.values());
+    let name = s.text_or(found.map(|tab| tab.name.clone()));
+    tab::Command::Rename(tab::Rename { tab: s.reference(found.map(|tab| tab.id.0)), name }).into()
 }
 
 fn tab_move(s: &mut Say<'_>) -> Command {
@@ -529,11 +540,16 @@ fn pane_activate(s: &mut Say<'_>) -> Command {
 }
 
 fn pane_rename(s: &mut Say<'_>) -> Command {
-    pane::Command::Rename(pane::Rename { pane: s.pane(), title: s.rng.one_in(2).then(|| s.text()) }).into()
+    let found = s.rng.pick(s.state.panes.values());
+    let title = s.rng.one_in(2).then(|| s.text_or(found.and_then(|pane| pane.title.clone())));
+    pane::Command::Rename(pane::Rename { pane: s.reference(found.map(|pane| pane.id.0)), title }).into()
 }
 
 fn pane_show(s: &mut Say<'_>) -> Command {
-    pane::Command::Show(pane::Show { pane: s.pane(), content: s.content() }).into()
+    let found = s.rng.pick(s.state.panes.values());
+    let content = found.map(|pane| pane.content.clone()).filter(|_| s.rng.one_in(4));
+    let content = content.unwrap_or_else(|| s.content());
+    pane::Command::Show(pane::Show { pane: s.reference(found.map(|pane| pane.id.0)), content }).into()
 }
 
 fn pane_tear_off(s: &mut Say<'_>) -> Command {
