@@ -51,13 +51,15 @@ fn descriptors() {
     let take = || {
         notify::listen_fds(var("LISTEN_FDS").as_deref(), var("LISTEN_FDNAMES").as_deref(), var("LISTEN_PID").as_deref())
     };
-    for (name, fd) in take() {
+    let taken = take();
+    // Taken twice they would be closed under whoever has them.
+    say(format!("again: {}", take().len()));
+    for (name, fd) in taken {
         let flags = rustix::io::fcntl_getfd(&fd).expect("open");
         let mut text = String::new();
         std::fs::File::from(fd).read_to_string(&mut text).expect("readable");
         say(format!("{name}={text} closed on exec: {}", flags.contains(rustix::io::FdFlags::CLOEXEC)));
     }
-    say(format!("again: {}", take().len()));
 }
 
 fn sh(script: &str, stdio: Stdio) -> SpawnSpec {

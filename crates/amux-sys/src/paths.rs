@@ -20,7 +20,7 @@ pub enum Error {
     Foreign { path: PathBuf, owner: u32, me: u32 },
     #[error("open to others and cannot be closed: {path} (mode {mode:o})")]
     Loose { path: PathBuf, mode: u32 },
-    #[error("open to others and holds files that are not ours: {path} (mode {mode:o})")]
+    #[error("open to others and not for us alone, it is left as it is: {path} (mode {mode:o})")]
     Strange { path: PathBuf, mode: u32 },
     #[error("cannot be used: {path}")]
     Io {
@@ -196,21 +196,27 @@ fn make_dir(path: &Path) -> Result<(), Error> {
     }
 }
 
-/// The one directory that somebody may have named by mistake, `/tmp` or their home: it is not closed to others if it
-/// holds things that are not ours.
+/// The one directory that somebody may have named by mistake: `/tmp`, `/etc`, one that is shared. Such a one is not
+/// closed to others.
 fn check_state_dir(path: &Path) -> Result<(), Error> {
-    let ours = |path: &Path| {
-        let is_ours = ["agentmux.db", "run"].iter().any(|name| path.join(name).symlink_metadata().is_ok());
-        is_ours || std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none())
+    let has_ours = || ["agentmux.db", "run"].iter().any(|name| path.join(name).symlink_metadata().is_ok());
+    let is_private = |mode: u32| {
+        let is_shared = mode & 0o022 != 0 || path.parent().is_none_or(|parent| parent == Path::new("/"));
+        let me = process::uid();
+        let is_mine = |entry: io::Result<std::fs::DirEntry>| {
+            entry.and_then(|entry| entry.metadata()).is_ok_and(|meta| meta.uid() == me)
+        };
+        !is_shared && std::fs::read_dir(path).is_ok_and(|mut entries| entries.all(is_mine))
     };
-    check(path, ours)
+    let is_empty = || std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none());
+    check(path, |mode| has_ours() || is_empty() || is_private(mode))
 }
 
 fn check_dir(path: &Path) -> Result<(), Error> {
     check(path, |_| true)
 }
 
-fn check(path: &Path, may_close: impl Fn(&Path) -> bool) -> Result<(), Error> {
+fn check(path: &Path, may_close: impl Fn(u32) -> bool) -> Result<(), Error> {
     let fail = |source| Error::Io { path: path.to_owned(), source };
     // `symlink_metadata` and `O_NOFOLLOW`: what is checked is the name itself, not what it points at.
     let meta = std::fs::symlink_metadata(path).map_err(fail)?;
@@ -233,7 +239,7 @@ fn check(path: &Path, may_close: impl Fn(&Path) -> bool) -> Result<(), Error> {
     if mode & 0o077 == 0 {
         return Ok(());
     }
-    if !may_close(path) {
+    if !may_close(mode) {
         return Err(Error::Strange { path: path.to_owned(), mode });
     }
     let closed = std::fs::Permissions::from_mode(0o700);
@@ -336,19 +342,29 @@ mod tests {
     fn a_directory_given_by_mistake_is_not_changed() {
         let dir = tempfile::tempdir().unwrap();
         let mode = |path: &Path| std::fs::metadata(path).unwrap().mode() & 0o7777;
-        let open_dir = |name: &str| {
+        let open_dir = |name: &str, mode: u32| {
             let path = dir.path().join(name);
             std::fs::create_dir(&path).unwrap();
-            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
             path
         };
-        let home = open_dir("home");
-        std::fs::write(home.join("letter"), "").unwrap();
-        assert!(matches!(resolve(&home).prepare(), Err(Error::Strange { mode: 0o755, .. })));
-        assert!(matches!(resolve(&home).check(), Err(Error::Strange { .. })));
-        assert_eq!((mode(&home), std::fs::read_dir(&home).unwrap().count()), (0o755, 1));
+        let shared = open_dir("shared", 0o777);
+        std::fs::write(shared.join("letter"), "").unwrap();
+        assert!(matches!(resolve(&shared).prepare(), Err(Error::Strange { mode: 0o777, .. })));
+        assert!(matches!(resolve(&shared).check(), Err(Error::Strange { .. })));
+        assert_eq!((mode(&shared), std::fs::read_dir(&shared).unwrap().count()), (0o777, 1));
+        if process::uid() == 0 {
+            let visited = open_dir("visited", 0o755);
+            std::fs::write(visited.join("letter"), "").unwrap();
+            std::os::unix::fs::chown(visited.join("letter"), Some(12345), None).unwrap();
+            assert!(matches!(resolve(&visited).prepare(), Err(Error::Strange { .. })));
+        }
+        let mine = open_dir("mine", 0o755);
+        std::fs::write(mine.join("letter"), "").unwrap();
+        resolve(&mine).prepare().unwrap();
+        assert_eq!(mode(&mine), 0o700);
 
-        let fresh = open_dir("fresh");
+        let fresh = open_dir("fresh", 0o777);
         resolve(&fresh).prepare().unwrap();
         assert_eq!(mode(&fresh), 0o700);
         // One that is ours already is closed again.

@@ -2,7 +2,8 @@
 //!
 //! A tree is its leader, the leader's session and process group, everybody in its control group, every process that
 //! carries its tag in the environment, which a child that left the session still does, and all who come from one of
-//! these. Whoever is neither in the control group nor in any of the others has been made to escape.
+//! these. Without a control group two escape: who has left all of these on purpose, and who is replaced by its own
+//! child faster than the process table can be read.
 
 use std::collections::BTreeSet;
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -57,7 +58,7 @@ impl Ladder<'_> {
         let mut asked = BTreeSet::new();
         loop {
             tree.look();
-            if tree.living.is_empty() {
+            if tree.is_gone() {
                 return StopReport { survivors: tree.spared_leader().into_iter().collect(), escalated: false };
             }
             let left = deadline.saturating_duration_since(Instant::now());
@@ -117,6 +118,11 @@ impl<'a> Tree<'a> {
         self.seen.extend(&self.living);
     }
 
+    /// A walk over the table misses a process that is replaced by its child faster than we walk; the group does not.
+    fn is_gone(&self) -> bool {
+        self.living.is_empty() && !self.ladder.leaf.is_some_and(cgroup::Leaf::is_populated)
+    }
+
     /// Whether a session or group of the leader's number is the leader's. The number is not given to another process
     /// while it names a session or a group, so only a process that has it and is another speaks against.
     fn leads(&self, table: &[Row]) -> bool {
@@ -141,7 +147,7 @@ impl<'a> Tree<'a> {
             }
             wait_for_all(&self.living, KILL_PATIENCE);
             self.look();
-            if self.living.is_empty() {
+            if self.is_gone() {
                 break;
             }
         }

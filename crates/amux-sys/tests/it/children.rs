@@ -212,7 +212,8 @@ fn sessions_and_groups_are_as_asked() {
 
 #[test]
 fn a_terminal_tells_its_new_size_and_who_has_the_keyboard() {
-    let script = "trap 'stty size' WINCH; stty -a | grep -o iutf8; echo ready; while :; do sleep 0.05; done";
+    let script =
+        "trap 'stty size' WINCH; echo; stty -a | grep -o -- '-*iutf8'; echo ready; while :; do sleep 0.05; done";
     let mut child = spawn::spawn(&spec("sh", &["-c", script], Stdio::Pty { rows: 5, cols: 5 })).unwrap();
     let terminal = child.pty.take().unwrap();
     let mut seen = String::new();
@@ -225,7 +226,7 @@ fn a_terminal_tells_its_new_size_and_who_has_the_keyboard() {
             seen.contains(wanted).then_some(())
         });
     };
-    read_until("iutf8");
+    read_until("\niutf8");
     read_until("ready");
     assert_eq!(pty::foreground_group(terminal.as_fd()), Some(child.id.pid));
     pty::resize(terminal.as_fd(), 41, 99).unwrap();
@@ -281,7 +282,7 @@ fn handed_descriptors_are_taken_once_with_their_names() {
         taking.env.extend(variables.iter().map(|(name, value)| (OsString::from(name), OsString::from(value))));
         output_of(&taking)
     };
-    let taken = "a=one closed on exec: true\nb=two closed on exec: true\na=three closed on exec: true\nagain: 0\n";
+    let taken = "again: 0\na=one closed on exec: true\nb=two closed on exec: true\na=three closed on exec: true\n";
     assert_eq!(with(&[("LISTEN_FDS", "3"), ("LISTEN_FDNAMES", "a:b:a")]), taken);
     assert_eq!(with(&[("LISTEN_FDS", "3"), ("LISTEN_FDNAMES", "a:b:a"), ("LISTEN_PID", "1")]), "again: 0\n");
     assert_eq!(with(&[("LISTEN_FDS", "nonsense")]), "again: 0\n");
@@ -350,6 +351,30 @@ fn a_lock_ends_with_its_holder_and_is_not_its_childrens() {
     assert_eq!(lock::is_held(&path), Some(false));
     assert!(Lock::try_acquire(&path).unwrap().is_some());
     stop::stop_tree(&child, None, std::time::Duration::ZERO);
+}
+
+#[test]
+fn a_lock_file_that_is_deleted_all_the_time_still_has_one_holder() {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("lock");
+    let (inside, entered) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while entered.load(Ordering::SeqCst) < 500 {
+                    let Some(held) = amux_sys::lock::Lock::try_acquire(&path).unwrap() else { continue };
+                    assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0, "two hold it");
+                    entered.fetch_add(1, Ordering::SeqCst);
+                    std::thread::yield_now();
+                    inside.fetch_sub(1, Ordering::SeqCst);
+                    // From here on others may hold the next file of that name.
+                    std::fs::remove_file(&path).unwrap();
+                    drop(held);
+                }
+            });
+        }
+    });
 }
 
 #[test]

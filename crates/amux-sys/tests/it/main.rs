@@ -51,13 +51,17 @@ fn lines_of(child: &mut Child) -> impl Iterator<Item = String> + use<> {
     BufReader::new(std::fs::File::from(child.stdout.take().unwrap())).lines().map(Result::unwrap)
 }
 
-fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + Duration::from_secs(20);
+fn until<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
+    until_within(Duration::from_secs(20), look).unwrap_or_else(|| panic!("never: {what}"))
+}
+
+fn until_within<T>(at_most: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
+    let deadline = Instant::now() + at_most;
     loop {
-        if let Some(found) = look() {
+        let found = look();
+        if found.is_some() || Instant::now() >= deadline {
             return found;
         }
-        assert!(Instant::now() < deadline, "never: {what}");
         std::thread::sleep(Duration::from_millis(5));
     }
 }

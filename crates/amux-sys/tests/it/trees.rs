@@ -9,7 +9,7 @@ use amux_sys::signals::{self, Signal};
 use amux_sys::spawn::{self, Session, SpawnSpec, Stdio};
 use amux_sys::{cgroup, stop};
 
-use super::{all, lines_of, output_of, role, role_program, spec, until};
+use super::{all, lines_of, output_of, role, role_program, spec, until, until_within};
 
 #[test]
 fn a_stopped_tree_is_gone_also_where_it_left_the_session_and_ignores_us() {
@@ -164,6 +164,27 @@ fn a_control_group_holds_who_escapes_everything_else() {
     until("the group is empty", || (!leaf.is_populated()).then_some(()));
     leaf.remove().unwrap();
     assert!(!leaf.path().exists());
+}
+
+#[test]
+fn in_a_control_group_even_a_process_that_is_always_another_one_is_caught() {
+    let Some(leaf) = cgroup::Leaf::create(&format!("amux-sys-hop-{}", std::process::id())) else {
+        println!("skipped: no control group can be made here");
+        return;
+    };
+    // Each starts its successor in a session of its own and ends at once: no walk over the table is as fast.
+    let hop = r#"trap '' TERM HUP; setsid sh -c "$HOP" & exit 0"#;
+    let mut hopping = spec("sh", &["-c", hop], Stdio::Null);
+    hopping.env.push(("HOP".into(), hop.into()));
+    let mut child = spawn::spawn_in(&hopping, &leaf).unwrap();
+    child.wait().unwrap();
+    assert!(leaf.is_populated());
+    let ladder = stop::Ladder { leader: child.id, tag: None, leaf: Some(&leaf), grace: Duration::from_millis(20) };
+    let report = ladder.run();
+    let ended = until_within(Duration::from_secs(5), || leaf.remove().ok());
+    // Whatever the outcome, it is not left to hop on this machine.
+    leaf.kill().ok();
+    assert_eq!((report.survivors, ended), (Vec::new(), Some(())));
 }
 
 #[test]
