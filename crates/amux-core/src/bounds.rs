@@ -17,7 +17,7 @@ pub(crate) const PANES_MAX: usize = 64;
 
 /// Beyond this the system's own limit for a command line is near.
 pub(crate) const ARGV_MAX: usize = 1024;
-/// Linux takes no longer argument (`MAX_ARG_STRLEN`).
+/// An argument on Linux is at most this long (`MAX_ARG_STRLEN`).
 pub(crate) const ARG_BYTES_MAX: usize = 128 * 1024;
 /// Definitions are part of the log and of every snapshot.
 pub(crate) const DEFINITION_BYTES_MAX: usize = 256 * 1024;

@@ -2,7 +2,7 @@
 //!
 //! Readers pull by (epoch, seq) from a ring of recent events or, further back, from the log; the only signal is that
 //! the head moved. Nothing is ever dropped for a slow reader, and no reader can hold up the writer. A cursor the log
-//! no longer reaches is answered with a reset.
+//! does not reach is answered with a reset.
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};

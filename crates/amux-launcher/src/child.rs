@@ -51,6 +51,9 @@ pub(crate) struct Birth {
 /// What is read of one stream before the others have their turn.
 const READ_BYTES_MAX: usize = 64 * 1024;
 
+/// What is written to the life-line at once.
+const WRITE_BYTES: usize = 16 * 1024;
+
 impl Child {
     /// The descriptors are lent and come back whatever happens.
     pub(crate) fn start(birth: Birth, fds: Vec<OwnedFd>) -> (Result<Self, spawn::Error>, Vec<OwnedFd>) {
@@ -146,10 +149,14 @@ impl Child {
     /// Tells it one line after the other down the life-line; `false` when it does not read and has to be asked again.
     pub(crate) fn tell(&mut self, mut next: impl FnMut() -> Option<String>) -> bool {
         loop {
-            if self.unwritten.is_empty() {
-                let Some(line) = next() else { return true };
-                self.unwritten = line.into_bytes();
+            // In few writes: to the socket every one of them is as dear as a big one.
+            while self.unwritten.len() < WRITE_BYTES {
+                let Some(line) = next() else { break };
+                self.unwritten.extend_from_slice(line.as_bytes());
                 self.unwritten.push(b'\n');
+            }
+            if self.unwritten.is_empty() {
+                return true;
             }
             match self.lifeline.write(&self.unwritten) {
                 Ok(count) => {

@@ -39,7 +39,7 @@ pub(crate) fn sweep(socket: &OsStr, grace: Duration) -> Report {
             let _ = signals::send_to(child, signal);
         }
     }
-    // All at once, so that many agents take no longer than one.
+    // All at once, so that many agents take the time of one.
     let deadline = Instant::now() + grace;
     while ours.iter().any(process::alive) && Instant::now() < deadline {
         std::thread::sleep(LOOK_AGAIN);

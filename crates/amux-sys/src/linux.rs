@@ -198,7 +198,7 @@ pub(crate) fn close_from_at_exec(first: RawFd) -> bool {
 pub(crate) fn reset_signal(signal: libc::c_int) {
     /// The kernel's own structure, not libc's: at most four words, and zeroes in all of them are the default.
     const DEFAULT: [u64; 4] = [0; 4];
-    // SAFETY: the kernel reads one structure, which is no longer than DEFAULT; those that cannot be set fail.
+    // SAFETY: the kernel reads one structure, which is at most DEFAULT long; those that cannot be set fail.
     unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, DEFAULT.as_ptr(), std::ptr::null_mut::<u64>(), 8) };
 }
 
