@@ -58,7 +58,7 @@ impl Walk {
 }
 
 proptest! {
-    #![proptest_config(config(24))]
+    #![proptest_config(config(16))]
 
     #[test]
     fn every_invariant_holds_after_every_command(seed in any::<u64>()) {
@@ -142,7 +142,7 @@ proptest! {
 
 // These compare everything with everything after every step.
 proptest! {
-    #![proptest_config(config(6))]
+    #![proptest_config(config(4))]
 
     #[test]
     fn folding_the_events_from_any_point_gives_the_state(seed in any::<u64>(), cut in 0..STEPS) {
@@ -220,7 +220,7 @@ fn the_random_commands_reach_every_verb_and_every_event() {
     let mut said = BTreeSet::new();
     let mut obeyed = BTreeSet::new();
     let mut happened = BTreeSet::new();
-    for seed in 0..16 {
+    for seed in 0..8 {
         let mut walk = Walk::new(seed);
         for _ in 0..1000 {
             let turn = walk.turn();

@@ -226,7 +226,7 @@ fn within(node: &Node) -> Vec<(NodeId, Vec<u32>)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn trees_stay_normal_and_hold_exactly_their_panes(seed in any::<u64>()) {
