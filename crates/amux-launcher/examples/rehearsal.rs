@@ -248,7 +248,11 @@ impl Server {
     /// Until it is told to stop, or its launcher is gone.
     fn serve(self, signals: &Signals, acknowledge: bool, deaf: bool) -> ExitCode {
         let server = Arc::new(self);
-        if !deaf {
+        let (cut, lifeline) = std::os::unix::net::UnixStream::pair().expect("sockets can be made");
+        let mut kept = None;
+        if deaf {
+            kept = Some(cut);
+        } else {
             let server = server.clone();
             std::thread::spawn(move || {
                 let path = server.data.join(format!("heard.{}", server.generation));
@@ -262,11 +266,15 @@ impl Server {
                     heard.write_all(format!("{line}\n").as_bytes()).expect("the state directory is writable");
                 }
                 server.leave("lifeline_cut", "");
-                std::process::exit(0);
+                drop(cut);
             });
         }
         loop {
-            let _ = poll::wait(&[signals.as_fd()], None);
+            let ready = poll::wait(&[signals.as_fd(), lifeline.as_fd()], None).expect("two descriptors can be polled");
+            if ready[1] {
+                drop(kept);
+                return ExitCode::SUCCESS;
+            }
             if !signals.read().is_empty() {
                 server.send(&[("STOPPING", "1")]);
                 server.leave("stopped", "");

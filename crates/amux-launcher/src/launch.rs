@@ -444,6 +444,7 @@ impl Launcher {
                 self.orphan_ended(reaped);
             }
         }
+        self.reap_more = true;
     }
 
     fn server_ended(&mut self, reaped: Reaped) {

@@ -13,6 +13,9 @@ use amux_sys::stop;
 /// Nothing to wait on: they may be anybody's grandchildren.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
+/// What is forked while it is being ended is found in the next round. More rounds mean that something does not die.
+const ROUNDS_MAX: usize = 5;
+
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     pub(crate) stopped: usize,
@@ -23,44 +26,50 @@ pub(crate) struct Report {
 }
 
 /// Ends every descendant that carries the socket of this profile in its environment, and what came of it. Only
-/// descendants: an agent of another server on the same directory carries the same word and is none of our business.
+/// descendants: an agent of another server on the same directory, or on a copy of it, carries the same words and is
+/// none of our business. Whoever loses its parent becomes our child, so nobody gets out of sight.
 pub(crate) fn sweep(socket: &OsStr, grace: Duration) -> Report {
+    let (ours, mut strangers) = look(socket);
+    let mut seen = BTreeSet::from_iter(ours);
+    // All are asked at once, so that many agents take no longer than one.
+    ask(&seen, grace);
+    for _ in 0..ROUNDS_MAX {
+        for process in seen.iter().filter(|process| process::alive(process)) {
+            stop::stop_tree(process, None, Duration::ZERO);
+        }
+        let ours;
+        (ours, strangers) = look(socket);
+        seen.extend(ours);
+        if !seen.iter().any(process::alive) {
+            break;
+        }
+    }
+    let survivors: Vec<_> = seen.iter().filter(|process| process::alive(process)).copied().collect();
+    strangers.retain(|stranger| !seen.contains(stranger));
+    Report { stopped: seen.len() - survivors.len(), survivors, strangers }
+}
+
+fn look(socket: &OsStr) -> (Vec<ProcessId>, Vec<ProcessId>) {
     reap();
     let all: Vec<_> = process::descendants(std::process::id()).into_iter().filter(process::alive).collect();
     let is_agent = |child: &&ProcessId| process::env_var(child.pid, env::SOCKET).as_deref() == Some(socket);
     let agents: BTreeSet<u32> = all.iter().filter(is_agent).map(|child| child.pid).collect();
     // A child that was started without our word still belongs to the agent it came from.
-    let (ours, strangers): (Vec<_>, Vec<_>) = all.into_iter().partition(|child| {
+    all.into_iter().partition(|child| {
         agents.contains(&child.pid) || process::ancestry(child.pid).iter().any(|parent| agents.contains(parent))
-    });
-    let tags: BTreeSet<_> = ours.iter().filter_map(|child| process::env_var(child.pid, env::TAG)).collect();
-    for child in &ours {
+    })
+}
+
+fn ask(processes: &BTreeSet<ProcessId>, grace: Duration) {
+    for process in processes {
         for signal in [Signal::Term, Signal::Hup, Signal::Cont] {
-            let _ = signals::send_to(child, signal);
+            let _ = signals::send_to(process, signal);
         }
     }
-    // All at once, so that many agents take the time of one.
     let deadline = Instant::now() + grace;
-    while ours.iter().any(process::alive) && Instant::now() < deadline {
+    while processes.iter().any(process::alive) && Instant::now() < deadline {
         std::thread::sleep(LOOK_AGAIN);
         reap();
-    }
-    let mut survivors = BTreeSet::new();
-    let mut end = |leader: &ProcessId, tag: Option<&str>| {
-        survivors.extend(stop::stop_tree(leader, tag.map(|tag| (env::TAG, tag)), Duration::ZERO).survivors);
-        reap();
-    };
-    for child in ours.iter().filter(|child| process::alive(child)) {
-        end(child, None);
-    }
-    // What was forked in the last moment by one that is gone carries its tag still.
-    if let Some(anybody) = ours.first() {
-        tags.iter().filter_map(|tag| tag.to_str()).for_each(|tag| end(anybody, Some(tag)));
-    }
-    Report {
-        stopped: ours.len(),
-        survivors: survivors.into_iter().collect(),
-        strangers: strangers.into_iter().filter(process::alive).collect(),
     }
 }
 

@@ -21,7 +21,7 @@ fn told_to_end_it_lets_the_server_stop_and_leaves_nothing() {
 
 #[test]
 fn a_detached_launcher_does_not_end_with_a_terminal() {
-    let stage = Stage::play("notify,serve");
+    let stage = Stage::play("notify,ping,serve");
     stage.until_log("is ready");
     stage.signal(Signal::Hup);
     signals::send(stage.pid(1), Signal::Kill).unwrap();
@@ -50,7 +50,7 @@ fn a_server_that_does_not_stop_is_killed() {
 #[test]
 fn agents_the_server_could_not_end_are_ended_even_if_they_ran_away() {
     let policy = "orphan_grace=100";
-    let plan = "agent:daemon:0,agent:parent:0,agent:a:0,agent:stranger:0,notify,serve/exit:70";
+    let plan = "agent:daemon:0,agent:parent:0,agent:a:0,agent:stranger:0,notify,ping,serve/exit:70";
     let mut stage = Stage::set(Setting { policy, ..Setting::default() }, plan);
     stage.until_log("is ready");
     let (agent, stranger) = (stage.agent("a", 1), stage.agent("stranger", 1));
@@ -73,8 +73,9 @@ fn agents_the_server_could_not_end_are_ended_even_if_they_ran_away() {
 }
 
 #[test]
-fn agents_of_another_server_on_the_same_directory_are_left_alone() {
-    let mut stage = Stage::play("notify,serve");
+fn agents_of_another_server_are_left_alone_even_with_the_same_names() {
+    let mut stage = Stage::play("agent:a:0,notify,ping,serve");
+    let agent = stage.agent("a", 1);
     stage.until_log("is ready");
     let socket = stage.path().join("run/srv.sock");
     let mut other = amux_sys::spawn::spawn(&amux_sys::spawn::SpawnSpec {
@@ -84,7 +85,7 @@ fn agents_of_another_server_on_the_same_directory_are_left_alone() {
         env: vec![
             ("PATH".into(), "/usr/bin:/bin".into()),
             ("AGENTMUX_SOCKET".into(), socket.into_os_string()),
-            ("AGENTMUX_TAG".into(), "other:1".into()),
+            ("AGENTMUX_TAG".into(), process::env_var(agent.pid, "AGENTMUX_TAG").unwrap()),
         ],
         stdio: amux_sys::spawn::Stdio::Null,
         session: amux_sys::spawn::Session::Own,
@@ -94,6 +95,7 @@ fn agents_of_another_server_on_the_same_directory_are_left_alone() {
     .unwrap();
     stage.signal(Signal::Term);
     assert_eq!(stage.end(), 0);
+    assert!(!process::alive(&agent));
     assert!(process::alive(&other.id));
     other.kill().unwrap();
     other.wait().unwrap();
@@ -101,7 +103,7 @@ fn agents_of_another_server_on_the_same_directory_are_left_alone() {
 
 #[test]
 fn a_killed_launcher_cuts_the_lifeline() {
-    let stage = Stage::play("notify,serve");
+    let stage = Stage::play("notify,ping,serve");
     stage.until_log("is ready");
     let server = process::identity(stage.pid(1)).unwrap();
     stage.signal(Signal::Kill);

@@ -39,7 +39,7 @@ fn a_flood_of_lines_is_bounded_on_disk() {
 
 #[test]
 fn the_launcher_is_small_and_idle() {
-    let stage = Stage::play("notify,serve");
+    let stage = Stage::play("notify,ping,serve");
     stage.until_log("is ready");
     let cpu = process::cpu_ms(stage.launcher()).unwrap();
     println!("an idle launcher has {} MB and has used {cpu} ms of processor time", rss_mb(&stage));

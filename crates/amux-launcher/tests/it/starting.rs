@@ -36,7 +36,7 @@ fn a_server_that_does_not_become_ready_is_killed_and_reaped_and_tried_again() {
 
 #[test]
 fn a_second_launcher_is_refused_and_disturbs_nothing() {
-    let stage = Stage::play("notify,serve");
+    let stage = Stage::play("notify,ping,serve");
     stage.until_log("is ready");
     let mut second = stage.launch_again("line,serve");
     assert_eq!(end(&mut second), 71);
@@ -48,7 +48,7 @@ fn a_second_launcher_is_refused_and_disturbs_nothing() {
 
 #[test]
 fn a_launcher_that_was_killed_leaves_no_obstacle() {
-    let mut stage = Stage::play("notify,serve");
+    let mut stage = Stage::play("notify,ping,serve");
     stage.until_log("is ready");
     stage.signal(amux_sys::signals::Signal::Kill);
     stage.end();
@@ -73,7 +73,7 @@ fn a_program_that_is_not_there_is_said_with_every_place() {
 fn the_program_is_looked_up_in_the_order_of_the_contract() {
     let rehearsal = crate::stage::rehearsal();
     let env = [("AGENTMUX_COMMAND", "/bin/false"), ("AGENTMUX_RELAY_COMMAND", rehearsal.to_str().unwrap())];
-    let mut stage = Stage::set(Setting { env: &env, ..Setting::default() }, "notify,serve");
+    let mut stage = Stage::set(Setting { env: &env, ..Setting::default() }, "notify,ping,serve");
     assert_eq!(stage.end(), 1, "false is no server");
     let mut stage = Stage::set(Setting { env: &env[1..], ..Setting::default() }, "notify,exit:0");
     assert_eq!(stage.end(), 0);
@@ -89,7 +89,7 @@ fn the_environment_of_a_server_is_complete_and_nothing_else_of_ours() {
         ("WATCHDOG_USEC", "1"),
         ("HARMLESS", "kept"),
     ];
-    let stage = Stage::set(Setting { env: &env, ..Setting::default() }, "notify,serve");
+    let stage = Stage::set(Setting { env: &env, ..Setting::default() }, "notify,ping,serve");
     let path = stage.path().to_str().unwrap();
     for (name, value) in [
         ("HARMLESS", Some("kept".to_owned())),
