@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use amux_client::{Answer, Bootstrap, Client, Start, ensure, new_cmd_id, persist};
+use amux_client::{Answer, Bootstrap, Client, Error as ClientError, Start, ensure, new_cmd_id, persist};
 use amux_launcher::lookup;
 use amux_proto::env;
 use amux_proto::exit::Exit;
@@ -58,32 +58,35 @@ impl Context {
     }
 
     fn client_if(&self, start: Start) -> Result<Client, Failure> {
-        let bootstrap = Bootstrap {
-            layout: self.layout.clone(),
-            profile: self.profile.clone(),
-            start,
-            program: if start == Start::Never { PathBuf::new() } else { program()? },
-        };
-        Ok(ensure(&bootstrap)?)
+        Ok(ensure(&self.bootstrap(start))?)
+    }
+
+    fn bootstrap(&self, start: Start) -> Bootstrap {
+        let program = program().map_err(|error| error.to_string());
+        Bootstrap { layout: self.layout.clone(), profile: self.profile.clone(), start, program }
     }
 
     /// An order; sent again, with the same identity, when the server goes away before it answers.
     pub(crate) fn order(&self, name: &str, args: &Value) -> Result<Value, Failure> {
         let (cmd_id, expect) = (new_cmd_id(), self.expect);
-        let first = self.client()?;
-        let answer = persist(
-            &self.layout.srv_socket(),
-            PATIENCE,
-            |client| client.cmd_as(name, args, cmd_id, expect),
-            Some(first),
-        )?;
-        value(&answer)
+        self.persist(|client| client.cmd_as(name, args, cmd_id, expect), ClientError::is_passing)
+    }
+
+    /// An act has no receipt: it is repeated only when it is known not to have happened.
+    pub(crate) fn act(&self, name: &str, args: &Value) -> Result<Value, Failure> {
+        self.persist(|client| client.cmd(name, args), |error| error.is_passing() && !error.is_lost())
     }
 
     pub(crate) fn ask(&self, name: &str, args: &Value) -> Result<Value, Failure> {
-        let first = self.client()?;
-        let answer = persist(&self.layout.srv_socket(), PATIENCE, |client| client.get(name, args), Some(first))?;
-        value(&answer)
+        self.persist(|client| client.get(name, args), ClientError::is_passing)
+    }
+
+    fn persist(
+        &self,
+        attempt: impl FnMut(&mut Client) -> Result<Answer, ClientError>,
+        again: impl Fn(&ClientError) -> bool,
+    ) -> Result<Value, Failure> {
+        value(&persist(&self.bootstrap(self.start), PATIENCE, attempt, again)?)
     }
 }
 
@@ -92,14 +95,13 @@ pub(crate) fn value(answer: &Answer) -> Result<Value, Failure> {
 }
 
 /// Who is started as the launcher, in the contract's order.
-pub(crate) fn program() -> Result<PathBuf, Failure> {
+fn program() -> Result<PathBuf, lookup::Error> {
     let running = std::env::current_exe().ok();
     let cwd = std::env::current_dir().unwrap_or_else(|_| "/".into());
     let set = |name: &str| -> Option<OsString> {
         [env::COMMAND, env::RELAY_COMMAND, "PATH"].contains(&name).then(|| std::env::var_os(name)).flatten()
     };
     lookup::program(&lookup::World { env: &set, running: running.as_deref(), cwd: &cwd, can_run: &can_run })
-        .map_err(|error| Failure::new(Exit::Failed, Code::NotFound, error.to_string()))
 }
 
 fn can_run(path: &Path) -> bool {

@@ -68,6 +68,7 @@ impl From<bootstrap::Error> for Failure {
             }
             bootstrap::Error::Paths(_)
             | bootstrap::Error::Lock(_)
+            | bootstrap::Error::NoProgram(_)
             | bootstrap::Error::Spawn(_)
             | bootstrap::Error::Io(_) => Self::new(Exit::Failed, Code::Unavailable, with_causes(&error)),
         }

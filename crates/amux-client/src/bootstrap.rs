@@ -10,12 +10,13 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use amux_proto::env;
+use amux_proto::exit::SrvExit;
 use amux_sys::lock::{self, Lock};
 use amux_sys::paths::{self, Layout};
 use amux_sys::process;
 use amux_sys::spawn::{self, Session, SpawnSpec, Stdio};
 
-use crate::client::{Client, Error as ClientError};
+use crate::client::{Answer, Client, Error as ClientError};
 
 /// Whether a server may be started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,8 +31,8 @@ pub struct Bootstrap {
     pub layout: Layout,
     pub profile: String,
     pub start: Start,
-    /// The program that is the launcher: the contract's variables, else the running executable.
-    pub program: PathBuf,
+    /// The program that is the launcher, or why there is none; of interest only when one is started.
+    pub program: Result<PathBuf, String>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -44,12 +45,14 @@ pub enum Error {
     Paths(#[from] paths::Error),
     #[error(transparent)]
     Lock(#[from] lock::Error),
+    #[error("{0}")]
+    NoProgram(String),
     #[error("the server could not be started: {0}")]
     Spawn(#[from] spawn::Error),
     #[error("the server did not start: {words}")]
     Failed { words: String },
-    #[error("the server is starting and not ready after {seconds} s: {log}")]
-    NotReady { seconds: u64, log: String },
+    #[error("{who} is not ready after {seconds} s: see {log}")]
+    NotReady { who: String, seconds: u64, log: String },
     #[error(transparent)]
     Io(#[from] io::Error),
 }
@@ -57,83 +60,138 @@ pub enum Error {
 /// From starting to a welcome. A migration takes longer; the next command finds it done.
 const READY_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// A server whose socket was deleted puts it back within two seconds, and one that crashed is back within one.
+const BACK_TIMEOUT: Duration = Duration::from_secs(3);
+
 /// A person begins to wonder.
 const SAY_SOMETHING_AFTER: Duration = Duration::from_secs(1);
 
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
-/// A server whose socket was deleted puts it back within this.
-const HEAL_TIMEOUT: Duration = Duration::from_secs(3);
-
 /// Connects, starting a server where there is none and one may be started.
 pub fn ensure(bootstrap: &Bootstrap) -> Result<Client, Error> {
-    let Bootstrap { layout, .. } = bootstrap;
-    layout.check()?;
-    match Client::connect(&layout.srv_socket()) {
-        Ok(client) => return Ok(client),
-        Err(error) if !is_nobody(&error) => return Err(error.into()),
-        Err(_) => {}
-    }
-    if is_served(layout) {
-        // Its socket is gone, or it is just starting or ending.
-        if let Some(client) = wait_for_healing(layout)? {
-            return Ok(client);
-        }
-    }
-    if bootstrap.start == Start::Never {
-        return Err(Error::NotRunning { profile: bootstrap.profile.clone() });
-    }
-    layout.prepare()?;
-    start(bootstrap)
-}
-
-fn start(bootstrap: &Bootstrap) -> Result<Client, Error> {
     let layout = &bootstrap.layout;
-    let deadline = Instant::now() + READY_TIMEOUT;
+    layout.check()?;
+    if let Some(client) = knock(layout)? {
+        return Ok(client);
+    }
+    let patience = match bootstrap.start {
+        Start::IfNone => READY_TIMEOUT,
+        Start::Never => BACK_TIMEOUT,
+    };
+    let deadline = Instant::now() + patience;
     let mut progress = Progress::new();
     let mut mine: Option<Starting> = None;
     loop {
-        match Client::connect(&layout.srv_socket()) {
-            Ok(client) => return Ok(client),
-            Err(error) if !is_nobody(&error) => return Err(error.into()),
-            Err(_) => {}
-        }
         match &mut mine {
-            None => {
-                // Winner or loser: whoever gets the lock while nobody serves is the one who starts. A loser that
-                // gets it later does so because the winner is done, and then either connects or tries itself.
-                if let Some(held) = Lock::try_acquire(&layout.spawn_lock())? {
-                    match Client::connect(&layout.srv_socket()) {
-                        Ok(client) => return Ok(client),
-                        Err(error) if !is_nobody(&error) => return Err(error.into()),
-                        Err(_) => mine = Some(Starting { _lock: held, launcher: spawn_launcher(bootstrap)? }),
-                    }
-                }
+            Some(starting) => match starting.launcher.try_wait()? {
+                // Another launcher was first; its server is the one to wait for.
+                Some(status) if status.code() == Some(SrvExit::Held as i32) => mine = None,
+                Some(status) => return Err(Error::Failed { words: starting.last_words(layout, &status.to_string()) }),
+                None => {}
+            },
+            // It starts, or ends, or was restarted, or somebody deleted its socket.
+            None if is_there(layout) => {}
+            None if bootstrap.start == Start::Never => {
+                return Err(Error::NotRunning { profile: bootstrap.profile.clone() });
             }
-            Some(starting) => {
-                if let Some(status) = starting.launcher.try_wait()? {
-                    // Another launcher may have been first; then its server is the one to wait for.
-                    if !is_launched(layout) {
-                        let words = last_words(layout);
-                        let words = if words.is_empty() { status.to_string() } else { words };
-                        return Err(Error::Failed { words });
+            None => {
+                layout.prepare()?;
+                // Whoever gets the lock while nobody serves is the one who starts. A loser gets it when the winner
+                // is done: then there is a server, or it is the loser's turn.
+                if let Some(held) = Lock::try_acquire(&layout.spawn_lock())? {
+                    if let Some(client) = knock(layout)? {
+                        return Ok(client);
+                    }
+                    if !is_there(layout) {
+                        mine = Some(Starting::new(bootstrap, held)?);
                     }
                 }
             }
         }
         if Instant::now() >= deadline {
+            let pid = lock::holder(&layout.srv_lock()).filter(|pid| process::identity(*pid).is_some());
+            let who = pid.map_or("the server".to_owned(), |pid| format!("the server (pid {pid})"));
             let log = layout.logs().join(SRV_LOG).display().to_string();
-            return Err(Error::NotReady { seconds: READY_TIMEOUT.as_secs(), log });
+            return Err(Error::NotReady { who, seconds: patience.as_secs(), log });
         }
         progress.tick();
         std::thread::sleep(LOOK_AGAIN);
+        if let Some(client) = knock(layout)? {
+            return Ok(client);
+        }
+    }
+}
+
+/// Makes `attempt` at whatever server there is, and again when the server went away meanwhile and `again` says that
+/// a second time cannot hurt: a restart of the server is a pause and not an error.
+pub fn persist(
+    bootstrap: &Bootstrap,
+    patience: Duration,
+    mut attempt: impl FnMut(&mut Client) -> Result<Answer, ClientError>,
+    again: impl Fn(&ClientError) -> bool,
+) -> Result<Answer, Error> {
+    const PAUSE: Duration = Duration::from_millis(20);
+    let deadline = Instant::now() + patience;
+    loop {
+        match attempt(&mut ensure(bootstrap)?) {
+            Err(error) if again(&error) && Instant::now() < deadline => std::thread::sleep(PAUSE),
+            outcome => return Ok(outcome?),
+        }
+    }
+}
+
+/// Whether a server holds its lock. Where that cannot be known, it is assumed that none does: the server itself
+/// refuses to be the second.
+pub fn is_served(layout: &Layout) -> bool {
+    lock::is_held(&layout.state_dir).or_else(|| lock::is_held(&layout.srv_lock())).unwrap_or(false)
+}
+
+/// Whether there is a server, or somebody who is about to start one.
+pub fn is_there(layout: &Layout) -> bool {
+    lock::is_held(&layout.launcher_lock()).unwrap_or(false) || is_served(layout)
+}
+
+/// The connection, or `None` when nobody serves: as opposed to somebody who refuses or does not answer.
+fn knock(layout: &Layout) -> Result<Option<Client>, Error> {
+    match Client::connect(&layout.srv_socket()) {
+        Ok(client) => Ok(Some(client)),
+        Err(error) if error.is_lost() => Ok(None),
+        Err(error) => Err(error.into()),
     }
 }
 
 struct Starting {
+    launcher: spawn::Child,
+    /// Where its words begin in the log.
+    words_from: u64,
     /// Held until the server is ready, so that others wait instead of starting a second one.
     _lock: Lock,
-    launcher: spawn::Child,
+}
+
+impl Starting {
+    fn new(bootstrap: &Bootstrap, lock: Lock) -> Result<Self, Error> {
+        let log = std::fs::metadata(bootstrap.layout.logs().join(LAUNCHER_LOG));
+        let words_from = log.map_or(0, |meta| meta.len());
+        Ok(Self { launcher: spawn_launcher(bootstrap)?, words_from, _lock: lock })
+    }
+
+    /// The line that says why: what the launcher wrote last.
+    fn last_words(&self, layout: &Layout, otherwise: &str) -> String {
+        use std::io::{Read as _, Seek as _, SeekFrom};
+        const WORDS_BYTES_MAX: u64 = 64 * 1024;
+        let said = || -> io::Result<String> {
+            let mut file = std::fs::File::open(layout.logs().join(LAUNCHER_LOG))?;
+            let end = file.metadata()?.len();
+            file.seek(SeekFrom::Start(self.words_from.max(end.saturating_sub(WORDS_BYTES_MAX))))?;
+            let mut bytes = Vec::new();
+            file.take(WORDS_BYTES_MAX).read_to_end(&mut bytes)?;
+            Ok(String::from_utf8_lossy(&bytes).into_owned())
+        };
+        let said = said().unwrap_or_default();
+        let line = said.lines().rev().map(str::trim).find(|line| !line.is_empty()).unwrap_or(otherwise);
+        line.trim_start_matches("agentmux: ").to_owned()
+    }
 }
 
 fn spawn_launcher(bootstrap: &Bootstrap) -> Result<spawn::Child, Error> {
@@ -155,7 +213,7 @@ fn spawn_launcher(bootstrap: &Bootstrap) -> Result<spawn::Child, Error> {
     let passed = |name: &OsString| [env::LOG, env::COMMAND, env::RELAY_COMMAND].iter().any(|of| name == of);
     let environment = std::env::vars_os().filter(|(name, _)| !ours(name) || passed(name)).collect();
     let spec = SpawnSpec {
-        program: bootstrap.program.clone(),
+        program: bootstrap.program.clone().map_err(Error::NoProgram)?,
         args,
         // Not where the command was run: a directory in use cannot be unmounted, and may go away.
         cwd: "/".into(),
@@ -170,58 +228,6 @@ fn spawn_launcher(bootstrap: &Bootstrap) -> Result<spawn::Child, Error> {
 
 const LAUNCHER_LOG: &str = "launcher.log";
 const SRV_LOG: &str = "srv-stderr.log";
-
-/// The line that says why, from what the launcher wrote last.
-fn last_words(layout: &Layout) -> String {
-    use std::io::{Read as _, Seek as _, SeekFrom};
-    const TAIL_BYTES: u64 = 4096;
-    let tail = || -> io::Result<String> {
-        let mut file = std::fs::File::open(layout.logs().join(LAUNCHER_LOG))?;
-        let length = file.metadata()?.len();
-        file.seek(SeekFrom::Start(length.saturating_sub(TAIL_BYTES)))?;
-        let mut text = Vec::new();
-        file.take(TAIL_BYTES).read_to_end(&mut text)?;
-        Ok(String::from_utf8_lossy(&text).into_owned())
-    };
-    let text = tail().unwrap_or_default();
-    let line = text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
-    line.trim().trim_start_matches("agentmux: ").to_owned()
-}
-
-/// Whether a server holds its lock. Where that cannot be known, it is assumed that none does: the server itself
-/// refuses to be the second.
-pub fn is_served(layout: &Layout) -> bool {
-    lock::is_held(&layout.state_dir).or_else(|| lock::is_held(&layout.srv_lock())).unwrap_or(false)
-}
-
-fn is_launched(layout: &Layout) -> bool {
-    lock::is_held(&layout.launcher_lock()).unwrap_or(false) || is_served(layout)
-}
-
-fn wait_for_healing(layout: &Layout) -> Result<Option<Client>, Error> {
-    let deadline = Instant::now() + HEAL_TIMEOUT;
-    while Instant::now() < deadline && is_served(layout) {
-        match Client::connect(&layout.srv_socket()) {
-            Ok(client) => return Ok(Some(client)),
-            Err(error) if !is_nobody(&error) => return Err(error.into()),
-            Err(_) => std::thread::sleep(LOOK_AGAIN),
-        }
-    }
-    if is_served(layout) {
-        let pid = lock::holder(&layout.srv_lock()).filter(|pid| process::identity(*pid).is_some());
-        let who = pid.map_or("a server".to_owned(), |pid| format!("the server (pid {pid})"));
-        return Err(Error::Failed { words: format!("{who} holds the state directory and does not answer") });
-    }
-    Ok(None)
-}
-
-/// Nobody serves: as opposed to somebody who refuses or does not answer.
-fn is_nobody(error: &ClientError) -> bool {
-    match error {
-        ClientError::NoServer { .. } | ClientError::Lost(_) | ClientError::Closed(_) => true,
-        ClientError::Silent { .. } | ClientError::Refused(_) | ClientError::Garbled(_) => false,
-    }
-}
 
 /// Says on a terminal that something is happening, when it takes longer than a person expects.
 struct Progress {

@@ -3,11 +3,11 @@
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use amux_proto::frame::{ClientFrame, Hello, ServerFrame, Sub, Welcome};
-use amux_proto::{CmdId, Code, PROTOCOL, Rejection, Rev, Seq, env};
-use amux_sys::{clock, socket};
+use amux_proto::{CmdId, Code, FRAME_BYTES_MAX, PROTOCOL, Rejection, Rev, Seq, env};
+use amux_sys::{clock, peer, socket};
 use serde_json::value::RawValue;
 
 /// A server that lives answers a hello at once; one that does not is stopped, or drowning.
@@ -28,8 +28,8 @@ pub enum Error {
         source: io::Error,
     },
     /// It took the connection and says nothing.
-    #[error("the server does not answer: it may be stopped or overloaded ({socket})")]
-    Silent { socket: String },
+    #[error("{} does not answer; it may be stopped or overloaded: {socket}", server(*.pid))]
+    Silent { pid: Option<u32>, socket: String },
     /// The connection ended before the answer.
     #[error("the connection to the server was lost")]
     Lost(#[source] io::Error),
@@ -53,20 +53,25 @@ pub struct Client {
     reader: BufReader<UnixStream>,
     writer: UnixStream,
     next_id: u64,
+    socket: String,
     pub welcome: Welcome,
+    /// As the kernel tells it.
+    pub server_pid: Option<u32>,
 }
 
 impl Client {
     /// Connects as whoever we are; an agent's token narrows, as it should.
     pub fn connect(path: &Path) -> Result<Self, Error> {
-        let name = || path.display().to_string();
-        let stream = socket::connect_stream(path, HELLO_TIMEOUT).map_err(|source| match source.kind() {
-            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Error::Silent { socket: name() },
-            _ => Error::NoServer { socket: name(), source },
+        let name = path.display().to_string();
+        let stream = socket::connect_stream(path, HELLO_TIMEOUT).map_err(|source| match is_timeout(&source) {
+            true => Error::Silent { pid: None, socket: name.clone() },
+            false => Error::NoServer { socket: name.clone(), source },
         })?;
+        let server_pid = peer::identify(&stream).ok().and_then(|peer| peer.pid);
         stream.set_read_timeout(Some(HELLO_TIMEOUT)).map_err(Error::Lost)?;
+        stream.set_write_timeout(Some(ANSWER_TIMEOUT)).map_err(Error::Lost)?;
         let reader = BufReader::new(stream.try_clone().map_err(Error::Lost)?);
-        let mut client = Self { reader, writer: stream, next_id: 0, welcome: nobody() };
+        let mut client = Self { reader, writer: stream, next_id: 0, socket: name, welcome: nobody(), server_pid };
         let token = std::env::var(env::TOKEN).ok();
         let hello = Hello {
             protocol: PROTOCOL,
@@ -76,9 +81,9 @@ impl Client {
         };
         client.send(&ClientFrame { hello: Some(hello), ..ClientFrame::default() })?;
         let frame = match client.read() {
-            Err(Error::Lost(error)) if is_timeout(&error) => return Err(Error::Silent { socket: name() }),
+            Err(Error::Lost(error)) if is_timeout(&error) => return Err(client.silent()),
             // A listener whose process is going away; to a caller that is no server.
-            Err(Error::Lost(source)) => return Err(Error::NoServer { socket: name(), source }),
+            Err(Error::Lost(source)) => return Err(Error::NoServer { socket: client.socket, source }),
             frame => frame?,
         };
         client.welcome = match frame {
@@ -152,7 +157,11 @@ impl Client {
         frame.id = Some(id);
         self.send(&frame)?;
         loop {
-            match self.read()? {
+            let frame = match self.read() {
+                Err(Error::Lost(error)) if is_timeout(&error) => return Err(self.silent()),
+                frame => frame?,
+            };
+            match frame {
                 ServerFrame { id: Some(of), ok: Some(body), seq, .. } if of == id => {
                     return Ok(Answer { body, seq: seq.unwrap_or_default() });
                 }
@@ -167,7 +176,15 @@ impl Client {
 
     fn send(&mut self, frame: &ClientFrame) -> Result<(), Error> {
         let text = serde_json::to_string(frame).map_err(|error| Error::Garbled(error.to_string()))?;
+        if text.len() > FRAME_BYTES_MAX {
+            let message = format!("what is sent at once has at most {FRAME_BYTES_MAX} bytes, this has {}", text.len());
+            return Err(Rejection::new(Code::TooLarge, message).into());
+        }
         self.writer.write_all(format!("{text}\n").as_bytes()).map_err(Error::Lost)
+    }
+
+    fn silent(&self) -> Error {
+        Error::Silent { pid: self.server_pid, socket: self.socket.clone() }
     }
 
     fn id(&mut self) -> u64 {
@@ -177,41 +194,26 @@ impl Client {
 }
 
 impl Error {
-    /// Whether the same command, with the same id, may succeed on a new connection.
-    pub fn is_passing(&self) -> bool {
+    /// The server went away, or was not there.
+    pub fn is_lost(&self) -> bool {
         match self {
             Self::NoServer { .. } | Self::Lost(_) | Self::Closed(_) => true,
-            Self::Refused(rejection) => rejection.code == Code::Unavailable,
-            Self::Silent { .. } | Self::Garbled(_) => false,
+            Self::Refused(_) | Self::Silent { .. } | Self::Garbled(_) => false,
         }
     }
+
+    /// The same, or it is about to go away and takes no orders.
+    pub fn is_passing(&self) -> bool {
+        self.is_lost() || matches!(self, Self::Refused(rejection) if rejection.code == Code::Unavailable)
+    }
+}
+
+fn server(pid: Option<u32>) -> String {
+    pid.map_or("the server".to_owned(), |pid| format!("the server (pid {pid})"))
 }
 
 pub fn new_cmd_id() -> CmdId {
     CmdId(uuid::Builder::from_random_bytes(clock::random_bytes::<16>()).into_uuid())
-}
-
-/// Until `patience` is over, a command that lost its connection is sent again, with the same id, to whoever serves
-/// then: a restart of the server is a pause and not an error, and happens once.
-pub fn persist(
-    path: &Path,
-    patience: Duration,
-    mut attempt: impl FnMut(&mut Client) -> Result<Answer, Error>,
-    first: Option<Client>,
-) -> Result<Answer, Error> {
-    const PAUSE: Duration = Duration::from_millis(20);
-    let deadline = Instant::now() + patience;
-    let mut client = first;
-    loop {
-        let outcome = match client.take().map_or_else(|| Client::connect(path), Ok) {
-            Ok(mut connected) => attempt(&mut connected),
-            Err(error) => Err(error),
-        };
-        match outcome {
-            Err(error) if error.is_passing() && Instant::now() < deadline => std::thread::sleep(PAUSE),
-            outcome => return outcome,
-        }
-    }
 }
 
 pub(crate) fn is_timeout(error: &io::Error) -> bool {

@@ -8,5 +8,5 @@ pub mod bootstrap;
 mod client;
 pub mod follow;
 
-pub use bootstrap::{Bootstrap, Start, ensure};
-pub use client::{Answer, Client, Error, new_cmd_id, persist};
+pub use bootstrap::{Bootstrap, Start, ensure, persist};
+pub use client::{Answer, Client, Error, new_cmd_id};

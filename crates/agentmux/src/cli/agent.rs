@@ -241,7 +241,7 @@ pub(crate) struct Keys {
 
 impl Keys {
     pub(crate) fn run(&self, context: &Context) -> Result<ExitCode, Failure> {
-        let answer = context.order("agent.keys", &json!({ "agent": self.agent, "keys": self.keys }))?;
+        let answer = context.act("agent.keys", &json!({ "agent": self.agent, "keys": self.keys }))?;
         Ok(context.out.done(&answer, || format!("{} got {} keys", word(&answer["agent"]), self.keys.len())))
     }
 }

@@ -59,7 +59,7 @@ impl Config {
                 Ok(context.out.done(&answer, || format!("{key} is the default again")))
             }
             Self::Reload => {
-                let answer = context.order("server.reload", &json!({}))?;
+                let answer = context.act("server.reload", &json!({}))?;
                 Ok(context.out.done(&answer, || format!("{} settings changed", word(&answer["changed"]))))
             }
         }
