@@ -48,7 +48,11 @@ pub(crate) fn table() -> Vec<Row> {
 
 fn ps(which: &[&str]) -> Vec<Row> {
     let mut command = Command::new("ps");
-    command.args(which).args(["-o", "pid=,ppid=,pgid=,stat=,rss=,time=,lstart="]);
+    command.args(which);
+    for column in ["pid=", "ppid=", "pgid=", "stat=", "rss=", "time=", "lstart="] {
+        // One at a time: what follows a `=` is the title of the column, commas and all.
+        command.args(["-o", column]);
+    }
     // Start times are compared as numbers: one language and one time zone for all of them.
     command.env("LC_ALL", "C").env("TZ", "UTC0");
     let output = command.output().map(|output| output.stdout).unwrap_or_default();
@@ -90,9 +94,12 @@ fn sortable(year: &str, month: &str, day: &str, time: &str) -> Option<u64> {
     Some(((year.parse::<u64>().ok()? * 100 + month) * 100 + day.parse::<u64>().ok()?) * 1_000_000 + time)
 }
 
+/// 0 for a process that has none, or is gone.
 fn session_of(pid: u32) -> u32 {
-    let session = to_pid(pid).and_then(|pid| rustix::process::getsid(Some(pid)).ok());
-    session.map_or(0, |session| session.as_raw_nonzero().get().cast_unsigned())
+    // SAFETY: a plain system call. rustix is not used: the kernel's own processes have session 0, which its `Pid` cannot
+    // be.
+    let session = to_pid(pid).map(|pid| unsafe { libc::getsid(pid.as_raw_nonzero().get()) });
+    session.and_then(|session| u32::try_from(session).ok()).unwrap_or(0)
 }
 
 pub(crate) fn environ(_pid: u32) -> Option<Vec<u8>> {

@@ -56,9 +56,8 @@ fn tag(name: &str) -> String {
 #[test]
 fn a_tree_that_forks_all_the_time_is_gone_in_the_end() {
     let tag = tag("forks");
-    // Each leaves the session and ignores us, and starts the next two.
-    let script =
-        "trap '' TERM HUP; while :; do setsid sh -c 'trap \"\" TERM HUP; sleep 0.02; sleep 30' & sleep 0.005; done";
+    // Each leaves the session and ignores us. It has an end, should it not be stopped.
+    let script = "trap '' TERM HUP; i=0; while [ $i -lt 3000 ]; do i=$((i+1)); setsid sh -c 'trap \"\" TERM HUP; sleep 0.02; sleep 30' & sleep 0.005; done";
     let mut forking = spec("sh", &["-c", script], Stdio::Null);
     forking.env.push(("TEST_TAG".into(), OsString::from(&tag)));
     let mut child = spawn::spawn(&forking).unwrap();
@@ -67,6 +66,24 @@ fn a_tree_that_forks_all_the_time_is_gone_in_the_end() {
     assert_eq!(report, stop::StopReport { survivors: Vec::new(), escalated: true });
     assert!(process::tagged("TEST_TAG", &tag).is_empty());
     child.wait().unwrap();
+}
+
+#[test]
+fn children_that_are_born_while_their_tree_is_ended_do_not_get_away() {
+    let mark = tag("born");
+    // Each leaves the session; once its parent is gone nothing tells any more whose it was.
+    let script = "trap '' TERM HUP; i=0; while [ $i -lt 2000 ]; do setsid sleep 60 & i=$((i+1)); done; wait";
+    let mut bearing = spec("sh", &["-c", script], Stdio::Null);
+    bearing.env.push(("TEST_TAG".into(), OsString::from(&mark)));
+    let mut child = spawn::spawn(&bearing).unwrap();
+    until("some are born", || (process::descendants(child.id.pid).len() > 20).then_some(()));
+    let report = stop::stop_tree(&child.id, None, Duration::ZERO);
+    child.wait().unwrap();
+    let away = process::tagged("TEST_TAG", &mark);
+    for escaped in &away {
+        signals::send_to(escaped, Signal::Kill).unwrap();
+    }
+    assert_eq!((report.survivors, away), (Vec::new(), Vec::new()));
 }
 
 #[test]
