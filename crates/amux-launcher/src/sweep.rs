@@ -31,7 +31,7 @@ pub(crate) struct Report {
 pub(crate) fn sweep(socket: &OsStr, grace: Duration) -> Report {
     let (ours, mut strangers) = look(socket);
     let mut seen = BTreeSet::from_iter(ours);
-    // All are asked at once, so that many agents take no longer than one.
+    // All are asked at once: many agents take as long as one.
     ask(&seen, grace);
     for _ in 0..ROUNDS_MAX {
         for process in seen.iter().filter(|process| process::alive(process)) {
