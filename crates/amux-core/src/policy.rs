@@ -19,10 +19,10 @@ pub fn allows(actor: &Principal, verb: &str) -> Result<(), Rejection> {
             Principal::Operator,
             Kind::Read | Kind::SignIn | Kind::Arrange | Kind::Run | Kind::Serve | Kind::Talk | Kind::Decide,
         )
-        | (Principal::Agent { .. }, Kind::Read | Kind::Talk | Kind::Decide)
+        | (Principal::Agent { .. }, Kind::Read | Kind::Talk)
         | (Principal::System, Kind::Read | Kind::Run | Kind::Serve | Kind::Observe) => Ok(()),
         (Principal::Operator | Principal::Agent { .. }, Kind::Observe) => Err(denied("system_only", actor, verb)),
-        (Principal::Agent { .. }, Kind::SignIn | Kind::Arrange | Kind::Run | Kind::Serve)
+        (Principal::Agent { .. }, Kind::SignIn | Kind::Arrange | Kind::Run | Kind::Serve | Kind::Decide)
         | (Principal::System, Kind::SignIn | Kind::Arrange | Kind::Talk | Kind::Decide) => {
             Err(denied("operator_only", actor, verb))
         }

@@ -70,26 +70,12 @@ pub fn team<'a>(state: &'a State, reference: &str) -> Result<&'a Team, Rejection
 
 /// Workspaces are found by their name too, where one has it.
 pub fn workspace<'a>(state: &'a State, reference: &str) -> Result<&'a Workspace, Rejection> {
-    if let Some(workspace) = by_id(&state.workspaces, reference) {
-        return Ok(workspace);
-    }
-    let sought = reference.to_lowercase();
-    let named: Vec<_> = state.workspaces.values().filter(|workspace| workspace.name.to_lowercase() == sought).collect();
-    let found = if named.is_empty() { by_suffix(&state.workspaces, reference) } else { named };
-    one(
-        "workspace",
-        reference,
-        found,
-        |workspace| format!("{} ({})", workspace.name, workspace.id),
-        || {
-            let names = state.workspaces.values().map(|workspace| workspace.name.clone()).collect();
-            (near_of(reference, names), Some("agentmux workspace ls"))
-        },
-    )
+    named("workspace", &state.workspaces, reference, |workspace| &workspace.name, "agentmux workspace ls")
 }
 
+/// Tabs too.
 pub fn tab<'a>(state: &'a State, reference: &str) -> Result<&'a Tab, Rejection> {
-    plain("tab", &state.tabs, reference, |tab| tab.id.to_string(), "agentmux tab ls")
+    named("tab", &state.tabs, reference, |tab| &tab.name, "agentmux tab ls")
 }
 
 pub fn pane<'a>(state: &'a State, reference: &str) -> Result<&'a Pane, Rejection> {
@@ -102,6 +88,26 @@ pub fn request<'a>(state: &'a State, reference: &str) -> Result<&'a Request, Rej
 
 pub fn message<'a>(state: &'a State, reference: &str) -> Result<&'a Message, Rejection> {
     plain("message", &state.messages, reference, |message| message.id.to_string(), "agentmux inbox --all")
+}
+
+/// Things with names that several may have.
+fn named<'a, K: Ord + Identity + std::fmt::Display, T>(
+    what: &str,
+    map: &'a BTreeMap<K, T>,
+    reference: &str,
+    name: impl Fn(&T) -> &String,
+    list: &'static str,
+) -> Result<&'a T, Rejection> {
+    if let Some(thing) = by_id(map, reference) {
+        return Ok(thing);
+    }
+    let sought = reference.to_lowercase();
+    let has_it: Vec<_> = map.iter().filter(|(_, thing)| name(thing).to_lowercase() == sought).collect();
+    let found = if has_it.is_empty() { pairs_by_suffix(map, reference) } else { has_it };
+    let names = || map.values().map(|thing| name(thing).clone()).collect();
+    let label = |(id, thing): &(&K, &T)| format!("{} ({id})", name(thing));
+    one(what, reference, found.iter().collect(), label, || (near_of(reference, names()), Some(list)))
+        .map(|(_, thing)| *thing)
 }
 
 /// Things without names.
@@ -123,13 +129,17 @@ fn by_id<'a, K: Ord + Identity, T>(map: &'a BTreeMap<K, T>, reference: &str) -> 
 }
 
 fn by_suffix<'a, K: Ord + Identity, T>(map: &'a BTreeMap<K, T>, reference: &str) -> Vec<&'a T> {
+    pairs_by_suffix(map, reference).into_iter().map(|(_, thing)| thing).collect()
+}
+
+fn pairs_by_suffix<'a, K: Ord + Identity, T>(map: &'a BTreeMap<K, T>, reference: &str) -> Vec<(&'a K, &'a T)> {
     let suffix: String = reference.chars().filter(|c| *c != '-').flat_map(char::to_lowercase).collect();
     if suffix.len() < SUFFIX_HEX_MIN || suffix.len() > 32 || !suffix.chars().all(|c| c.is_ascii_hexdigit()) {
         return Vec::new();
     }
     let Ok(wanted) = u128::from_str_radix(&suffix, 16) else { return Vec::new() };
     let mask = if suffix.len() == 32 { u128::MAX } else { (1 << (4 * suffix.len())) - 1 };
-    map.iter().filter(|(id, _)| id.bits() & mask == wanted).map(|(_, thing)| thing).collect()
+    map.iter().filter(|(id, _)| id.bits() & mask == wanted).collect()
 }
 
 fn one<'a, T>(

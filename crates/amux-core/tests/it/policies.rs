@@ -66,7 +66,6 @@ fn an_agent_may_read_talk_and_decide_and_nothing_else() {
         "message.send",
         "message.ack",
         "message.cancel",
-        "request.decide",
     ];
     assert_eq!(allowed, expected.into());
 }
@@ -86,7 +85,7 @@ fn a_denial_comes_before_anything_else_and_names_its_rule() {
 }
 
 #[test]
-fn an_agent_never_decides_its_own_request() {
+fn no_agent_decides_what_waits_for_a_human() {
     let mut world = World::new();
     let (scout, lead) = (world.running("scout"), world.running("lead"));
     let id = RequestId(Uuid::from_u128(5));
@@ -106,11 +105,11 @@ fn an_agent_never_decides_its_own_request() {
             answer: Answer::Option { option: "yes".into() },
         })
     };
-    let own = Principal::Agent { agent: scout, run: RunNo(1) };
-    let refusal = world.try_as(own, None, decide()).unwrap_err();
-    assert_eq!((refusal.code, &refusal.details.unwrap()["rule"]), (Code::Denied, &"own_request".into()));
-    let other = Principal::Agent { agent: lead, run: RunNo(1) };
-    assert!(world.try_as(other, None, decide()).is_ok());
+    for agent in [scout, lead] {
+        let refusal = world.try_as(Principal::Agent { agent, run: RunNo(1) }, None, decide()).unwrap_err();
+        assert_eq!((refusal.code, &refusal.details.unwrap()["rule"]), (Code::Denied, &"operator_only".into()));
+    }
+    assert!(world.try_as(Principal::Operator, None, decide()).is_ok());
 }
 
 #[test]
