@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use amux_client::{Answer, Bootstrap, Client, Error as ClientError, Start, ensure, new_cmd_id, persist};
 use amux_launcher::lookup;
-use amux_proto::env;
 use amux_proto::exit::Exit;
-use amux_proto::{Code, Rev};
+use amux_proto::{Code, Rev, env};
 use amux_sys::paths::Layout;
 use serde_json::Value;
 
@@ -29,14 +28,22 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Context {
     pub(crate) fn new(global: &Global) -> Result<Self, Failure> {
-        let profile = global.profile.clone().unwrap_or_else(|| "default".into());
-        if amux_proto::Name::new(&profile).is_err() {
-            return Err(Failure::usage(format!("not a name for a profile: {profile}")));
-        }
-        let layout = Layout::resolve(&profile, global.state_dir.clone(), global.config_dir.clone(), &|name| {
-            std::env::var_os(name)
-        })
-        .map_err(|error| Failure::new(Exit::Failed, Code::Unavailable, with_causes(&error)))?;
+        let profile = match (&global.profile, filled(env::PROFILE)) {
+            (Some(named), _) => named.clone(),
+            (None, Some(set)) => set.to_string_lossy().into_owned(),
+            (None, None) => "default".into(),
+        };
+        let dir = |named: &Option<PathBuf>, variable| named.clone().or_else(|| filled(variable).map(PathBuf::from));
+        let (state_dir, config_dir) =
+            (dir(&global.state_dir, env::STATE_DIR), dir(&global.config_dir, env::CONFIG_DIR));
+        let layout =
+            Layout::resolve(&profile, state_dir, config_dir, &|name| std::env::var_os(name)).map_err(|error| {
+                let (exit, code) = match error {
+                    amux_sys::paths::Error::Profile(_) => (Exit::Usage, Code::BadArgs),
+                    _ => (Exit::Failed, Code::Unavailable),
+                };
+                Failure::new(exit, code, with_causes(&error))
+            })?;
         let start = if global.no_start { Start::Never } else { Start::IfNone };
         let expect = global.expect.map(Rev);
         Ok(Self { layout, profile: profile.to_ascii_lowercase(), out: Output::new(global), start, expect })
@@ -44,21 +51,17 @@ impl Context {
 
     /// A server, started if need be and allowed.
     pub(crate) fn client(&self) -> Result<Client, Failure> {
-        self.client_if(self.start)
+        Ok(ensure(&self.bootstrap(self.start))?)
     }
 
     /// A server that runs already.
     pub(crate) fn running(&self) -> Result<Client, Failure> {
-        self.client_if(Start::Never)
+        Ok(ensure(&self.bootstrap(Start::Never))?)
     }
 
     /// Starts one, whatever the flags say.
     pub(crate) fn started(&self) -> Result<Client, Failure> {
-        self.client_if(Start::IfNone)
-    }
-
-    fn client_if(&self, start: Start) -> Result<Client, Failure> {
-        Ok(ensure(&self.bootstrap(start))?)
+        Ok(ensure(&self.bootstrap(Start::IfNone))?)
     }
 
     fn bootstrap(&self, start: Start) -> Bootstrap {
@@ -77,8 +80,10 @@ impl Context {
         self.persist(|client| client.cmd(name, args), |error| error.is_passing() && !error.is_lost())
     }
 
+    /// A question: answered also by a server that is about to end, so that a part of it that is not available is
+    /// told at once.
     pub(crate) fn ask(&self, name: &str, args: &Value) -> Result<Value, Failure> {
-        self.persist(|client| client.get(name, args), ClientError::is_passing)
+        self.persist(|client| client.get(name, args), ClientError::is_lost)
     }
 
     fn persist(
@@ -88,6 +93,11 @@ impl Context {
     ) -> Result<Value, Failure> {
         value(&persist(&self.bootstrap(self.start), PATIENCE, attempt, again)?)
     }
+}
+
+/// An empty variable says nothing.
+fn filled(variable: &str) -> Option<OsString> {
+    std::env::var_os(variable).filter(|value| !value.is_empty())
 }
 
 pub(crate) fn value(answer: &Answer) -> Result<Value, Failure> {

@@ -66,9 +66,10 @@ impl From<bootstrap::Error> for Failure {
             bootstrap::Error::Failed { .. } | bootstrap::Error::NotReady { .. } => {
                 Self::new(Exit::Unreachable, Code::Unreachable, error.to_string()).hint("agentmux doctor")
             }
+            bootstrap::Error::NoProgram(_) => Self::new(Exit::Unreachable, Code::Unreachable, error.to_string())
+                .hint("unset AGENTMUX_COMMAND and AGENTMUX_RELAY_COMMAND, or name a program that exists"),
             bootstrap::Error::Paths(_)
             | bootstrap::Error::Lock(_)
-            | bootstrap::Error::NoProgram(_)
             | bootstrap::Error::Spawn(_)
             | bootstrap::Error::Io(_) => Self::new(Exit::Failed, Code::Unavailable, with_causes(&error)),
         }

@@ -54,10 +54,11 @@ pub fn follow(
             Err(error) if !error.is_passing() => return Err(error),
             Err(_) => {}
         }
-        if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        if left.is_some_and(|left| left.is_zero()) {
             return Ok(false);
         }
-        std::thread::sleep(pause);
+        std::thread::sleep(left.map_or(pause, |left| pause.min(left)));
         pause = (pause * 2).min(PAUSE_MAX);
     }
 }

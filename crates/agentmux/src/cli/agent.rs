@@ -234,8 +234,8 @@ impl Look {
 #[derive(clap::Args)]
 pub(crate) struct Keys {
     agent: String,
-    /// Names (Enter, Escape, C-c, Up …) or text
-    #[arg(required = true, allow_hyphen_values = true, value_name = "KEY")]
+    /// Names (Enter, Escape, C-c, Up …) or text; after -- text may begin with a dash
+    #[arg(required = true, value_name = "KEY")]
     keys: Vec<String>,
 }
 
