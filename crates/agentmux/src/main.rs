@@ -12,7 +12,8 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 fn main() -> ExitCode {
-    let wants_json = std::env::args_os().any(|arg| arg == "--json");
+    // Also of a command line that cannot be understood; what follows `--` is for somebody else.
+    let wants_json = std::env::args_os().take_while(|arg| arg != "--").any(|arg| arg == "--json");
     let cli = match cli::Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return report::usage(&error, wants_json),

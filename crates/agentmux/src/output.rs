@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use serde_json::{Value, json};
 
 use crate::cli::{Color, Global};
+use crate::report::say;
 use crate::text::plain;
 
 #[derive(Debug, Clone, Copy)]
@@ -34,11 +35,11 @@ impl Output {
     /// The end of a command: its data, or the words for a person.
     pub(crate) fn done(self, data: &Value, words: impl FnOnce() -> String) -> ExitCode {
         if self.json {
-            println!("{}", json!({ "ok": true, "data": data }));
+            say(&json!({ "ok": true, "data": data }).to_string());
         } else if !self.quiet {
             let words = words();
             if !words.is_empty() {
-                println!("{words}");
+                say(&words);
             }
         }
         ExitCode::SUCCESS

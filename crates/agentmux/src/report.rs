@@ -1,5 +1,6 @@
 //! The one place where an error becomes words, a hint and an exit code.
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use amux_client::{Error as ClientError, bootstrap};
@@ -79,12 +80,14 @@ impl From<bootstrap::Error> for Failure {
 pub(crate) fn failure(failure: &Failure, json: bool) -> ExitCode {
     let Rejection { code: _, message, hint, details } = &failure.rejection;
     if json {
-        println!("{}", json!({ "ok": false, "error": failure.rejection }));
+        say(&json!({ "ok": false, "error": failure.rejection }).to_string());
     } else {
         eprintln!("agentmux: {}", plain(message));
-        if let Some(candidates) = details.as_ref().and_then(|details| details["candidates"].as_array()) {
-            let names: Vec<_> = candidates.iter().filter_map(|name| name.as_str()).map(plain).collect();
-            eprintln!("  {}", names.join("\n  "));
+        for list in ["candidates", "problems"] {
+            let lines = details.as_ref().and_then(|details| details[list].as_array());
+            for line in lines.into_iter().flatten().filter_map(|line| line.as_str()) {
+                eprintln!("  {}", plain(line));
+            }
         }
         if let Some(hint) = hint {
             eprintln!("hint: {}", plain(hint));
@@ -96,17 +99,46 @@ pub(crate) fn failure(failure: &Failure, json: bool) -> ExitCode {
 /// What clap says: help and versions are answers, the rest is a mistake of the caller's.
 pub(crate) fn usage(error: &clap::Error, json: bool) -> ExitCode {
     use clap::error::ErrorKind;
-    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
-        print!("{error}");
-        return ExitCode::SUCCESS;
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            say(error.to_string().trim_end());
+            ExitCode::SUCCESS
+        }
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand if !json => {
+            eprint!("{error}");
+            ExitCode::from(Exit::Usage as u8)
+        }
+        _ => failure(&misunderstood(error), json),
     }
-    if json {
-        let text = error.to_string();
-        let message = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
-        return failure(&Failure::usage(message), true);
+}
+
+/// The first sentence of what clap says, what it is about, and the help to read.
+fn misunderstood(error: &clap::Error) -> Failure {
+    let text = error.to_string();
+    let mut lines = text.lines().map(str::trim).take_while(|line| !line.is_empty() && !line.starts_with("Usage:"));
+    let first = lines.next().unwrap_or_default().trim_start_matches("error: ").trim_end_matches(':').to_owned();
+    let about: Vec<_> = lines.filter(|line| !line.starts_with('[')).collect();
+    let message = match error.kind() {
+        clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => "what to do is missing".to_owned(),
+        _ if about.is_empty() => first,
+        _ => format!("{first}: {}", about.join(", ")),
+    };
+    let tip = text.lines().find_map(|line| line.trim().strip_prefix("tip: "));
+    // `Usage: agentmux team create [OPTIONS] <NAME>`: the words before the first that is not one.
+    let usage = text.lines().find_map(|line| line.trim().strip_prefix("Usage: ")).unwrap_or("agentmux");
+    let is_word =
+        |word: &&str| word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-') && !word.starts_with('-');
+    let command: Vec<_> = usage.split(' ').take_while(is_word).collect();
+    let failure = Failure::usage(message);
+    match tip {
+        Some(tip) => failure.hint(tip),
+        None => failure.hint(format!("{} --help", command.join(" "))),
     }
-    eprint!("{error}");
-    ExitCode::from(Exit::Usage as u8)
+}
+
+/// A line for whoever reads our output; that nobody does is no failure.
+pub(crate) fn say(line: &str) -> bool {
+    writeln!(std::io::stdout(), "{line}").is_ok()
 }
 
 pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {

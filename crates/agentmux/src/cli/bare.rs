@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::{Cli, ls};
 use crate::context::Context;
-use crate::report::Failure;
+use crate::report::{Failure, say};
 
 pub(crate) fn run(context: &Context) -> Result<ExitCode, Failure> {
     if context.out.is_json() || !std::io::stdout().is_terminal() {
@@ -20,13 +20,13 @@ pub(crate) fn run(context: &Context) -> Result<ExitCode, Failure> {
         return Ok(ExitCode::from(Exit::Usage as u8));
     }
     let agents = context.ask("agents", &json!({ "all": true }))?;
-    println!("{}\n", ls::words(&agents, context.out));
+    say(&format!("{}\n", ls::words(&agents, context.out)));
     for (command, what) in [
         ("agentmux new NAME --agent shell", "start an agent (a shell, or any program: --agent cmd -- PROGRAM)"),
         ("agentmux look NAME", "see its screen"),
         ("agentmux --help", "everything else"),
     ] {
-        println!("  {}  {}", context.out.bold(&format!("{command:<32}")), context.out.dim(what));
+        say(&format!("  {}  {}", context.out.bold(&format!("{command:<32}")), context.out.dim(what)));
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -7,6 +7,8 @@ use amux_core::setting::{self, REGISTRY};
 use amux_proto::Code;
 use amux_proto::exit::Exit;
 use amux_sys::paths::Layout;
+use jsonc_parser::common::Ranged as _;
+use jsonc_parser::{CollectOptions, ParseOptions, ast};
 use serde_json::{Value, json};
 
 use crate::context::Context;
@@ -42,8 +44,14 @@ impl Config {
                     }))
                 }
                 Err(problems) => {
-                    let mut failure = Failure::new(Exit::Failed, Code::BadArgs, problems.join("\n"));
-                    failure.rejection = failure.rejection.details(json!({ "problems": problems }));
+                    let message = match problems.as_slice() {
+                        [one] => one.clone(),
+                        many => format!("{} things are wrong: {}", many.len(), path.display()),
+                    };
+                    let mut failure = Failure::new(Exit::Failed, Code::BadArgs, message);
+                    if problems.len() > 1 {
+                        failure.rejection = failure.rejection.details(json!({ "problems": problems }));
+                    }
                     Err(failure)
                 }
             },
@@ -89,28 +97,37 @@ fn show(context: &Context) -> Result<ExitCode, Failure> {
 /// The file's settings, or everything that is wrong with it, each with its line.
 pub(crate) fn check(layout: &Layout) -> Result<BTreeMap<String, Value>, Vec<String>> {
     let path = layout.settings();
+    let one = |problem: String| vec![format!("{}: {problem}", path.display())];
     let text = match std::fs::read_to_string(&path) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
-        Err(error) => return Err(vec![format!("{}: {error}", path.display())]),
+        Err(error) => return Err(one(error.to_string())),
     };
-    let parsed: Result<Option<Value>, _> =
-        jsonc_parser::parse_to_serde_value(&text, &jsonc_parser::ParseOptions::default());
-    let values: BTreeMap<String, Value> = match parsed {
-        Ok(Some(Value::Object(map))) => map.into_iter().collect(),
-        Ok(None | Some(Value::Null)) => BTreeMap::new(),
-        Ok(Some(_)) => return Err(vec![format!("{}: the settings are one object", path.display())]),
-        Err(error) => return Err(vec![format!("{}: {error}", path.display())]),
+    let (collect, options) = (CollectOptions::default(), ParseOptions::default());
+    let tree = jsonc_parser::parse_to_ast(&text, &collect, &options).map_err(|error| {
+        let (line, column) = (error.line_display(), error.column_display());
+        vec![format!("{}:{line}:{column}: {}", path.display(), error.kind().to_string().to_lowercase())]
+    })?;
+    let written = match &tree.value {
+        Some(ast::Value::Object(object)) => object.properties.as_slice(),
+        Some(ast::Value::NullKeyword(_)) | None => &[],
+        Some(_) => return Err(one("the settings are one object: {\"key\": value}".into())),
     };
-    let line_of = |key: &str| {
-        let quoted = format!("\"{key}\"");
-        text.lines().position(|line| line.contains(&quoted)).map_or(1, |at| at + 1)
-    };
-    let problem = |(key, value): (&String, &Value)| {
-        let rejection = setting::check(key, value).err()?;
-        let hint = rejection.hint.map(|hint| format!(" ({hint})")).unwrap_or_default();
-        Some(format!("{}:{}: {}{hint}", path.display(), line_of(key), rejection.message))
-    };
-    let problems: Vec<_> = values.iter().filter_map(problem).collect();
+    let mut values = BTreeMap::new();
+    let mut problems = Vec::new();
+    for property in written {
+        let key = property.name.as_str();
+        let line = text[..property.range.start].matches('\n').count() + 1;
+        let mut problem = |words: String| problems.push(format!("{}:{line}: {words}", path.display()));
+        let value = &text[property.value.range().start..property.value.range().end];
+        let value = jsonc_parser::parse_to_serde_value(value, &options).unwrap_or(Value::Null);
+        if let Err(rejection) = setting::check(key, &value) {
+            let hint = rejection.hint.map(|hint| format!(" ({hint})")).unwrap_or_default();
+            problem(format!("{}{hint}", rejection.message));
+        }
+        if values.insert(key.to_owned(), value).is_some() {
+            problem(format!("it is there twice: {key}"));
+        }
+    }
     if problems.is_empty() { Ok(values) } else { Err(problems) }
 }

@@ -1,15 +1,16 @@
-//! `agentmux events`: the order, a JSON object a line.
+//! `agentmux events`: the order, a JSON object a line, with and without `--json`.
 
-use std::io::Write as _;
 use std::process::ExitCode;
 
 use amux_client::follow::{Flow, Heard, follow};
 use amux_proto::Seq;
 use amux_proto::frame::CursorAt;
+use serde::Deserialize;
 use serde_json::json;
+use serde_json::value::RawValue;
 
-use crate::context::{Context, value};
-use crate::report::Failure;
+use crate::context::Context;
+use crate::report::{Failure, say};
 
 #[derive(clap::Args)]
 pub(crate) struct Events {
@@ -38,14 +39,17 @@ impl Events {
         let mut from = self.from.map(Seq);
         loop {
             // Topics are chosen here, so that an empty page means the end and not a page of other nouns.
-            let page = value(&client.get("events", &json!({ "from": from, "limit": PAGE }))?)?;
-            let lines = page.as_array().map(Vec::as_slice).unwrap_or_default();
-            for line in lines {
-                if self.wants(line["topic"].as_str().unwrap_or_default()) && !print(line) {
+            let page = client.get("events", &json!({ "from": from, "limit": PAGE }))?;
+            let unreadable = |error| Failure::failed(format!("the answer is no page of events: {error}"));
+            let lines: Vec<&RawValue> = serde_json::from_str(page.body.get()).map_err(unreadable)?;
+            let mut last = None;
+            for raw in lines {
+                let line: Place = serde_json::from_str(raw.get()).map_err(unreadable)?;
+                last = Some(line.seq);
+                if self.wants(line.topic) && !say(raw.get()) {
                     return Ok(ExitCode::SUCCESS);
                 }
             }
-            let last = lines.last().and_then(|line| line["seq"].as_u64()).map(Seq);
             match last {
                 Some(last) if self.from.is_some() && last < head => from = Some(last),
                 _ => return Ok(ExitCode::SUCCESS),
@@ -60,8 +64,8 @@ impl Events {
         let socket = context.layout.srv_socket();
         follow(&socket, client, &self.topics, from, None, |heard| match heard {
             Heard::Event(line) => {
-                let line = serde_json::to_value(&*line).unwrap_or_default();
-                if print(&line) { Flow::GoOn } else { Flow::Enough }
+                let line = serde_json::to_string(&*line).unwrap_or_default();
+                if say(&line) { Flow::GoOn } else { Flow::Enough }
             }
             Heard::Reset(snapshot) => {
                 eprintln!("agentmux: history before {} is gone; going on from there", snapshot.seq);
@@ -77,7 +81,9 @@ impl Events {
     }
 }
 
-/// `false` when nobody reads any more. The stream is JSON lines with and without `--json`.
-fn print(line: &serde_json::Value) -> bool {
-    writeln!(std::io::stdout(), "{line}").is_ok()
+/// What is needed of a line to choose it and to go on behind it.
+#[derive(Deserialize)]
+struct Place<'a> {
+    seq: Seq,
+    topic: &'a str,
 }
