@@ -40,14 +40,14 @@ pub(crate) struct Cli {
 
 #[derive(Args)]
 pub(crate) struct Global {
-    /// One data root with one server
-    #[arg(long, global = true, value_name = "NAME", env = "AGENTMUX_PROFILE", value_parser = filled)]
+    /// One data root with one server; else AGENTMUX_PROFILE, else default
+    #[arg(long, global = true, value_name = "NAME")]
     pub(crate) profile: Option<String>,
-    /// Where the server keeps everything
-    #[arg(long, global = true, value_name = "DIR", env = "AGENTMUX_STATE_DIR")]
+    /// Where the server keeps everything; else AGENTMUX_STATE_DIR
+    #[arg(long, global = true, value_name = "DIR")]
     pub(crate) state_dir: Option<PathBuf>,
-    /// Where settings are
-    #[arg(long, global = true, value_name = "DIR", env = "AGENTMUX_CONFIG_DIR")]
+    /// Where settings are; else AGENTMUX_CONFIG_DIR
+    #[arg(long, global = true, value_name = "DIR")]
     pub(crate) config_dir: Option<PathBuf>,
     /// Print one JSON object
     #[arg(long, global = true)]
@@ -58,15 +58,12 @@ pub(crate) struct Global {
     /// Never start a server
     #[arg(long, global = true)]
     pub(crate) no_start: bool,
+    /// When to colour; NO_COLOR is respected
     #[arg(long, global = true, value_enum, default_value = "auto")]
     pub(crate) color: Color,
     /// Refuse when the thing named first has another revision by now
     #[arg(long, global = true, value_name = "REV", hide = true)]
     pub(crate) expect: Option<u64>,
-}
-
-fn filled(text: &str) -> Result<String, String> {
-    if text.is_empty() { Err("an empty name".into()) } else { Ok(text.to_owned()) }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -153,6 +150,11 @@ enum Verb {
 }
 
 pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
+    // Needs no place to be: the packager of a distribution has no home.
+    if let Some(Verb::Completions { shell }) = cli.verb {
+        clap_complete::generate(shell, &mut Cli::command(), "agentmux", &mut std::io::stdout());
+        return Ok(ExitCode::SUCCESS);
+    }
     let context = Context::new(&cli.global)?;
     let Some(verb) = cli.verb else { return bare::run(&context) };
     match verb {
@@ -178,10 +180,51 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Verb::Doctor => doctor::run(&context),
         Verb::Diag(diag) => diag.run(&context),
         Verb::Config(config) => config.run(&context),
-        Verb::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "agentmux", &mut std::io::stdout());
-            Ok(ExitCode::SUCCESS)
-        }
+        Verb::Completions { .. } => Ok(ExitCode::SUCCESS),
         Verb::Version => server::version(&context),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory as _, Parser as _};
+
+    use super::Cli;
+
+    #[test]
+    fn the_command_line_contradicts_itself_nowhere() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_help_has_an_example_that_can_be_said() {
+        let mut command = Cli::command();
+        command.build();
+        let mut left = vec![command];
+        while let Some(command) = left.pop() {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let name = command.get_bin_name().unwrap_or_default().to_owned();
+            let example = help.strip_prefix("Example: ").unwrap_or_else(|| panic!("{name} has no example"));
+            // A redirection is the shell's.
+            let example = example.split(" > ").next().unwrap_or_default();
+            let words = words(example);
+            if let Err(error) = Cli::try_parse_from(&words) {
+                panic!("{words:?}: {error}");
+            }
+            assert!(example.starts_with(&name), "{name}: {example}");
+            left.extend(command.get_subcommands().filter(|command| !command.is_hide_set()).cloned());
+        }
+    }
+
+    /// As a shell would split it, with single quotes.
+    fn words(line: &str) -> Vec<String> {
+        let mut words = Vec::new();
+        for (at, part) in line.split('\'').enumerate() {
+            match at % 2 {
+                0 => words.extend(part.split_whitespace().map(str::to_owned)),
+                _ => words.push(part.to_owned()),
+            }
+        }
+        words
     }
 }

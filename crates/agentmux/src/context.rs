@@ -15,6 +15,7 @@ use crate::cli::Global;
 use crate::output::Output;
 use crate::report::{Failure, with_causes};
 
+#[derive(Clone)]
 pub(crate) struct Context {
     pub(crate) layout: Layout,
     pub(crate) profile: String,
@@ -47,6 +48,11 @@ impl Context {
         let start = if global.no_start { Start::Never } else { Start::IfNone };
         let expect = global.expect.map(Rev);
         Ok(Self { layout, profile: profile.to_ascii_lowercase(), out: Output::new(global), start, expect })
+    }
+
+    /// The same, for a command that has found a server and must not start another one on the way.
+    pub(crate) fn without_start(&self) -> Self {
+        Self { start: Start::Never, ..self.clone() }
     }
 
     /// A server, started if need be and allowed.

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use amux_proto::Code;
 use amux_proto::exit::Exit;
 use serde_json::{Value, json};
 
-use super::wait::duration_ms;
+use super::wait::{duration_ms, until};
 use crate::context::Context;
 use crate::output::{age, word};
 use crate::report::Failure;
@@ -65,11 +66,12 @@ impl New {
             "argv": self.args, "start": !self.no_start_agent,
         });
         let answer = context.order("agent.create", &args)?;
-        let agent = word(&answer["agent"]);
-        Ok(context.out.done(&answer, || match self.no_start_agent {
-            true => format!("{agent} created"),
-            false => format!("{agent} created and starting\n  agentmux look {agent}"),
-        }))
+        if self.no_start_agent {
+            return Ok(context.out.done(&answer, || format!("{} created", word(&answer["agent"]))));
+        }
+        let (answer, words) = begun(context, answer)?;
+        let look = format!("agentmux look {}", word(&answer["agent"]));
+        Ok(context.out.done(&answer, || format!("{words}\n  {}", context.out.dim(&look))))
     }
 }
 
@@ -80,7 +82,14 @@ pub(crate) struct Named {
 }
 
 pub(crate) fn start(context: &Context, named: &Named) -> Result<ExitCode, Failure> {
-    each(context, &named.agents, "agent.start", |agent| json!({ "agent": agent }), "starting", "runs already")
+    each(context, &named.agents, |agent| {
+        let answer = context.order("agent.start", &json!({ "agent": agent }))?;
+        if answer["changed"] == false {
+            let words = format!("{} runs already", word(&answer["agent"]));
+            return Ok((answer, words));
+        }
+        begun(context, answer)
+    })
 }
 
 #[derive(clap::Args)]
@@ -93,13 +102,16 @@ pub(crate) struct Stop {
 }
 
 pub(crate) fn stop(context: &Context, stop: &Stop) -> Result<ExitCode, Failure> {
-    let args = |agent: &str| json!({ "agent": agent, "grace_ms": stop.grace });
-    each(context, &stop.agents, "agent.stop", args, "stopping", "was stopped already")
+    each(context, &stop.agents, |agent| {
+        let answer = context.order("agent.stop", &json!({ "agent": agent, "grace_ms": stop.grace }))?;
+        ended(context, answer, stop.grace)
+    })
 }
 
 pub(crate) fn restart(context: &Context, stop: &Stop) -> Result<ExitCode, Failure> {
-    let args = |agent: &str| json!({ "agent": agent, "grace_ms": stop.grace });
-    each(context, &stop.agents, "agent.restart", args, "restarting", "is restarting already")
+    each(context, &stop.agents, |agent| {
+        begun(context, context.order("agent.restart", &json!({ "agent": agent, "grace_ms": stop.grace }))?)
+    })
 }
 
 #[derive(clap::Args)]
@@ -113,46 +125,114 @@ pub(crate) struct Rm {
 
 impl Rm {
     pub(crate) fn run(&self, context: &Context) -> Result<ExitCode, Failure> {
-        let args = |agent: &str| json!({ "agent": agent, "stop": self.stop });
-        each(context, &self.agents, "agent.remove", args, "removed", "is being removed already")
+        each(context, &self.agents, |agent| {
+            let mut answer = context.order("agent.remove", &json!({ "agent": agent, "stop": self.stop }))?;
+            let label = word(&answer["agent"]);
+            let gone = until(context, Some(Instant::now() + END_PATIENCE), |context| {
+                match context.ask("agent", &json!({ "agent": answer["uid"] })) {
+                    Err(failure) if failure.exit == Exit::NotFound => Ok(Some(())),
+                    other => other.map(|_| None),
+                }
+            })?;
+            answer["removed"] = gone.is_some().into();
+            let words = if gone.is_some() { "removed" } else { "goes when it has stopped" };
+            Ok((answer, format!("{label} {words}")))
+        })
     }
 }
 
-/// One order for each; one that is refused does not stop the others.
+/// From a wish to a process; beyond that it is said that it is still starting.
+const BEGIN_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Beyond the grace a stop was given: the kill, and seeing that nothing is left.
+const END_PATIENCE: Duration = Duration::from_secs(15);
+
+/// The order was taken; whether the run it asked for came about.
+fn begun(context: &Context, mut answer: Value) -> Result<(Value, String), Failure> {
+    let label = word(&answer["agent"]);
+    let found = until(context, Some(Instant::now() + BEGIN_PATIENCE), |context| {
+        let detail = context.ask("agent", &json!({ "agent": answer["uid"] }))?;
+        let run = &detail["current_run"];
+        let is_it = run["no"].as_u64() >= answer["run"].as_u64() && run["state"]["type"] != "starting";
+        Ok(is_it.then_some(detail))
+    })?;
+    let Some(detail) = found else { return Ok((answer, format!("{label} is starting"))) };
+    let state = &detail["current_run"]["state"];
+    answer["state"] = detail["agent"]["state"].clone();
+    answer["pid"] = detail["agent"]["pid"].clone();
+    let reason = word(&detail["agent"]["reason"]);
+    match state["type"].as_str() {
+        Some("running") => Ok((answer, format!("{label} runs (pid {})", word(&state["process"]["pid"])))),
+        Some("failed") => {
+            let message = format!("{label} could not be started: {}", word(&state["error"]));
+            let hint = format!("agentmux show {label}");
+            let mut failure = Failure::failed(message).hint(hint);
+            failure.rejection = failure.rejection.details(answer);
+            Err(failure)
+        }
+        _ => Ok((answer, format!("{label} ran and ended: {reason}"))),
+    }
+}
+
+/// The order was taken; whether the run it was about has ended.
+fn ended(context: &Context, mut answer: Value, grace_ms: Option<u64>) -> Result<(Value, String), Failure> {
+    let label = word(&answer["agent"]);
+    let patience = Duration::from_millis(grace_ms.unwrap_or(0)) + END_PATIENCE;
+    let found = until(context, Some(Instant::now() + patience), |context| {
+        let detail = context.ask("agent", &json!({ "agent": answer["uid"] }))?;
+        let run = &detail["current_run"];
+        let lives = matches!(run["state"]["type"].as_str(), Some("starting" | "running" | "stopping"));
+        Ok((run["no"] != answer["run"] || !lives).then_some(detail))
+    })?;
+    let Some(detail) = found else {
+        let message = format!("it did not stop in time: {label}");
+        return Err(Failure::new(Exit::TimedOut, Code::TimedOut, message).hint(format!("agentmux show {label}")));
+    };
+    answer["state"] = detail["agent"]["state"].clone();
+    let words = if answer["changed"] == false { "was stopped already" } else { "stopped" };
+    Ok((answer, format!("{label} {words}")))
+}
+
+/// One after the other; one that cannot be done does not stop the rest.
 fn each(
     context: &Context,
     agents: &[String],
-    verb: &str,
-    args: impl Fn(&str) -> Value,
-    done: &str,
-    nothing: &str,
+    act: impl Fn(&str) -> Result<(Value, String), Failure>,
 ) -> Result<ExitCode, Failure> {
-    let mut answers = Vec::new();
-    let mut failures: Vec<(String, Failure)> = Vec::new();
+    if let [agent] = agents {
+        let (answer, words) = act(agent)?;
+        return Ok(context.out.done(&answer, || plain(&words)));
+    }
+    let mut data = Vec::new();
+    let mut lines = Vec::new();
+    let mut failures = Vec::new();
     for agent in agents {
-        match context.order(verb, &args(agent)) {
-            Ok(answer) => answers.push((agent, answer)),
-            Err(failure) => failures.push((agent.clone(), failure)),
+        match act(agent) {
+            Ok((answer, words)) => {
+                data.push(answer);
+                lines.push(plain(&words));
+            }
+            Err(failure) => {
+                data.push(json!({ "agent": agent, "error": failure.rejection }));
+                failures.push((agent, failure));
+            }
         }
     }
-    let first = failures.pop();
-    if let (Some((_, failure)), true) = (first, answers.is_empty()) {
+    if failures.len() == agents.len()
+        && let Some((_, failure)) = failures.pop()
+    {
         return Err(failure);
     }
-    let partly = answers.len() < agents.len();
-    let data: Vec<_> = answers.iter().map(|(_, answer)| answer.clone()).collect();
-    let data = if agents.len() == 1 { data.into_iter().next().unwrap_or_default() } else { data.into() };
-    let code = context.out.done(&data, || {
-        let lines = answers.iter().map(|(agent, answer)| {
-            let what = if answer["changed"] == false { nothing } else { done };
-            format!("{} {what}", plain(answer["agent"].as_str().unwrap_or(agent)))
-        });
-        lines.collect::<Vec<_>>().join("\n")
-    });
-    for (agent, failure) in &failures {
-        eprintln!("agentmux: {agent}: {}", plain(&failure.rejection.message));
+    let code = context.out.done(&data.into(), || lines.join("\n"));
+    if failures.is_empty() {
+        return Ok(code);
     }
-    Ok(if partly { ExitCode::from(Exit::Partly as u8) } else { code })
+    if !context.out.is_json() {
+        for (agent, failure) in &failures {
+            eprintln!("agentmux: {}: {}", plain(agent), plain(&failure.rejection.message));
+        }
+    }
+    Ok(ExitCode::from(Exit::Partly as u8))
 }
 
 #[derive(clap::Args)]
@@ -166,7 +246,7 @@ impl Rename {
         let answer = context.order("agent.rename", &json!({ "agent": self.agent, "name": self.name }))?;
         Ok(context.out.done(&answer, || match answer["changed"] == false {
             true => format!("{} has that name already", self.name),
-            false => format!("{} is now {}", self.agent, self.name),
+            false => format!("{} is now {}", self.agent, word(&answer["agent"])),
         }))
     }
 }

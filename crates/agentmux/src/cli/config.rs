@@ -18,16 +18,22 @@ use crate::report::Failure;
 #[derive(clap::Subcommand)]
 pub(crate) enum Config {
     /// Check the file without a server
+    #[command(after_help = "Example: agentmux config check")]
     Check,
     /// Every setting, what it is and where it comes from
+    #[command(after_help = "Example: agentmux config show")]
     Show,
     /// Where the file is
+    #[command(after_help = "Example: agentmux config path")]
     Path,
     /// Set a value that the file does not speak of
+    #[command(after_help = "Example: agentmux config set agent.stop_grace_ms 10000")]
     Set { key: String, value: String },
     /// Back to the default
+    #[command(after_help = "Example: agentmux config unset agent.stop_grace_ms")]
     Unset { key: String },
     /// Make the server read the file again
+    #[command(after_help = "Example: agentmux config reload")]
     Reload,
 }
 

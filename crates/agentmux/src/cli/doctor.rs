@@ -1,5 +1,6 @@
 //! `agentmux doctor` and `diag`: what is well, what is not, and what to do. Works without a server.
 
+use std::os::unix::fs::FileTypeExt as _;
 use std::process::ExitCode;
 
 use amux_client::bootstrap::is_served;
@@ -16,6 +17,7 @@ use crate::text::plain;
 pub(crate) fn run(context: &Context) -> Result<ExitCode, Failure> {
     let layout = &context.layout;
     let mut findings = vec![directories(layout), settings(layout)];
+    findings.extend(socket(layout));
     match context.running() {
         Ok(mut client) => {
             findings.push(finding("server", Level::Ok, format!("serves at {}", layout.srv_socket().display()), None));
@@ -68,6 +70,18 @@ fn directories(layout: &Layout) -> Finding {
             finding("directories", Level::Failure, with_causes(&error), Some(hint))
         }
     }
+}
+
+/// Something at the socket's name that no server put there.
+fn socket(layout: &Layout) -> Option<Finding> {
+    let path = layout.srv_socket();
+    let kind = std::fs::symlink_metadata(&path).ok()?.file_type();
+    if kind.is_socket() {
+        return None;
+    }
+    let what = if kind.is_symlink() { "a link" } else { "something else" };
+    let message = format!("{what} stands where the socket should be: {}", path.display());
+    Some(finding("socket", Level::Failure, message, Some(format!("move it away: {}", path.display()))))
 }
 
 fn settings(layout: &Layout) -> Finding {

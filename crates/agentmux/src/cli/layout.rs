@@ -14,8 +14,10 @@ use crate::text::plain;
 #[derive(clap::Subcommand)]
 pub(crate) enum Layout {
     /// Workspaces, tabs and panes as a tree
+    #[command(after_help = "Example: agentmux layout show")]
     Show,
     /// The sizes of one split, as shares
+    #[command(after_help = "Example: agentmux layout resize logs 7d01 60 40")]
     Resize {
         tab: String,
         split: String,
@@ -23,6 +25,7 @@ pub(crate) enum Layout {
         sizes: Vec<u32>,
     },
     /// Undo a close: the newest, or the one named
+    #[command(after_help = "Example: agentmux layout reopen")]
     Reopen { closed: Option<String> },
 }
 

@@ -12,6 +12,7 @@ use crate::report::Failure;
 #[derive(clap::Subcommand)]
 pub(crate) enum Pane {
     /// Open a pane where it is wanted
+    #[command(after_help = "Example: agentmux pane open --agent api --tab logs --side right")]
     Open {
         #[command(flatten)]
         shown: Shown,
@@ -21,26 +22,33 @@ pub(crate) enum Pane {
         title: Option<String>,
     },
     /// List panes
+    #[command(after_help = "Example: agentmux pane ls")]
     Ls,
     /// To another place, in this tab or any other
+    #[command(after_help = "Example: agentmux pane move 4f2a --beside 91bc --side down")]
     Move {
         pane: String,
         #[command(flatten)]
         place: Place,
     },
     /// The agent in it lives on; `agentmux layout reopen` brings it back
+    #[command(after_help = "Example: agentmux pane close 4f2a")]
     Close { pane: String },
     /// To the front of its stack, and focused
+    #[command(after_help = "Example: agentmux pane activate 4f2a")]
     Activate { pane: String },
     /// Without a title: back to its own
+    #[command(after_help = "Example: agentmux pane rename 4f2a 'the build'")]
     Rename { pane: String, title: Option<String> },
     /// Show something else in the same place
+    #[command(after_help = "Example: agentmux pane show 4f2a --agent api")]
     Show {
         pane: String,
         #[command(flatten)]
         shown: Shown,
     },
     /// To a workspace of its own
+    #[command(after_help = "Example: agentmux pane tear-off 4f2a --name watch")]
     TearOff {
         pane: String,
         #[arg(long)]

@@ -1,12 +1,14 @@
 //! `agentmux server`: run, start, stop, restart, status; and, hidden, the server process itself.
 
+use std::os::fd::AsFd as _;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use amux_client::Client;
 use amux_proto::Code;
 use amux_proto::exit::Exit;
-use amux_sys::process;
+use amux_sys::process::{self, ProcessId};
+use amux_sys::{lock, poll};
 use serde_json::{Value, json};
 
 use crate::context::{Context, value};
@@ -16,18 +18,23 @@ use crate::report::Failure;
 #[derive(clap::Subcommand)]
 pub(crate) enum Server {
     /// Stay in the foreground and supervise the server; Ctrl-C stops everything
+    #[command(after_help = "Example: agentmux server run")]
     Run {
         /// Started by a command that does not wait for the end
         #[arg(long, hide = true)]
         detached: bool,
     },
     /// Start the server in the background
+    #[command(after_help = "Example: agentmux server start")]
     Start,
     /// Stop the agents, then the server
+    #[command(after_help = "Example: agentmux server stop")]
     Stop,
     /// Start the program that is on disk now; agents go on
+    #[command(after_help = "Example: agentmux server restart")]
     Restart,
     /// What runs, where, since when
+    #[command(after_help = "Example: agentmux server status --json")]
     Status,
     /// The server process, without a launcher
     #[command(hide = true)]
@@ -109,24 +116,40 @@ fn status_of(client: &mut Client) -> Result<Value, Failure> {
 fn stop(context: &Context) -> Result<ExitCode, Failure> {
     let mut client = context.running()?;
     let status = status_of(&mut client)?;
-    let answer = value(&client.cmd("server.stop", &json!({}))?)?;
+    let pids = ["pid", "launcher_pid"].map(|name| status[name].as_u64().and_then(|pid| u32::try_from(pid).ok()));
+    // Held from before the order, so that a pid that is given anew is not waited for.
+    let processes: Vec<_> = pids.into_iter().flatten().filter_map(process::identity).collect();
+    let answer = match client.cmd("server.stop", &json!({})) {
+        Ok(answer) => value(&answer)?,
+        // Somebody else's order was first; it ends all the same.
+        Err(error) if error.is_passing() => json!({ "pid": status["pid"], "agents": status["agents"] }),
+        Err(error) => return Err(error.into()),
+    };
     let deadline = Instant::now() + STOP_TIMEOUT;
-    for name in ["pid", "launcher_pid"] {
-        let pid = status[name].as_u64().and_then(|pid| u32::try_from(pid).ok());
-        let Some(identity) = pid.and_then(process::identity) else { continue };
-        while process::alive(&identity) {
-            if Instant::now() >= deadline {
-                let message = format!("it did not end in time: pid {}", identity.pid);
-                return Err(Failure::new(Exit::TimedOut, Code::TimedOut, message).hint("agentmux doctor"));
-            }
-            std::thread::sleep(LOOK_AGAIN);
-        }
+    if let Some(left) = processes.iter().find(|process| !ends_by(process, deadline)) {
+        let message = format!("it did not end in time: pid {}", left.pid);
+        return Err(Failure::new(Exit::TimedOut, Code::TimedOut, message).hint("agentmux doctor"));
     }
     Ok(context.out.done(&answer, || match answer["agents"].as_u64().unwrap_or_default() {
         0 => "the server is stopped; no agent was running".into(),
         1 => "the server is stopped, and 1 agent with it".into(),
         agents => format!("the server is stopped, and {agents} agents with it"),
     }))
+}
+
+fn ends_by(process: &ProcessId, deadline: Instant) -> bool {
+    let pidfd = process::pidfd_open(process.pid);
+    while process::alive(process) {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return false;
+        }
+        match &pidfd {
+            Some(pidfd) if poll::wait(&[pidfd.as_fd()], Some(left)).is_ok() => {}
+            _ => std::thread::sleep(LOOK_AGAIN),
+        }
+    }
+    true
 }
 
 fn restart(context: &Context) -> Result<ExitCode, Failure> {
@@ -137,7 +160,7 @@ fn restart(context: &Context) -> Result<ExitCode, Failure> {
             .hint("agentmux server stop, then agentmux server start"));
     }
     let began = Instant::now();
-    client.cmd("server.restart", &json!({}))?;
+    let agents = value(&client.cmd("server.restart", &json!({}))?)?["agents"].as_u64().unwrap_or_default();
     drop(client);
     loop {
         if let Ok(mut client) = Client::connect(&context.layout.srv_socket())
@@ -145,10 +168,20 @@ fn restart(context: &Context) -> Result<ExitCode, Failure> {
             && after["pid"] != before["pid"]
         {
             let gap_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-            let data = json!({ "pid": after["pid"], "gap_ms": gap_ms, "agents": after["agents"], "version": after["version"] });
+            let mut data = after.clone();
+            data["gap_ms"] = gap_ms.into();
             return Ok(context.out.done(&data, || {
-                format!("the server is back after {gap_ms} ms (pid {}); agents went on", word(&after["pid"]))
+                let went_on = match agents {
+                    0 => String::new(),
+                    1 => "; 1 agent went on".into(),
+                    agents => format!("; {agents} agents went on"),
+                };
+                format!("the server is back after {gap_ms} ms (pid {}){went_on}", word(&after["pid"]))
             }));
+        }
+        if lock::is_held(&context.layout.launcher_lock()) == Some(false) {
+            return Err(Failure::new(Exit::Failed, Code::Unavailable, "the server did not come back, nor will it")
+                .hint("agentmux doctor"));
         }
         if began.elapsed() > RESTART_TIMEOUT {
             return Err(Failure::new(Exit::TimedOut, Code::TimedOut, "the server did not come back in time")

@@ -12,6 +12,7 @@ use crate::report::Failure;
 #[derive(clap::Subcommand)]
 pub(crate) enum Tab {
     /// Make a tab, empty or with an agent in it
+    #[command(after_help = "Example: agentmux tab create review --name logs --agent api")]
     Create {
         workspace: String,
         #[arg(long)]
@@ -23,12 +24,12 @@ pub(crate) enum Tab {
         agent: Option<String>,
     },
     /// List tabs
+    #[command(after_help = "Example: agentmux tab ls")]
     Ls,
-    Rename {
-        tab: String,
-        name: String,
-    },
+    #[command(after_help = "Example: agentmux tab rename logs builds")]
+    Rename { tab: String, name: String },
     /// Within its workspace, or to another one
+    #[command(after_help = "Example: agentmux tab move logs 0 --workspace release")]
     Move {
         tab: String,
         index: u32,
@@ -36,21 +37,18 @@ pub(crate) enum Tab {
         workspace: Option<String>,
     },
     /// Before the others, and kept there
-    Pin {
-        tab: String,
-    },
-    Unpin {
-        tab: String,
-    },
+    #[command(after_help = "Example: agentmux tab pin logs")]
+    Pin { tab: String },
+    #[command(after_help = "Example: agentmux tab unpin logs")]
+    Unpin { tab: String },
     /// To the front
-    Activate {
-        tab: String,
-    },
+    #[command(after_help = "Example: agentmux tab activate logs")]
+    Activate { tab: String },
     /// With everything in it; `agentmux layout reopen` brings it back
-    Close {
-        tab: String,
-    },
+    #[command(after_help = "Example: agentmux tab close logs")]
+    Close { tab: String },
     /// To a workspace of its own
+    #[command(after_help = "Example: agentmux tab tear-off logs --name watch")]
     TearOff {
         tab: String,
         #[arg(long)]

@@ -11,12 +11,16 @@ use crate::report::Failure;
 #[derive(clap::Subcommand)]
 pub(crate) enum Team {
     /// Make a team
+    #[command(after_help = "Example: agentmux team create shop")]
     Create { name: String },
     /// List teams
+    #[command(after_help = "Example: agentmux team ls")]
     Ls,
     /// Give a team another name
+    #[command(after_help = "Example: agentmux team rename shop store")]
     Rename { team: String, name: String },
     /// Remove a team
+    #[command(after_help = "Example: agentmux team rm shop --with-agents")]
     Rm {
         team: String,
         /// Its agents too, stopped first when they run
@@ -60,9 +64,10 @@ impl Team {
             }
             Self::Rm { team, with_agents } => {
                 let answer = context.order("team.remove", &json!({ "team": team, "with_agents": with_agents }))?;
-                Ok(context.out.done(&answer, || match answer["removing"] == true {
-                    true => format!("team {team} goes when its agents have stopped"),
-                    false => format!("team {team} removed"),
+                Ok(context.out.done(&answer, || match answer["waiting"].as_u64() {
+                    Some(1) => format!("team {team} goes when its agent has stopped"),
+                    Some(agents) if agents > 0 => format!("team {team} goes when its {agents} agents have stopped"),
+                    _ => format!("team {team} removed"),
                 }))
             }
         }

@@ -1,17 +1,18 @@
 //! `agentmux wait`: follows the order until agents are in a state; nothing is polled.
 
-use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use amux_client::follow::{Flow, follow};
+use amux_client::follow::{Flow, Heard, follow};
 use amux_proto::Code;
 use amux_proto::exit::Exit;
+use amux_proto::frame::CursorAt;
 use serde_json::{Value, json};
 
-use crate::context::{Context, value};
+use crate::context::Context;
 use crate::output::word;
 use crate::report::Failure;
+use crate::text::plain;
 
 #[derive(clap::Args)]
 pub(crate) struct Wait {
@@ -48,54 +49,75 @@ impl Wait {
             return Err(Failure::usage(format!("no such state: {unknown}")).hint(hint));
         }
         let deadline = self.timeout.map(|ms| Instant::now() + Duration::from_millis(ms));
-        let mut missing = self.look(context)?;
-        if !missing.is_empty() {
-            let socket = context.layout.srv_socket();
-            let topics = ["agent", "run", "request", "message"].map(str::to_owned);
-            let mut failure = None;
-            let heard = follow(&socket, context.client()?, &topics, None, deadline, |_| match self.look(context) {
-                Ok(still) => {
-                    missing = still;
-                    if missing.is_empty() { Flow::Enough } else { Flow::GoOn }
-                }
-                Err(error) => {
-                    failure = Some(error);
-                    Flow::Enough
-                }
-            });
-            if let Some(failure) = failure {
-                return Err(failure);
-            }
-            if !heard? {
-                let names: Vec<_> = missing.iter().map(|(name, state)| format!("{name} is {state}")).collect();
-                let message = format!("not in time: {}", names.join(", "));
-                return Err(Failure::new(Exit::TimedOut, Code::TimedOut, message));
+        let mut missing = Vec::new();
+        let there = until(context, deadline, |context| {
+            let agents = self.look(context)?;
+            let is_there = |agent: &&Value| self.states.contains(&word(&agent["state"]));
+            missing = agents.iter().filter(|agent| !is_there(agent)).map(is).collect();
+            Ok(missing.is_empty().then_some(agents))
+        })?;
+        match there {
+            Some(agents) => Ok(context.out.done(&agents.clone().into(), || {
+                agents.iter().map(is).map(|line| plain(&line)).collect::<Vec<_>>().join("\n")
+            })),
+            None => {
+                let message = format!("not in time: {}", missing.join(", "));
+                Err(Failure::new(Exit::TimedOut, Code::TimedOut, message))
             }
         }
-        let agents: Vec<Value> = self
-            .agents
-            .iter()
-            .map(|agent| Ok(context.ask("agent", &json!({ "agent": agent }))?["agent"].clone()))
-            .collect::<Result<_, Failure>>()?;
-        Ok(context.out.done(&agents.clone().into(), || {
-            let lines = agents.iter().map(|agent| format!("{} is {}", word(&agent["name"]), word(&agent["state"])));
-            lines.collect::<Vec<_>>().join("\n")
-        }))
     }
 
-    /// Those that are not there yet, with the state they are in.
-    fn look(&self, context: &Context) -> Result<BTreeMap<String, String>, Failure> {
-        let mut client = context.client()?;
-        let mut missing = BTreeMap::new();
-        for agent in &self.agents {
-            let detail = value(&client.get("agent", &json!({ "agent": agent }))?)?;
-            let state = word(&detail["agent"]["state"]);
-            if !self.states.contains(&state) {
-                missing.insert(agent.clone(), state);
+    fn look(&self, context: &Context) -> Result<Vec<Value>, Failure> {
+        let look = |agent| Ok(context.ask("agent", &json!({ "agent": agent }))?["agent"].clone());
+        self.agents.iter().map(look).collect()
+    }
+}
+
+fn is(agent: &Value) -> String {
+    format!("{}@{} is {}", word(&agent["name"]), word(&agent["team"]), word(&agent["state"]))
+}
+
+/// Looks, and looks again after every event about agents, until `look` has found what it wants; `None` when the time
+/// is over first.
+pub(crate) fn until<T>(
+    context: &Context,
+    deadline: Option<Instant>,
+    mut look: impl FnMut(&Context) -> Result<Option<T>, Failure>,
+) -> Result<Option<T>, Failure> {
+    let follower = context.client()?;
+    // Known before the first look, so that nothing happens between it and the first event unseen.
+    let from = CursorAt { epoch: follower.welcome.epoch, seq: follower.welcome.head };
+    let quiet = context.without_start();
+    if let Some(found) = look(&quiet)? {
+        return Ok(Some(found));
+    }
+    let topics = ["agent", "run", "request", "message"].map(str::to_owned);
+    let mut outcome = None;
+    let mut caught_up = false;
+    follow(&context.layout.srv_socket(), follower, &topics, Some(from), deadline, |heard| {
+        match heard {
+            Heard::Resumed | Heard::Reset(_) => caught_up = false,
+            Heard::CaughtUp => caught_up = true,
+            Heard::Event(_) => {}
+        }
+        if !caught_up {
+            return Flow::GoOn;
+        }
+        match look(&quiet) {
+            Ok(None) => Flow::GoOn,
+            // The server went away; the connection will tell, and another one will be made.
+            Err(failure) if failure.exit == Exit::Unreachable => Flow::GoOn,
+            Ok(Some(found)) => {
+                outcome = Some(Ok(found));
+                Flow::Enough
+            }
+            Err(failure) => {
+                outcome = Some(Err(failure));
+                Flow::Enough
             }
         }
-        Ok(missing)
-    }
+    })?;
+    outcome.transpose()
 }
 
 /// `500ms`, `20s`, `5m`, `2h`.

@@ -11,28 +11,22 @@ use crate::report::Failure;
 #[derive(clap::Subcommand)]
 pub(crate) enum Workspace {
     /// Make a workspace
-    Create {
-        name: String,
-    },
+    #[command(after_help = "Example: agentmux workspace create review")]
+    Create { name: String },
     /// List workspaces, in order
+    #[command(after_help = "Example: agentmux workspace ls")]
     Ls,
-    Rename {
-        workspace: String,
-        name: String,
-    },
+    #[command(after_help = "Example: agentmux workspace rename review release")]
+    Rename { workspace: String, name: String },
     /// To another place in the order, counted from 0
-    Move {
-        workspace: String,
-        index: u32,
-    },
+    #[command(after_help = "Example: agentmux workspace move review 0")]
+    Move { workspace: String, index: u32 },
     /// With everything in it; `agentmux layout reopen` brings it back
-    Close {
-        workspace: String,
-    },
+    #[command(after_help = "Example: agentmux workspace close review")]
+    Close { workspace: String },
     /// Bring a torn-off workspace back to where it came from
-    Restore {
-        workspace: String,
-    },
+    #[command(after_help = "Example: agentmux workspace restore torn")]
+    Restore { workspace: String },
 }
 
 impl Workspace {
