@@ -129,11 +129,16 @@ fn misunderstood(error: &clap::Error) -> Failure {
     let is_word =
         |word: &&str| word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-') && !word.starts_with('-');
     let command: Vec<_> = usage.split(' ').take_while(is_word).collect();
-    let failure = Failure::usage(message);
-    match tip {
-        Some(tip) => failure.hint(tip),
-        None => failure.hint(format!("{} --help", command.join(" "))),
-    }
+    let command = command.join(" ");
+    let meant = match error.get(clap::error::ContextKind::SuggestedSubcommand) {
+        Some(clap::error::ContextValue::Strings(names)) => names.first(),
+        _ => None,
+    };
+    Failure::usage(message).hint(match (meant, tip) {
+        (Some(meant), _) => format!("{command} {meant}"),
+        (None, Some(tip)) => tip.to_owned(),
+        (None, None) => format!("{command} --help"),
+    })
 }
 
 /// A line for whoever reads our output; that nobody does is no failure.

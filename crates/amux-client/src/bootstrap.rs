@@ -7,6 +7,7 @@
 use std::ffi::OsString;
 use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
+use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use amux_proto::env;
@@ -87,7 +88,7 @@ pub fn ensure(bootstrap: &Bootstrap) -> Result<Client, Error> {
             Some(starting) => match starting.launcher.try_wait()? {
                 // Another launcher was first; its server is the one to wait for.
                 Some(status) if status.code() == Some(SrvExit::Held as i32) => mine = None,
-                Some(status) => return Err(Error::Failed { words: starting.last_words(layout, &status.to_string()) }),
+                Some(status) => return Err(Error::Failed { words: starting.last_words(bootstrap, &status) }),
                 None => {}
             },
             // It starts, or ends, or was restarted, or somebody deleted its socket.
@@ -177,11 +178,11 @@ impl Starting {
     }
 
     /// The line that says why: what the launcher wrote last.
-    fn last_words(&self, layout: &Layout, otherwise: &str) -> String {
+    fn last_words(&self, bootstrap: &Bootstrap, status: &ExitStatus) -> String {
         use std::io::{Read as _, Seek as _, SeekFrom};
         const WORDS_BYTES_MAX: u64 = 64 * 1024;
         let said = || -> io::Result<String> {
-            let mut file = std::fs::File::open(layout.logs().join(LAUNCHER_LOG))?;
+            let mut file = std::fs::File::open(bootstrap.layout.logs().join(LAUNCHER_LOG))?;
             let end = file.metadata()?.len();
             file.seek(SeekFrom::Start(self.words_from.max(end.saturating_sub(WORDS_BYTES_MAX))))?;
             let mut bytes = Vec::new();
@@ -189,8 +190,12 @@ impl Starting {
             Ok(String::from_utf8_lossy(&bytes).into_owned())
         };
         let said = said().unwrap_or_default();
-        let line = said.lines().rev().map(str::trim).find(|line| !line.is_empty()).unwrap_or(otherwise);
-        line.trim_start_matches("agentmux: ").to_owned()
+        let line = said.lines().rev().map(str::trim).find(|line| !line.is_empty());
+        match (line, &bootstrap.program) {
+            (Some(line), _) => line.trim_start_matches("agentmux: ").to_owned(),
+            (None, Ok(program)) => format!("{}: {status}", program.display()),
+            (None, Err(_)) => status.to_string(),
+        }
     }
 }
 

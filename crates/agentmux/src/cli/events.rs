@@ -1,10 +1,13 @@
 //! `agentmux events`: the order, a JSON object a line, with and without `--json`.
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 
 use amux_client::follow::{Flow, Heard, follow};
-use amux_proto::Seq;
+use amux_proto::event::topic_of;
+use amux_proto::exit::Exit;
 use amux_proto::frame::CursorAt;
+use amux_proto::{Code, Event, Seq};
 use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
@@ -30,6 +33,12 @@ const PAGE: u32 = 1000;
 
 impl Events {
     pub(crate) fn run(&self, context: &Context) -> Result<ExitCode, Failure> {
+        let known: BTreeSet<_> = Event::names().map(topic_of).collect();
+        if let Some(unknown) = self.topics.iter().find(|topic| !known.contains(topic.as_str())) {
+            let known: Vec<_> = known.into_iter().collect();
+            return Err(Failure::new(Exit::NotFound, Code::NotFound, format!("no such topic: {unknown}"))
+                .hint(format!("one of {}", known.join(", "))));
+        }
         if self.follow { self.run_on(context) } else { self.page_through(context) }
     }
 
@@ -37,6 +46,7 @@ impl Events {
         let mut client = context.client()?;
         let head = client.welcome.head;
         let mut from = self.from.map(Seq);
+        let mut is_empty = true;
         loop {
             // Topics are chosen here, so that an empty page means the end and not a page of other nouns.
             let page = client.get("events", &json!({ "from": from, "limit": PAGE }))?;
@@ -46,15 +56,22 @@ impl Events {
             for raw in lines {
                 let line: Place = serde_json::from_str(raw.get()).map_err(unreadable)?;
                 last = Some(line.seq);
-                if self.wants(line.topic) && !say(raw.get()) {
-                    return Ok(ExitCode::SUCCESS);
+                if self.wants(line.topic) {
+                    is_empty = false;
+                    if !say(raw.get()) {
+                        return Ok(ExitCode::SUCCESS);
+                    }
                 }
             }
             match last {
                 Some(last) if self.from.is_some() && last < head => from = Some(last),
-                _ => return Ok(ExitCode::SUCCESS),
+                _ => break,
             }
         }
+        if is_empty && !context.out.is_json() {
+            eprintln!("agentmux: no such events are in the log");
+        }
+        Ok(ExitCode::SUCCESS)
     }
 
     fn run_on(&self, context: &Context) -> Result<ExitCode, Failure> {
