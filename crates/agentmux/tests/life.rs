@@ -146,6 +146,8 @@ fn a_stale_socket_and_lock_are_no_obstacle() {
         world.json(&["ls"]);
         (world.pid("pid"), world.pid("launcher_pid"))
     };
+    // Stopped, or it would see that the launcher is gone and tidy up.
+    signals::send(pid, Signal::Stop).unwrap();
     signals::send(launcher, Signal::Kill).unwrap();
     signals::send(pid, Signal::Kill).unwrap();
     until("both are gone", || world.processes().is_empty().then_some(()));
