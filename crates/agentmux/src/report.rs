@@ -6,8 +6,10 @@ use std::process::ExitCode;
 use amux_client::{Error as ClientError, bootstrap};
 use amux_proto::exit::Exit;
 use amux_proto::{Code, Rejection};
+use clap::CommandFactory as _;
 use serde_json::json;
 
+use crate::cli::Cli;
 use crate::text::plain;
 
 /// Why a command did not do what it was asked.
@@ -124,12 +126,7 @@ fn misunderstood(error: &clap::Error) -> Failure {
         _ => format!("{first}: {}", about.join(", ")),
     };
     let tip = text.lines().find_map(|line| line.trim().strip_prefix("tip: "));
-    // `Usage: agentmux team create [OPTIONS] <NAME>`: the words before the first that is not one.
-    let usage = text.lines().find_map(|line| line.trim().strip_prefix("Usage: ")).unwrap_or("agentmux");
-    let is_word =
-        |word: &&str| word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-') && !word.starts_with('-');
-    let command: Vec<_> = usage.split(' ').take_while(is_word).collect();
-    let command = command.join(" ");
+    let command = spoken(std::env::args().skip(1));
     let meant = match error.get(clap::error::ContextKind::SuggestedSubcommand) {
         Some(clap::error::ContextValue::Strings(names)) => names.first(),
         _ => None,
@@ -139,6 +136,20 @@ fn misunderstood(error: &clap::Error) -> Failure {
         (None, Some(tip)) => tip.to_owned(),
         (None, None) => format!("{command} --help"),
     })
+}
+
+/// The command that was meant, as far as it can be told: `agentmux team create`.
+fn spoken(args: impl Iterator<Item = String>) -> String {
+    let all = Cli::command();
+    let mut command = &all;
+    let mut words = vec!["agentmux"];
+    for arg in args.take_while(|arg| arg != "--") {
+        if let Some(found) = command.find_subcommand(&arg) {
+            words.push(found.get_name());
+            command = found;
+        }
+    }
+    words.join(" ")
 }
 
 /// A line for whoever reads our output; that nobody does is no failure.

@@ -1,113 +1,17 @@
-//! The whole program as a person or a script uses it: servers that start themselves, once; that come back; that leave
-//! nothing behind; and agents that outlive them.
+//! Servers that start themselves, once; that come back; that leave nothing behind; and agents that outlive them.
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use amux_sys::process;
 use amux_sys::signals::{self, Signal};
-use amux_testkit::server::Home;
 use amux_testkit::wire::Wire;
 use serde_json::{Value, json};
 
-const BINARY: &str = env!("CARGO_BIN_EXE_agentmux");
-
-struct World {
-    _dir: tempfile::TempDir,
-    home: Home,
-}
-
-impl World {
-    fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let home = Home::new(dir.path(), Path::new(BINARY));
-        Self { _dir: dir, home }
-    }
-
-    fn run(&self, args: &[&str]) -> Output {
-        self.home.command().args(args).stdin(Stdio::null()).output().unwrap()
-    }
-
-    fn code(&self, args: &[&str]) -> i32 {
-        self.run(args).status.code().unwrap_or(-1)
-    }
-
-    /// The data of a command that must work.
-    fn json(&self, args: &[&str]) -> Value {
-        let answer = self.answer(args);
-        assert_eq!(answer["ok"], true, "{args:?}: {answer}");
-        answer["data"].clone()
-    }
-
-    fn answer(&self, args: &[&str]) -> Value {
-        let out = self.run(&[&["--json"], args].concat());
-        let text = String::from_utf8_lossy(&out.stdout).into_owned();
-        assert_eq!(text.trim().lines().count(), 1, "one object: {text} {}", String::from_utf8_lossy(&out.stderr));
-        serde_json::from_str(&text).unwrap()
-    }
-
-    fn status(&self) -> Value {
-        self.json(&["server", "status"])
-    }
-
-    fn pid(&self, name: &str) -> u32 {
-        u32::try_from(self.status()[name].as_u64().unwrap()).unwrap()
-    }
-
-    /// Everything that runs for this world: the servers, launchers and agents that carry its directory.
-    fn processes(&self) -> BTreeSet<u32> {
-        let state = self.home.state().canonicalize().unwrap_or(self.home.state());
-        let state = state.to_string_lossy().into_owned();
-        let mine = |pid: &u32| {
-            let line = process::command_line(*pid).unwrap_or_default();
-            let socket = process::env_var(*pid, "AGENTMUX_SOCKET").unwrap_or_default();
-            (line.contains(&state) && line.contains("server")) || socket.to_string_lossy().starts_with(&state)
-        };
-        let pids =
-            std::fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-        let lives = |pid: &u32| process::identity(*pid).is_some_and(|found| process::alive(&found));
-        pids.filter(mine).filter(lives).collect()
-    }
-
-    fn agent(&self, name: &str) -> Value {
-        self.json(&["show", name])["agent"].clone()
-    }
-
-    fn shell(&self, name: &str) -> u64 {
-        self.json(&["new", name, "--agent", "shell", "--cwd", "/"]);
-        until("the shell runs", || self.agent(name)["pid"].as_u64())
-    }
-
-    fn says(&self, name: &str, keys: &str, wanted: &str) {
-        self.json(&["keys", name, keys, "Enter"]);
-        until(wanted, || self.json(&["look", name])["lines"].to_string().contains(wanted).then_some(()));
-    }
-}
-
-impl Drop for World {
-    fn drop(&mut self) {
-        if self.home.state().exists() {
-            self.run(&["server", "stop", "-q"]);
-        }
-        for pid in self.processes() {
-            let _ = signals::send(pid, Signal::Kill);
-        }
-    }
-}
-
-fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(Instant::now() < deadline, "never: {what}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
+use crate::harness::{BINARY, World, until};
 
 fn first_commands(count: usize) {
     let world = World::new();
@@ -355,134 +259,6 @@ fn an_agent_cannot_be_anybody_else() {
 }
 
 #[test]
-fn every_command_says_what_it_did() {
-    let world = World::new();
-    assert_eq!(world.code(&["nonsense"]), 2);
-    assert_eq!(world.answer(&["nonsense"])["ok"], false);
-    assert_eq!(world.code(&[]), 2, "without a terminal and a command there is only the help");
-    assert_eq!(world.code(&["show", "nobody"]), 7);
-    assert_eq!(world.code(&["new", "x", "--agent", "claude"]), 2);
-    assert_eq!(world.code(&["diag", "nonsense"]), 7);
-    world.json(&["team", "create", "one"]);
-    world.json(&["team", "create", "two"]);
-    for team in ["one", "two"] {
-        world.json(&["new", "twin", "--agent", "cmd", "--team", team, "--no-start-agent", "--", "true"]);
-    }
-    let ambiguous = world.answer(&["show", "twin"]);
-    assert_eq!(ambiguous["error"]["code"], "ambiguous");
-    assert!(ambiguous["error"]["details"].to_string().contains("twin@two"), "{ambiguous}");
-    assert_eq!(world.agent("TWIN@one")["team"], "one");
-    assert_eq!(world.code(&["start", "twin@one", "nobody"]), 5, "partly done");
-    world.json(&["wait", "twin@one", "--for", "offline", "--timeout", "20s"]);
-    assert_eq!(world.code(&["wait", "twin@two", "--for", "idle", "--timeout", "100ms"]), 6);
-    assert_eq!(world.json(&["stop", "twin@two"])["changed"], false);
-    assert!(world.json(&["ls"]).as_array().unwrap().is_empty());
-    let all = world.json(&["ls", "--all"]);
-    for field in [
-        "uid",
-        "name",
-        "team",
-        "kind",
-        "state",
-        "reason",
-        "since",
-        "run",
-        "pid",
-        "cwd",
-        "session_id",
-        "unread",
-        "queued",
-    ] {
-        assert!(all[0].get(field).is_some(), "{field}: {all}");
-    }
-    for field in [
-        "profile",
-        "pid",
-        "launcher_pid",
-        "version",
-        "started",
-        "epoch",
-        "head_seq",
-        "agents",
-        "web_url",
-        "socket",
-        "state_dir",
-    ] {
-        assert!(world.status().get(field).is_some(), "{field}");
-    }
-    let first = world.run(&["events", "--from", "0"]);
-    let first: Value = serde_json::from_str(String::from_utf8_lossy(&first.stdout).lines().next().unwrap()).unwrap();
-    for field in ["epoch", "seq", "at", "actor", "cause", "topic", "type", "data"] {
-        assert!(first.get(field).is_some(), "{field}: {first}");
-    }
-    world.json(&["rename", "twin@one", "solo"]);
-    world.json(&["rm", "solo"]);
-    world.json(&["team", "rm", "two", "--with-agents"]);
-    assert_eq!(world.code(&["team", "rm", "two"]), 7);
-    for topic in ["boot", "store", "outbox", "flows", "connections", "runs", "logs"] {
-        world.json(&["diag", topic]);
-    }
-    for args in
-        [&["version"][..], &["config", "path"], &["config", "check"], &["config", "show"], &["requests"], &["doctor"]]
-    {
-        world.json(args);
-    }
-    assert!(world.run(&["completions", "bash"]).status.success());
-    let help = String::from_utf8_lossy(&world.run(&["--help"]).stdout).into_owned();
-    for later in ["open", "search", "history", "usage", "mcp", "attach"] {
-        assert!(!help.lines().any(|line| line.trim_start().starts_with(later)), "{later} does not work yet");
-    }
-}
-
-#[test]
-fn layouts_are_made_moved_closed_and_brought_back() {
-    let world = World::new();
-    world.json(&["new", "a", "--agent", "cmd", "--no-start-agent", "--", "true"]);
-    world.json(&["workspace", "create", "main"]);
-    let tab = world.json(&["tab", "create", "main", "--name", "work", "--agent", "a"]);
-    assert!(tab["tab"].is_string(), "{tab}");
-    let first = world.json(&["pane", "ls"])[0]["id"].as_str().unwrap().to_owned();
-    let second = world.json(&["pane", "open", "--view", "events", "--beside", &first, "--side", "down"]);
-    let second = second["pane"].as_str().unwrap().to_owned();
-    world.json(&["pane", "open", "--empty", "--stack", &second]);
-    let tree = world.json(&["layout", "show"]);
-    assert_eq!(tree["tabs"][0]["root"]["direction"], "column", "{tree}");
-    assert_eq!(tree["panes"].as_array().unwrap().len(), 3);
-    world.json(&["pane", "tear-off", &first, "--name", "torn"]);
-    assert_eq!(world.json(&["workspace", "ls"]).as_array().unwrap().len(), 2);
-    world.json(&["workspace", "restore", "torn"]);
-    assert_eq!(world.json(&["workspace", "ls"]).as_array().unwrap().len(), 1);
-    world.json(&["tab", "close", "work"]);
-    assert_eq!(world.json(&["pane", "ls"]), json!([]));
-    world.json(&["layout", "reopen"]);
-    let again = world.json(&["layout", "show"]);
-    assert_eq!(again["panes"].as_array().unwrap().len(), 3, "{again}");
-    let stale = world.answer(&["tab", "rename", "work", "other", "--expect", "1"]);
-    assert_eq!(stale["error"]["code"], "stale", "{stale}");
-    assert!(stale["error"]["details"]["rev"].is_u64());
-    world.json(&["server", "restart"]);
-    assert_eq!(world.json(&["layout", "show"])["tabs"], again["tabs"], "the server keeps it");
-}
-
-#[test]
-fn hostile_words_do_not_reach_the_terminal() {
-    let world = World::new();
-    let script = "printf '\\033]52;c;ZXZpbA==\\007\\033]0;evil\\033[2J\\007safe\\n'; exec sleep 1000";
-    world.json(&["new", "evil", "--agent", "cmd", "--cwd", "/", "--", "/bin/sh", "-c", script]);
-    until("it has spoken", || world.json(&["look", "evil"])["lines"].to_string().contains("safe").then_some(()));
-    for args in [
-        &["look", "evil"][..],
-        &["look", "evil", "--ansi"],
-        &["show", "evil"],
-        &["ls", "--all"],
-        &["events", "--from", "0"],
-    ] {
-        let out = world.run(args);
-        assert!(!out.stdout.contains(&0x07) && !String::from_utf8_lossy(&out.stdout).contains("\x1b]"), "{args:?}");
-    }
-}
-
-#[test]
 fn ctrl_c_on_a_foreground_server_ends_everything() {
     let world = World::new();
     let mut launcher = Command::new(BINARY);
@@ -497,4 +273,74 @@ fn ctrl_c_on_a_foreground_server_ends_everything() {
     signals::send(launcher.id(), Signal::Int).unwrap();
     assert!(launcher.wait().unwrap().success());
     assert_eq!(world.processes(), BTreeSet::new());
+}
+
+#[test]
+fn a_loser_starts_the_server_that_the_winner_could_not() {
+    let world = World::new();
+    let script = world.home.dir.join("fails-once");
+    let once = world.home.dir.join("once");
+    let text = format!(
+        "#!/bin/sh\nif mkdir '{}' 2>/dev/null; then sleep 0.2; echo broken >&2; exit 1; fi\nexec '{BINARY}' \"$@\"\n",
+        once.display()
+    );
+    std::fs::write(&script, text).unwrap();
+    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o700)).unwrap();
+    let start = || {
+        let mut command = world.home.command();
+        command.env("AGENTMUX_COMMAND", &script).arg("ls").stdin(Stdio::null());
+        command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let children: Vec<_> = (0..5).map(|_| start()).collect();
+    let outs: Vec<_> = children.into_iter().map(|child| child.wait_with_output().unwrap()).collect();
+    let (well, ill): (Vec<_>, Vec<_>) = outs.iter().partition(|out| out.status.success());
+    assert_eq!((well.len(), ill.len()), (4, 1), "{outs:?}");
+    assert_eq!(ill[0].status.code(), Some(3));
+    assert!(String::from_utf8_lossy(&ill[0].stderr).contains("broken"), "{:?}", ill[0]);
+}
+
+#[test]
+fn a_start_that_cannot_succeed_says_why_at_once() {
+    let world = World::new();
+    let with = |program: &str| {
+        let out = world.home.command().env("AGENTMUX_COMMAND", program).arg("ls").output().unwrap();
+        (out.status.code(), String::from_utf8_lossy(&out.stderr).into_owned())
+    };
+    let (code, words) = with("/no/such/program");
+    assert_eq!(code, Some(3));
+    assert!(words.contains("/no/such/program (AGENTMUX_COMMAND)"), "{words}");
+    world.json(&["ls"]);
+    assert_eq!(with("/no/such/program").0, Some(0), "nobody needs a program while a server runs");
+    world.json(&["server", "stop"]);
+    std::fs::write(world.home.state().join("agentmux.db"), "this is no store".repeat(1000)).unwrap();
+    let began = Instant::now();
+    let answer = world.answer(&["ls"]);
+    assert_eq!(answer["error"]["code"], "unreachable", "{answer}");
+    assert!(began.elapsed() < Duration::from_secs(8), "it is not waited for in vain");
+    assert!(answer["error"]["message"].as_str().unwrap().contains("database"), "{answer}");
+    let out = world.run(&["doctor"]);
+    assert_eq!(out.status.code(), Some(1), "{}", String::from_utf8_lossy(&out.stdout));
+    assert!(String::from_utf8_lossy(&out.stdout).contains("FAILURE  store"));
+}
+
+#[test]
+fn an_empty_variable_says_nothing() {
+    let world = World::new();
+    let mut command = world.home.command();
+    command.env("AGENTMUX_PROFILE", "").env("AGENTMUX_CONFIG_DIR", "").env("AGENTMUX_COMMAND", "");
+    let out = command.args(["ls", "--json"]).output().unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    assert_eq!(world.status()["profile"], "default");
+}
+
+#[test]
+fn a_state_directory_open_to_others_is_closed() {
+    let world = World::new();
+    std::fs::create_dir_all(world.home.state()).unwrap();
+    std::fs::set_permissions(world.home.state(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    world.json(&["ls"]);
+    let mode = std::fs::metadata(world.home.state()).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o700);
+    let socket = std::fs::metadata(world.home.socket()).unwrap().permissions().mode();
+    assert_eq!(socket & 0o777, 0o600);
 }

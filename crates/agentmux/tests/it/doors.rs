@@ -12,6 +12,8 @@ use amux_testkit::server::{Home, Srv};
 use amux_testkit::wire::Wire;
 use serde_json::{Value, json};
 
+use crate::harness::until;
+
 const KEY: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
 struct World {
@@ -39,17 +41,6 @@ impl World {
     fn port(&self) -> u16 {
         let status = self.connect().get("status", json!({}));
         status["web_url"].as_str().unwrap().rsplit(':').next().unwrap().parse().unwrap()
-    }
-}
-
-fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(Instant::now() < deadline, "never: {what}");
-        std::thread::sleep(Duration::from_millis(5));
     }
 }
 
