@@ -393,6 +393,20 @@ fn a_terminal_agent_starts_shows_takes_keys_and_stops() {
 }
 
 #[test]
+fn what_scrolled_away_is_read_from_the_tape() {
+    let world = World::start();
+    let mut wire = world.connect();
+    let script = "i=1; while [ $i -le 2500 ]; do echo line-$i; i=$((i+1)); done; exec sleep 1000";
+    wire.must("agent.create", json!({ "name": "long", "kind": "cmd", "argv": ["/bin/sh", "-c", script], "cwd": "/" }));
+    until("it is done", || {
+        wire.get("look", json!({ "agent": "long" }))["lines"].to_string().contains("line-2500").then_some(())
+    });
+    let lines = wire.get("look", json!({ "agent": "long", "lines": 2000 }))["lines"].clone();
+    let lines: Vec<_> = lines.as_array().unwrap().iter().map(|line| line.as_str().unwrap().to_owned()).collect();
+    assert_eq!((lines.len(), lines[0].as_str(), lines[1999].as_str()), (2000, "line-501", "line-2500"));
+}
+
+#[test]
 fn a_full_disk_is_said_and_lived_through() {
     let dir = tempfile::tempdir().unwrap();
     let mount =

@@ -344,3 +344,36 @@ fn a_state_directory_open_to_others_is_closed() {
     let socket = std::fs::metadata(world.home.socket()).unwrap().permissions().mode();
     assert_eq!(socket & 0o777, 0o600);
 }
+
+#[test]
+fn a_server_without_its_socket_is_waited_for_and_not_replaced() {
+    let world = World::new();
+    world.json(&["ls"]);
+    let (pid, launcher) = (world.pid("pid"), world.pid("launcher_pid"));
+    for pid in [launcher, pid] {
+        signals::send(pid, Signal::Stop).unwrap();
+    }
+    std::fs::remove_file(world.home.socket()).unwrap();
+    let callers = ["--no-start", "--json"].map(|flag| {
+        let mut command = world.home.command();
+        command.args(["ls", flag]).stdin(Stdio::null()).stdout(Stdio::null());
+        command.spawn().unwrap()
+    });
+    // Long enough for a caller to give up, or to start another one.
+    let looked = Instant::now();
+    let mut callers = callers;
+    while looked.elapsed() < Duration::from_millis(300) {
+        assert!(callers.iter_mut().all(|caller| caller.try_wait().unwrap().is_none()), "it waits");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let children: BTreeSet<_> = callers.iter().map(std::process::Child::id).collect();
+    let others: BTreeSet<_> = world.processes().difference(&children).copied().collect();
+    assert_eq!(others, BTreeSet::from([pid, launcher]), "nobody started a second one");
+    for pid in [pid, launcher] {
+        signals::send(pid, Signal::Cont).unwrap();
+    }
+    for mut caller in callers {
+        assert!(caller.wait().unwrap().success());
+    }
+    assert_eq!(world.pid("pid"), pid);
+}
