@@ -227,7 +227,7 @@ fn spawn_run(
             return Err(StartError::Watch(error));
         }
     };
-    let screen = Screen::new(definition.size);
+    let screen = Screen::live(definition.size);
     Ok(Live {
         no: run,
         process: child.id,
@@ -294,7 +294,7 @@ async fn adopt(shared: &Arc<Shared>, agent: AgentId, run: RunNo, kept: Kept) -> 
         (size, known)
     });
     let dir = tape::dir(&shared.world.tapes, agent, run);
-    let mut screen = Screen::new(size);
+    let mut screen = Screen::live(size);
     screen.feed(&tape::tail(&dir).unwrap_or_default());
     // What the program asked before the restart was answered then.
     screen.take_answers();

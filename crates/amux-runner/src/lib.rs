@@ -27,6 +27,7 @@ use tokio::sync::{mpsc, watch};
 
 pub use agent::Ask;
 pub use kept::Kept;
+pub use screen::LIVE_HISTORY_LINES;
 
 /// What a runner needs of the world.
 pub struct World {
@@ -132,14 +133,14 @@ impl Runner {
         self.shared.detach.send_replace(true);
     }
 
-    /// The end of an ended agent's transcript, from its tape.
+    /// What a run printed last, from its tape: more than a live screen keeps, and all there is of an ended one.
     pub fn replay(
         &self,
         agent: AgentId,
         run: RunNo,
         size: amux_proto::entity::Size,
     ) -> std::io::Result<screen::Screen> {
-        let mut screen = screen::Screen::new(size);
+        let mut screen = screen::Screen::of_tape(size);
         screen.feed(&tape::tail(&tape::dir(&self.shared.world.tapes, agent, run))?);
         Ok(screen)
     }

@@ -14,8 +14,12 @@ use alacritty_terminal::vte::ansi::{Color, NamedColor, Processor};
 use amux_proto::entity::Size;
 use amux_proto::view::Cursor;
 
-/// Older output is paged from the tape. Full-width rows cost 24 bytes a cell, so this is what bounds an agent's memory.
-const HISTORY_LINES: usize = 2000;
+/// Lines a live screen keeps beyond what it shows. Full-width rows cost 24 bytes a cell whether used or not, so this is
+/// what bounds an agent's memory; who wants more is shown the tape.
+pub const LIVE_HISTORY_LINES: usize = 100;
+
+/// Lines of a screen that is made from the tape to be looked at once.
+const REPLAYED_HISTORY_LINES: usize = 10_000;
 
 pub struct Screen {
     term: Term<Listener>,
@@ -67,9 +71,17 @@ impl Dimensions for Rows {
 }
 
 impl Screen {
-    pub fn new(size: Size) -> Self {
+    pub(crate) fn live(size: Size) -> Self {
+        Self::new(size, LIVE_HISTORY_LINES)
+    }
+
+    pub(crate) fn of_tape(size: Size) -> Self {
+        Self::new(size, REPLAYED_HISTORY_LINES)
+    }
+
+    fn new(size: Size, history: usize) -> Self {
         let said = Listener::default();
-        let config = Config { scrolling_history: HISTORY_LINES, ..Config::default() };
+        let config = Config { scrolling_history: history, ..Config::default() };
         Self { term: Term::new(config, &Rows(size), said.clone()), parser: Processor::new(), said }
     }
 
@@ -222,7 +234,7 @@ mod tests {
     use super::*;
 
     fn screen(text: &str) -> Screen {
-        let mut screen = Screen::new(Size { rows: 3, cols: 10 });
+        let mut screen = Screen::live(Size { rows: 3, cols: 10 });
         screen.feed(text.as_bytes());
         screen
     }

@@ -1,10 +1,11 @@
 //! Questions: those about the domain go to the published state, the rest is what only the daemon knows.
 
 use amux_engine::{Cursor, Page, ask, doctor};
+use amux_proto::entity::Size;
 use amux_proto::query::{self, Query};
 use amux_proto::view::{Finding, Level, Look, Mode, Snapshot, Status};
 use amux_proto::{Code, Principal, Rejection, Seq, event};
-use amux_runner::Ask;
+use amux_runner::{Ask, LIVE_HISTORY_LINES};
 use serde_json::json;
 use serde_json::value::RawValue;
 
@@ -152,25 +153,27 @@ async fn look_at(daemon: &Daemon, look: &query::Look) -> Result<Look, Rejection>
     let detail = published.agent(&look.agent)?;
     let (agent, label) = (detail.agent.uid, published.label(detail.agent.uid));
     let (lines, ansi) = (look.lines, look.ansi);
-    match ask_live(daemon, agent, |reply| Ask::Look { lines, ansi, reply }).await {
-        Ok(seen) => Ok(Look { agent: label, ..seen }),
+    let seen = match ask_live(daemon, agent, |reply| Ask::Look { lines, ansi, reply }).await {
+        Ok(seen) => Look { agent: label, ..seen },
         Err(refusal) => {
             // It ended: what it last printed is on its tape.
             let Some(run) = detail.current_run.filter(|run| !run.is_live()) else { return Err(refusal) };
-            let (runner, size) = (daemon.runner.clone(), detail.definition.size);
-            let replayed = tokio::task::spawn_blocking(move || {
-                runner
-                    .replay(agent, run.no, size)
-                    .map(|mut screen| screen.rows(Some(lines.unwrap_or(u32::MAX) as usize), ansi))
-            });
-            let unreadable = |why: String| Rejection::new(Code::Unavailable, format!("its tape cannot be read: {why}"));
-            let rows = replayed.await.map_err(|error| unreadable(error.to_string()))?;
-            let rows = rows.map_err(|error| unreadable(error.to_string()))?;
-            let keep = lines.map_or(usize::from(size.rows), |lines| lines as usize);
-            let lines = rows[rows.len().saturating_sub(keep)..].to_vec();
-            Ok(Look { agent: label, run: run.no, rows: size.rows, cols: size.cols, lines, cursor: None, title: None })
+            let Size { rows, cols } = detail.definition.size;
+            Look { agent: label, run: run.no, rows, cols, lines: Vec::new(), cursor: None, title: None }
         }
+    };
+    let enough = usize::from(seen.rows) + LIVE_HISTORY_LINES;
+    let wanted = lines.map_or(usize::from(seen.rows), |lines| lines as usize);
+    if !seen.lines.is_empty() && wanted <= enough {
+        return Ok(seen);
     }
+    let (runner, run, size) = (daemon.runner.clone(), seen.run, Size { rows: seen.rows, cols: seen.cols });
+    let replayed = tokio::task::spawn_blocking(move || {
+        runner.replay(agent, run, size).map(|mut screen| screen.rows(Some(wanted), ansi))
+    });
+    let unreadable = |why: String| Rejection::new(Code::Unavailable, format!("its tape cannot be read: {why}"));
+    let rows = replayed.await.map_err(|error| unreadable(error.to_string()))?;
+    Ok(Look { lines: rows.map_err(|error| unreadable(error.to_string()))?, ..seen })
 }
 
 async fn page(daemon: &Daemon, events: &query::Events) -> Result<Box<RawValue>, Rejection> {

@@ -398,6 +398,7 @@ fn what_scrolled_away_is_read_from_the_tape() {
     let mut wire = world.connect();
     let script = "i=1; while [ $i -le 2500 ]; do echo line-$i; i=$((i+1)); done; exec sleep 1000";
     wire.must("agent.create", json!({ "name": "long", "kind": "cmd", "argv": ["/bin/sh", "-c", script], "cwd": "/" }));
+    until("it runs", || wire.get("agents", json!({}))[0]["pid"].as_u64());
     until("it is done", || {
         wire.get("look", json!({ "agent": "long" }))["lines"].to_string().contains("line-2500").then_some(())
     });

@@ -296,6 +296,7 @@ fn commands() -> Vec<Row> {
         ));
         drop(srv);
     }
+    rows.push(writer_alone());
     let world = world();
     let (srv, _) = start(&world.home);
     let mut wire = world.home.connect().expect("the server answers");
@@ -313,6 +314,56 @@ fn commands() -> Vec<Row> {
     rows.push(row("1,000 commands on one connection, 50 under way", format!("{took:.2} s"), "< 0.5 s", String::new()));
     drop(srv);
     rows
+}
+
+/// The write path without sockets and clients: what a command costs once it is in the inbox.
+fn writer_alone() -> Row {
+    const GROUP: u128 = 64;
+    let world = world();
+    let mut writer = open_store(&world.home);
+    let raw = raw_rate(world.home.dir.as_path(), GROUP as usize);
+    let (began, mut count) = (Instant::now(), 0u128);
+    while began.elapsed() < Duration::from_secs(3) {
+        let batch: Vec<_> = (0..GROUP)
+            .map(|_| {
+                count += 1;
+                let (verb, args) = if count % 2 == 1 {
+                    ("team.create", json!({ "name": "x" }))
+                } else {
+                    ("team.remove", json!({ "team": "x" }))
+                };
+                submission(count, verb, &args)
+            })
+            .collect();
+        let mut entropy = || count << 64;
+        let answers = writer.step(&batch, Time(amux_sys::clock::now_ms()), &mut entropy).expect("a commit");
+        assert!(answers.iter().all(Result::is_ok));
+    }
+    let rate = count as f64 / began.elapsed().as_secs_f64();
+    let beside = format!("raw SQLite, one row each: {raw:.0} rows/s ({:.0} %)", rate / raw * 100.0);
+    row("the writer alone, groups of 64", format!("{rate:.0} commands/s"), "–", beside)
+}
+
+fn submission(id: u128, verb: &str, args: &Value) -> Submission {
+    let command = command::Command::decode(verb, &args.to_string()).expect("a verb").expect("its arguments");
+    let cmd_id = CmdId(uuid::Uuid::from_u128(id));
+    Submission { cmd_id, actor: Principal::Operator, command, expect: None, cause: None }
+}
+
+fn open_store(home: &Home) -> Writer {
+    std::fs::create_dir_all(home.state()).expect("a directory");
+    let upcasters = Upcasters::current();
+    let opened = Store::open(
+        &home.state().join("agentmux.db"),
+        &Options {
+            migrations: MIGRATIONS,
+            upcasters: &upcasters,
+            on_migrating: &|_| {},
+            backups: home.dir.clone(),
+            now_ms: 0,
+        },
+    );
+    Writer::new(opened.expect("a store"))
 }
 
 fn durable_rate(home: &Home, connections: usize) -> f64 {
@@ -474,34 +525,14 @@ fn big_store() -> Vec<Row> {
     const AGENTS: u32 = 200;
     const EVENTS: u64 = 1_000_000;
     let world = world();
-    std::fs::create_dir_all(world.home.state()).expect("a directory");
-    let upcasters = Upcasters::current();
-    let opened = Store::open(
-        &world.home.state().join("agentmux.db"),
-        &Options {
-            migrations: MIGRATIONS,
-            upcasters: &upcasters,
-            on_migrating: &|_| {},
-            backups: world.home.dir.clone(),
-            now_ms: 0,
-        },
-    );
-    let mut writer = Writer::new(opened.expect("a store"));
+    let mut writer = open_store(&world.home);
     let mut seed = 1u128;
     let mut submit = |writer: &mut Writer, orders: Vec<(&str, Value)>| {
         let batch: Vec<_> = orders
             .into_iter()
             .map(|(verb, args)| {
                 seed += 1;
-                let command =
-                    command::Command::decode(verb, &args.to_string()).expect("a verb").expect("its arguments");
-                Submission {
-                    cmd_id: CmdId(uuid::Uuid::from_u128(seed)),
-                    actor: Principal::Operator,
-                    command,
-                    expect: None,
-                    cause: None,
-                }
+                submission(seed, verb, &args)
             })
             .collect();
         let now = Time(amux_sys::clock::now_ms());
