@@ -54,7 +54,8 @@ impl Server {
             Self::Start => {
                 let was_running = context.running().is_ok();
                 let mut client = context.started()?;
-                let status = status_of(&mut client)?;
+                let mut status = status_of(&mut client)?;
+                status["was_running"] = was_running.into();
                 Ok(context.out.done(&status, || match was_running {
                     true => format!("the server runs already (pid {})", word(&status["pid"])),
                     false => format!("the server runs (pid {})", word(&status["pid"])),
