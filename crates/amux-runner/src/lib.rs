@@ -27,7 +27,6 @@ use tokio::sync::{mpsc, watch};
 
 pub use agent::Ask;
 pub use kept::Kept;
-pub use screen::LIVE_HISTORY_LINES;
 
 /// What a runner needs of the world.
 pub struct World {
@@ -133,7 +132,7 @@ impl Runner {
         self.shared.detach.send_replace(true);
     }
 
-    /// What a run printed last, from its tape: more than a live screen keeps, and all there is of an ended one.
+    /// What a run printed last, from its tape: what scrolled away, and all there is of an ended run.
     pub fn replay(
         &self,
         agent: AgentId,

@@ -14,9 +14,9 @@ use alacritty_terminal::vte::ansi::{Color, NamedColor, Processor};
 use amux_proto::entity::Size;
 use amux_proto::view::Cursor;
 
-/// Lines a live screen keeps beyond what it shows. Full-width rows cost 24 bytes a cell whether used or not, so this is
-/// what bounds an agent's memory; who wants more is shown the tape.
-pub const LIVE_HISTORY_LINES: usize = 100;
+/// A live screen keeps what it shows. The emulator takes memory for a thousand full-width rows as soon as it keeps one
+/// line more, so history is read from the tape, by whoever wants it.
+const LIVE_HISTORY_LINES: usize = 0;
 
 /// Lines of a screen that is made from the tape to be looked at once.
 const REPLAYED_HISTORY_LINES: usize = 10_000;
@@ -243,8 +243,15 @@ mod tests {
     fn rows_are_what_is_seen() {
         assert_eq!(screen("one\r\ntwo 日本").rows(None, false), ["one", "two 日本", ""]);
         assert_eq!(screen("1\r\n2\r\n3\r\n4\r\n5").rows(None, false), ["3", "4", "5"]);
-        assert_eq!(screen("1\r\n2\r\n3\r\n4\r\n5").rows(Some(4), false), ["2", "3", "4", "5"]);
+        assert_eq!(screen("1\r\n2\r\n3\r\n4\r\n5").rows(Some(2), false), ["4", "5"]);
         assert_eq!(screen("\x1b[1;31mred\x1b[0m x").rows(Some(1), true), ["\x1b[0;1;31mred\x1b[0m x\x1b[0m"]);
+    }
+
+    #[test]
+    fn a_tape_shows_more_than_a_screen() {
+        let mut screen = Screen::of_tape(Size { rows: 3, cols: 10 });
+        screen.feed(b"1\r\n2\r\n3\r\n4\r\n5");
+        assert_eq!(screen.rows(Some(4), false), ["2", "3", "4", "5"]);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use amux_proto::entity::Size;
 use amux_proto::query::{self, Query};
 use amux_proto::view::{Finding, Level, Look, Mode, Snapshot, Status};
 use amux_proto::{Code, Principal, Rejection, Seq, event};
-use amux_runner::{Ask, LIVE_HISTORY_LINES};
+use amux_runner::Ask;
 use serde_json::json;
 use serde_json::value::RawValue;
 
@@ -162,9 +162,8 @@ async fn look_at(daemon: &Daemon, look: &query::Look) -> Result<Look, Rejection>
             Look { agent: label, run: run.no, rows, cols, lines: Vec::new(), cursor: None, title: None }
         }
     };
-    let enough = usize::from(seen.rows) + LIVE_HISTORY_LINES;
     let wanted = lines.map_or(usize::from(seen.rows), |lines| lines as usize);
-    if !seen.lines.is_empty() && wanted <= enough {
+    if !seen.lines.is_empty() && wanted <= usize::from(seen.rows) {
         return Ok(seen);
     }
     let (runner, run, size) = (daemon.runner.clone(), seen.run, Size { rows: seen.rows, cols: seen.cols });
