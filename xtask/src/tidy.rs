@@ -120,9 +120,15 @@ const RULES: &[Rule] = &[
         why: "comments say why; history is in git",
     },
     Rule {
-        words: &["crates.io", "registry.npmjs", "/root/", "/work/", "pypi.org"],
+        words: &[
+            concat!("crates", ".io"),
+            concat!("npmjs", ".org"),
+            concat!("pypi", ".org"),
+            concat!("/ro", "ot/"),
+            concat!("/wo", "rk/"),
+        ],
         within: &[""],
-        except: &["Cargo.lock", "xtask/src/tidy.rs", "LICENSE"],
+        except: &["Cargo.lock", "LICENSE"],
         looks_at: LooksAt::Everything,
         why: "the project speaks only of itself: no registries, no paths of a machine",
     },
@@ -330,7 +336,7 @@ mod tests {
             ("crates/amux-server/src/x.rs", "//! x\nlet x = y.unwrap();", "expect"),
             ("crates/amux-server/src/x.rs", "fn f() {}", "begins with"),
             ("crates/amux-server/src/util.rs", "//! x", "name"),
-            ("README.md", "see /work/main", "itself"),
+            ("README.md", concat!("see /wo", "rk/main"), "itself"),
         ];
         for (path, text, why) in bad {
             assert!(look(path, text).iter().any(|finding| finding.contains(why)), "{path}: {text}");
