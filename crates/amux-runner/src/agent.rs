@@ -335,13 +335,17 @@ impl Live {
             // Output first: what was printed before the end belongs before the end.
             biased;
             read = read(&self.pty, &mut self.buffer), if !self.hung_up => {
-                match read {
-                    Ok(0) | Err(_) => self.hung_up = true,
-                    Ok(count) => self.take_in(count),
-                }
+                self.heard(read);
                 None
             }
             () = exited(self.pidfd.as_ref(), &self.process) => Some(Ended),
+        }
+    }
+
+    fn heard(&mut self, read: io::Result<usize>) {
+        match read {
+            Ok(0) | Err(_) => self.hung_up = true,
+            Ok(count) => self.take_in(count),
         }
     }
 
@@ -407,7 +411,7 @@ impl Live {
             // Its last words are read while it ends, so that a full terminal does not keep it from ending.
             tokio::select! {
                 report = &mut stopped => break report,
-                _ = self.step(), if !self.hung_up => {}
+                read = read(&self.pty, &mut self.buffer), if !self.hung_up => self.heard(read),
             }
         };
         let (no, mut exit) = self.finish(shared, agent).await;
@@ -476,9 +480,10 @@ async fn exited(pidfd: Option<&AsyncFd<OwnedFd>>, process: &ProcessId) {
     }
 }
 
+/// Never waits: a process that cannot be ended, which a stop names as a survivor, must not hold this thread.
 fn child_status(child: &mut Child) -> (Option<i32>, Option<i32>) {
     use std::os::unix::process::ExitStatusExt as _;
-    child.wait().map_or((None, None), |status| (status.code(), status.signal()))
+    child.try_wait().ok().flatten().map_or((None, None), |status| (status.code(), status.signal()))
 }
 
 async fn orphan_status(shared: &Shared, process: &ProcessId) -> (Option<i32>, Option<i32>) {
