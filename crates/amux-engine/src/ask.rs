@@ -110,6 +110,11 @@ impl Published {
         })
     }
 
+    /// How many days of the server's own log files are kept.
+    pub fn log_keep_days(&self) -> u64 {
+        self.read(|state, _| setting::log_keep_days(state))
+    }
+
     /// The agent's id, from any reference.
     pub fn resolve_agent(&self, reference: &str) -> Result<AgentId, Rejection> {
         self.read(|state, _| resolve::agent(state, reference).map(|agent| agent.id))

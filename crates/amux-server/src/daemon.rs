@@ -497,6 +497,9 @@ async fn compact(daemon: Arc<Daemon>) {
         while daemon.engine.compact(keep).await {
             tokio::task::yield_now().await;
         }
+        if let Err(error) = logs::prune(&daemon.layout.logs(), daemon.engine.published().log_keep_days()) {
+            tracing::warn!(%error, "Old log files could not be removed.");
+        }
         tokio::time::sleep(COMPACT_EVERY).await;
     }
 }
