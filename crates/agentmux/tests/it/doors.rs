@@ -456,3 +456,47 @@ fn a_full_disk_is_said_and_lived_through() {
     drop(srv);
     assert!(mount(&["umount", path]));
 }
+
+#[test]
+fn a_web_socket_carries_the_same_frames() {
+    use futures_util::{SinkExt as _, StreamExt as _};
+    use tokio_tungstenite::tungstenite::Message;
+    use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+
+    let world = World::start();
+    let port = world.port();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let request = |token: &str, origin: Option<&str>| {
+            let mut request = format!("ws://127.0.0.1:{port}/v1/stream").into_client_request().unwrap();
+            let headers = request.headers_mut();
+            headers.insert("Authorization", format!("Bearer {token}").parse().unwrap());
+            origin.into_iter().for_each(|origin| drop(headers.insert("Origin", origin.parse().unwrap())));
+            request
+        };
+        for refused in [request("wrong", None), request(KEY, Some("http://evil.example"))] {
+            assert!(tokio_tungstenite::connect_async(refused).await.is_err());
+        }
+        let (mut socket, _) = tokio_tungstenite::connect_async(request(KEY, None)).await.unwrap();
+        let mut say = async |frame: Value| -> Value {
+            socket.send(Message::text(frame.to_string())).await.unwrap();
+            let answer = tokio::time::timeout(Duration::from_secs(20), socket.next()).await.unwrap().unwrap().unwrap();
+            serde_json::from_str(answer.to_text().unwrap()).unwrap()
+        };
+        let welcome = say(json!({ "hello": { "protocol": 1 } })).await["welcome"].clone();
+        assert_eq!(welcome["principal"], "operator");
+        let from = json!({ "epoch": welcome["epoch"], "seq": welcome["head"] });
+        assert_eq!(say(json!({ "id": 1, "cmd": "team.create", "args": { "name": "web" } })).await["id"], 1);
+        assert_eq!(say(json!({ "id": 2, "sub": { "topics": ["team"], "from": from } })).await["resumed"], true);
+        let event = say(json!({ "id": 3, "get": "status" })).await;
+        assert!(event["event"]["type"] == "team.created" || event["id"] == 3, "{event}");
+        socket.send(Message::binary(vec![0; 16])).await.unwrap();
+        let mut last = Value::Null;
+        while let Some(Ok(message)) = socket.next().await {
+            if let Ok(text) = message.to_text() {
+                last = serde_json::from_str(text).unwrap_or(last);
+            }
+        }
+        assert!(last["closing"].is_object(), "a binary message ends it, and is told why: {last}");
+    });
+}
