@@ -3,6 +3,7 @@
 
 pub mod commands;
 pub mod crash;
+pub mod model;
 pub mod powerloss;
 pub mod server;
 pub mod sim;
