@@ -55,8 +55,9 @@ impl Turns {
             TurnEnd::Error { .. } => "its turn ended with an error",
             TurnEnd::Exited => "the process ended during its turn",
         };
+        let stage = if end == TurnEnd::Done { InputStage::Ended } else { InputStage::Failed };
         for input in self.inputs.drain(..) {
-            out.items.push(Item::InputStage { input, stage: InputStage::Ended, evidence: evidence.to_owned() });
+            out.items.push(Item::InputStage { input, stage, evidence: evidence.to_owned() });
         }
         out.say(Item::TurnEnded { turn: self.newest, end });
     }

@@ -116,12 +116,16 @@ pub enum TurnEnd {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema, TS)]
 #[serde(rename_all = "snake_case")]
 pub enum InputStage {
+    /// Every byte of it was taken by the pipe or the terminal.
+    Handed,
     /// In the hands of the CLI: accepted by its protocol, echoed, or seen in its composer.
     Shown,
     /// A turn that contains it has started.
     Begun,
-    /// The turn that contains it has ended.
+    /// The turn that contains it was done.
     Ended,
+    /// The turn that contains it ended otherwise.
+    Failed,
     /// The CLI said no.
     Refused,
     /// It may or may not have arrived, and nothing will tell.
