@@ -1,11 +1,14 @@
 //! Agents: durable identities, what is wanted of them, and their going. Their processes are in [`crate::run`].
 
 use amux_proto::command::agent::{Command, Create, Remove, Rename, Restart, Start, Stop};
-use amux_proto::entity::{Agent, Content, Definition, Desired, Kind, Recipient, Run, RunState, Size, Stage};
+use amux_proto::entity::{
+    Agent, Content, Definition, Desired, Dialect, Kind, KindName, Recipient, Run, RunState, Size, Stage,
+};
 use amux_proto::event::agent::{Created, Event, Removed, Removing, Renamed, StartDropped, StartWanted, StopWanted};
 use amux_proto::event::message::{self, Staged};
 use amux_proto::event::pane::{self, Shown};
 use amux_proto::event::request::{self, Withdrawn};
+use amux_proto::event::session::{self, Chosen};
 use amux_proto::{AgentId, Code, Name, Rejection, RunNo, TeamId, Time, env};
 use serde_json::{Value, json};
 
@@ -13,7 +16,7 @@ use crate::bounds::{self, AGENTS_MAX, bad};
 use crate::case::Case;
 use crate::run::machine::Step;
 use crate::state::{FIRST_REV, State, change};
-use crate::{resolve, run, setting, team, view};
+use crate::{kind, resolve, run, setting, team, view};
 
 pub(crate) fn decide(case: &mut Case<'_>, command: &Command) -> Result<Value, Rejection> {
     match command {
@@ -54,6 +57,9 @@ fn create(case: &mut Case<'_>, order: &Create) -> Result<Value, Rejection> {
         None => (team::create_default(case)?, team::default_name()),
     };
     case.emit(Event::Created(Created { agent: id, name: order.name.clone(), team: team_id, definition }));
+    if let Some(session) = &order.resume {
+        case.emit(session::Event::Chosen(Chosen { agent: id, session: session.clone() }));
+    }
     let run = order.start.then_some(RunNo(1));
     if let Some(run) = run {
         case.emit(Event::StartWanted(StartWanted { agent: id, run }));
@@ -63,14 +69,30 @@ fn create(case: &mut Case<'_>, order: &Create) -> Result<Value, Rejection> {
 }
 
 fn definition(state: &State, order: &Create) -> Result<Definition, Rejection> {
-    let Create { kind, argv, cwd, env, size, .. } = order;
-    match kind {
-        Kind::Cmd if argv.first().is_none_or(String::is_empty) => {
-            return Err(
-                bad("a command is needed: cmd").hint(format!("agentmux new {} --agent cmd -- COMMAND", order.name))
-            );
+    let Create { kind: name, argv, cwd, env, size, .. } = order;
+    let kind = kind::find(state, name)?;
+    let needs_command = kind.program.is_none() && name.0 != KindName::SHELL;
+    if needs_command && argv.first().is_none_or(String::is_empty) {
+        return Err(match kind.dialect {
+            Dialect::Tmux => bad("a pane is needed: tmux")
+                .hint(format!("agentmux new {} --agent tmux:SESSION:WINDOW.PANE", order.name)),
+            _ => bad(format!("a command is needed: {name}"))
+                .hint(format!("agentmux new {} --agent {name} -- COMMAND", order.name)),
+        });
+    }
+    for (what, word) in [("the model", &order.model), ("the mode", &order.mode), ("the session", &order.resume)] {
+        let Some(word) = word else { continue };
+        bounds::label(what, word)?;
+        // It becomes a word of a command line.
+        if word.starts_with('-') {
+            return Err(bad(format!("this cannot be {what}: {word}")));
         }
-        Kind::Cmd | Kind::Shell => {}
+    }
+    if order.model.is_some() && kind.model_args.is_empty() && !takes_model(kind.dialect) {
+        return Err(bad(format!("this kind takes no model: {name}")));
+    }
+    if order.resume.is_some() && !resumes(&kind) {
+        return Err(bad(format!("this kind cannot go on with a conversation: {name}")));
     }
     if argv.len() > bounds::ARGV_MAX {
         return Err(bounds::limit("arguments", bounds::ARGV_MAX));
@@ -110,7 +132,31 @@ fn definition(state: &State, order: &Create) -> Result<Definition, Rejection> {
             size.cols
         )));
     }
-    Ok(Definition { kind: *kind, argv: argv.clone(), cwd: cwd.clone(), env: env.clone(), size })
+    Ok(Definition {
+        kind: name.clone(),
+        argv: argv.clone(),
+        cwd: cwd.clone(),
+        env: env.clone(),
+        size,
+        model: order.model.clone(),
+        mode: order.mode.clone(),
+        worktree: order.worktree,
+    })
+}
+
+/// Whether the protocol itself can choose the model.
+fn takes_model(dialect: Dialect) -> bool {
+    matches!(dialect, Dialect::Claude | Dialect::Codex | Dialect::Acp)
+}
+
+fn resumes(kind: &Kind) -> bool {
+    match kind.dialect {
+        Dialect::Pty | Dialect::Tmux => false,
+        Dialect::Codex | Dialect::Acp => true,
+        Dialect::Claude | Dialect::CodexExec | Dialect::ClaudeOnce | Dialect::GeminiOnce => {
+            !kind.resume_args.is_empty()
+        }
+    }
 }
 
 /// By the rules of every system, since the core knows none: `/x`, `C:\x`, `C:/x`, `\\host\share`.
@@ -295,6 +341,7 @@ pub(crate) fn apply(state: &mut State, at: Time, event: &Event) {
             definition: definition.clone(),
             desired: Desired::Stopped,
             run: None,
+            session: None,
             removing: false,
             rev: FIRST_REV,
         }),
@@ -307,7 +354,7 @@ pub(crate) fn apply(state: &mut State, at: Time, event: &Event) {
         Event::StartWanted(StartWanted { agent, run }) => change(&mut state.agents, agent, |agent| {
             agent.desired = Desired::Running { run: *run };
             if !is_live(agent) {
-                agent.run = Some(Run { no: *run, state: RunState::Starting, since: at });
+                agent.run = Some(run::begun(*run, at));
             }
         }),
         Event::StopWanted(StopWanted { agent, run, grace_ms }) => change(&mut state.agents, agent, |agent| {

@@ -39,6 +39,12 @@ pub(crate) const RECIPIENTS_MAX: usize = 200;
 pub(crate) const KEY_BYTES_MAX: usize = 200;
 /// What one agent can ask at once before a person has to look at the agent itself.
 pub(crate) const REQUESTS_OF_AGENT_MAX: usize = 100;
+/// Each is a program somebody installed.
+pub(crate) const KINDS_MAX: usize = 200;
+/// They are compared one by one with everything that is asked.
+pub(crate) const RULES_MAX: usize = 1000;
+/// Conversations an agent has lost; older ones cannot come back by accident.
+pub(crate) const DEAD_SESSIONS_MAX: usize = 16;
 pub(crate) const OPTIONS_MAX: usize = 32;
 /// The detail of a request may be a diff.
 pub(crate) const DETAIL_BYTES_MAX: usize = 64 * 1024;
@@ -80,9 +86,14 @@ pub(crate) fn no_nul(what: &str, text: &str) -> Result<(), Rejection> {
 
 /// As much of a reason as is kept.
 pub(crate) fn cut(text: &str) -> String {
-    let mut end = text.len().min(REASON_BYTES_MAX);
+    cut_at(text, REASON_BYTES_MAX).to_owned()
+}
+
+/// At most so many bytes of a text, whole characters.
+pub(crate) fn cut_at(text: &str, max: usize) -> &str {
+    let mut end = text.len().min(max);
     while !text.is_char_boundary(end) {
         end -= 1;
     }
-    text[..end].to_owned()
+    &text[..end]
 }

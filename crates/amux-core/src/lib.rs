@@ -13,6 +13,7 @@ mod message;
 mod near;
 mod pane;
 mod request;
+mod rule;
 mod run;
 mod state;
 mod tab;
@@ -20,6 +21,7 @@ mod team;
 mod workspace;
 
 pub mod invariant;
+pub mod kind;
 pub mod policy;
 pub mod resolve;
 pub mod row;
@@ -52,6 +54,8 @@ pub fn decide(state: &State, command: &Command, ctx: &Ctx) -> Result<Decided, Re
         Command::Message(command) => message::decide(&mut case, command),
         Command::Setting(command) => setting::decide(&mut case, command),
         Command::Host(command) => host::decide(&mut case, command),
+        Command::Kind(command) => kind::decide(&mut case, command),
+        Command::Policy(command) => rule::decide(&mut case, command),
     }?;
     case.close(command.name(), answer)
 }
@@ -72,5 +76,9 @@ pub fn apply(state: &mut State, at: Time, event: &Event) {
         Event::Setting(event) => setting::apply(state, event),
         Event::Flow(event) => team::apply_flow(state, at, event),
         Event::Host(event) => host::apply(state, at, event),
+        Event::Session(event) => run::apply_session(state, at, event),
+        Event::Turn(event) => run::apply_turn(state, event),
+        Event::Kind(event) => kind::apply(state, event),
+        Event::Policy(event) => rule::apply(state, event),
     }
 }

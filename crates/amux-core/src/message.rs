@@ -7,14 +7,15 @@ use amux_proto::command::message::{Ack, Cancel, Command, Send};
 use amux_proto::entity::{Delivery, Message, Recipient, Stage};
 use amux_proto::event::message::{Event, Sent, Staged};
 use amux_proto::view::{self as proto_view, SentDelivery};
-use amux_proto::{Code, MessageId, Principal, Rejection, ThreadId, Time};
+use amux_proto::transcript::InputStage;
+use amux_proto::{AgentId, Code, MessageId, Principal, Rejection, RunNo, ThreadId, Time};
 use serde_json::{Value, json};
 
 use crate::bounds::{self, BODY_BYTES_MAX, KEY_BYTES_MAX, RECIPIENTS_MAX, bad};
 use crate::case::Case;
 use crate::policy::denied;
 use crate::state::{FIRST_REV, Sender, State, change};
-use crate::{resolve, view};
+use crate::{agent, resolve, view};
 
 pub(crate) fn decide(case: &mut Case<'_>, command: &Command) -> Result<Value, Rejection> {
     match command {
@@ -63,7 +64,7 @@ fn send(case: &mut Case<'_>, order: &Send) -> Result<Value, Rejection> {
         reply_to: *reply_to,
         key: key.clone(),
         created: at,
-        deliveries: recipients.into_iter().map(|to| Delivery { to, stage: Stage::Accepted, at }).collect(),
+        deliveries: recipients.into_iter().map(|to| first(state, to, at)).collect(),
         rev: FIRST_REV,
     };
     let answer = receipt(state, &message);
@@ -74,6 +75,100 @@ fn send(case: &mut Case<'_>, order: &Send) -> Result<Value, Rejection> {
         case.emit(Event::Staged(Staged { message: replied, to: copy.to, stage, evidence: None }));
     }
     Ok(answer)
+}
+
+/// Where a delivery begins: on its way, or waiting for an agent that does not run.
+fn first(state: &State, to: Recipient, at: Time) -> Delivery {
+    let runs = match to {
+        Recipient::Operator => true,
+        Recipient::Agent { agent } => state.agents.get(&agent).is_some_and(agent::is_live),
+    };
+    let stage = if runs { Stage::Accepted } else { Stage::Held { reason: NOT_RUNNING.to_owned() } };
+    Delivery { to, stage, at, run: None }
+}
+
+const NOT_RUNNING: &str = "the agent is not running";
+
+/// What was seen of a message at the agent it is for. A delivery only climbs, and an end is an end.
+pub(crate) fn seen(case: &mut Case<'_>, of: (AgentId, RunNo), id: MessageId, stage: InputStage, evidence: &str) {
+    let (agent, run) = of;
+    let to = Recipient::Agent { agent };
+    let Some(message) = case.state.messages.get(&id) else { return };
+    let Some(delivery) = message.deliveries.iter().find(|delivery| delivery.to == to) else { return };
+    let reason = bounds::cut(evidence);
+    let wanted = match stage {
+        InputStage::Handed => Stage::Handed,
+        InputStage::Shown => Stage::Shown,
+        InputStage::Begun => Stage::Begun,
+        InputStage::Ended => Stage::Acked,
+        InputStage::Failed => Stage::Failed { reason: reason.clone(), attempts: 1 },
+        InputStage::Refused => Stage::Refused { reason: reason.clone() },
+        InputStage::Unproven => Stage::Unproven { reason: reason.clone() },
+    };
+    if delivery.stage.is_end() || rank(&wanted) <= rank(&delivery.stage) {
+        return;
+    }
+    let evidence = Some(reason);
+    if delivery.run != Some(run) {
+        let stage = Stage::Routed { run };
+        case.emit(Event::Staged(Staged { message: id, to, stage, evidence: None }));
+    }
+    case.emit(Event::Staged(Staged { message: id, to, stage: wanted, evidence }));
+}
+
+fn rank(stage: &Stage) -> u8 {
+    match stage {
+        Stage::Held { .. } => 0,
+        Stage::Accepted => 1,
+        Stage::Routed { .. } => 2,
+        Stage::Handed => 3,
+        Stage::Shown => 4,
+        Stage::Begun => 5,
+        Stage::Acked => 6,
+        Stage::Answered { .. } => 7,
+        Stage::Unproven { .. }
+        | Stage::Expired
+        | Stage::Cancelled { .. }
+        | Stage::Refused { .. }
+        | Stage::Failed { .. } => 8,
+    }
+}
+
+/// A run has ended: what was given to it and not begun may have been read or not, and nothing will tell. Unless the
+/// conversation never opened: then nothing of it was read, and it goes to the next run.
+pub(crate) fn run_ended(case: &mut Case<'_>, of: (AgentId, RunNo), never_opened: bool) {
+    let (agent, run) = of;
+    let to = Recipient::Agent { agent };
+    let state = case.state;
+    for message in state.messages.values() {
+        let Some(delivery) = message.deliveries.iter().find(|delivery| delivery.to == to) else { continue };
+        if delivery.run != Some(run) {
+            continue;
+        }
+        let (stage, evidence) = match &delivery.stage {
+            Stage::Routed { .. } | Stage::Handed | Stage::Shown if never_opened => {
+                (Stage::Accepted, "the conversation did not open; nothing of it was read")
+            }
+            Stage::Routed { .. } | Stage::Handed | Stage::Shown => {
+                let reason = "the agent ended; whether it had read this is not known".to_owned();
+                (Stage::Unproven { reason }, "the run has ended")
+            }
+            Stage::Begun => {
+                let reason = "the agent ended during the turn".to_owned();
+                (Stage::Failed { reason, attempts: 1 }, "the run has ended")
+            }
+            Stage::Accepted
+            | Stage::Held { .. }
+            | Stage::Acked
+            | Stage::Answered { .. }
+            | Stage::Unproven { .. }
+            | Stage::Expired
+            | Stage::Cancelled { .. }
+            | Stage::Refused { .. }
+            | Stage::Failed { .. } => continue,
+        };
+        case.emit(Event::Staged(Staged { message: message.id, to, stage, evidence: Some(evidence.to_owned()) }));
+    }
 }
 
 /// Everybody who is meant, once. One name that means nobody refuses the whole, and the details say which.
@@ -224,6 +319,11 @@ pub(crate) fn apply(state: &mut State, at: Time, event: &Event) {
             for delivery in message.deliveries.iter_mut().filter(|delivery| delivery.to == *to) {
                 delivery.stage = stage.clone();
                 delivery.at = at;
+                match stage {
+                    Stage::Routed { run } => delivery.run = Some(*run),
+                    Stage::Accepted => delivery.run = None,
+                    _ => {}
+                }
             }
         }),
     }

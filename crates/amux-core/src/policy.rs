@@ -75,14 +75,14 @@ enum Kind {
 
 fn kind(verb: &str) -> Option<Kind> {
     Some(match verb {
-        "snapshot" | "agents" | "agent" | "teams" | "requests" | "settings" | "status" | "diag" | "doctor" | "look"
-        | "events" => Kind::Read,
+        "snapshot" | "agents" | "agent" | "teams" | "requests" | "settings" | "kinds" | "status" | "diag" | "doctor"
+        | "look" | "events" | "processes" | "transcript" => Kind::Read,
         "login_code" => Kind::SignIn,
         "team.create" | "team.rename" | "team.remove" => Kind::Arrange,
         "agent.create" | "agent.rename" | "agent.remove" => Kind::Arrange,
         "agent.start" | "agent.stop" | "agent.restart" => Kind::Run,
-        "agent.keys" | "agent.resize" => Kind::Run,
-        "run.started" | "run.failed" | "run.exited" | "run.lost" => Kind::Observe,
+        "agent.keys" | "agent.resize" | "agent.interrupt" | "agent.set" => Kind::Run,
+        "run.started" | "run.failed" | "run.exited" | "run.lost" | "run.seen" => Kind::Observe,
         "workspace.create" | "workspace.rename" | "workspace.move" | "workspace.close" | "workspace.restore" => {
             Kind::Arrange
         }
@@ -93,11 +93,11 @@ fn kind(verb: &str) -> Option<Kind> {
             Kind::Arrange
         }
         "layout.resize" | "layout.reopen" => Kind::Arrange,
-        "request.open" | "request.withdraw" => Kind::Observe,
         "request.decide" => Kind::Decide,
+        "policy.add" => Kind::Arrange,
         "message.send" | "message.ack" | "message.cancel" => Kind::Talk,
         "setting.set" | "setting.unset" => Kind::Arrange,
-        "setting.load" | "host.boot" => Kind::Observe,
+        "setting.load" | "host.boot" | "kind.load" | "policy.load" => Kind::Observe,
         "server.stop" | "server.restart" | "server.reload" => Kind::Serve,
         _ => return None,
     })

@@ -1,60 +1,69 @@
-//! What waits for a human. A request lives from its opening to its decision; the events keep what was said.
+//! What waits for a human. A request lives from its opening until its decision has reached the agent, or until the
+//! agent asks no more; the events keep what was said.
 
 use std::collections::BTreeSet;
 
-use amux_proto::command::request::{Command, Decide, Open, Withdraw};
-use amux_proto::entity::{Answer, Request, RequestKind};
-use amux_proto::event::request::{Decided, Event, Opened, Withdrawn};
-use amux_proto::{Code, Principal, Rejection};
+use amux_proto::command::request::{Command, Decide};
+use amux_proto::entity::{Answer, Request, RequestKind, RequestOption};
+use amux_proto::event::request::{Decided, Event, Opened, Settled, Withdrawn};
+use amux_proto::transcript::Ask;
+use amux_proto::{AgentId, Code, Principal, Rejection, RequestId, RunNo};
 use serde_json::{Value, json};
 
 use crate::bounds::{self, DETAIL_BYTES_MAX, OPTIONS_MAX, REQUESTS_OF_AGENT_MAX, bad};
 use crate::case::Case;
 use crate::policy::denied;
-use crate::state::{FIRST_REV, State};
-use crate::{resolve, run};
+use crate::state::{FIRST_REV, State, change};
+use crate::{resolve, rule};
 
 pub(crate) fn decide(case: &mut Case<'_>, command: &Command) -> Result<Value, Rejection> {
     match command {
-        Command::Open(order) => open(case, order),
         Command::Decide(order) => decide_one(case, order),
-        Command::Withdraw(order) => Ok(withdraw(case, order)),
     }
 }
 
-fn open(case: &mut Case<'_>, order: &Open) -> Result<Value, Rejection> {
-    let Open { id, agent, run, kind, title, detail, options, expires } = order;
+/// An agent asks. Said again, as after a crash, nothing happens. What is too much of it is cut: an observation is not
+/// refused, and an agent that waits must be seen to wait.
+pub(crate) fn open(case: &mut Case<'_>, agent: AgentId, run: RunNo, id: RequestId, ask: &Ask) {
     let state = case.state;
-    if state.requests.contains_key(id) || run::live(state, *agent, *run).is_none() {
-        return Ok(run::stale());
+    let open = state.requests.values().filter(|request| request.agent == agent).count();
+    if state.requests.contains_key(&id) || open >= REQUESTS_OF_AGENT_MAX {
+        return;
     }
-    if state.requests.values().filter(|request| request.agent == *agent).count() >= REQUESTS_OF_AGENT_MAX {
-        return Err(bounds::limit("requests of one agent", REQUESTS_OF_AGENT_MAX));
-    }
-    bounds::at_most("the detail", detail.len(), DETAIL_BYTES_MAX)?;
-    if options.len() > OPTIONS_MAX {
-        return Err(bounds::limit("options", OPTIONS_MAX));
-    }
-    if options.iter().map(|option| &option.id).collect::<BTreeSet<_>>().len() != options.len() {
-        return Err(bad(format!("two options have the same id: {id}")));
-    }
-    for option in options {
-        bounds::at_most("an option", option.id.len() + option.label.len(), bounds::REASON_BYTES_MAX)?;
-    }
+    let mut seen = BTreeSet::new();
+    let options = ask.options.iter().filter(|option| seen.insert(option.id.clone())).take(OPTIONS_MAX);
     let request = Request {
-        id: *id,
-        kind: *kind,
-        agent: *agent,
-        run: *run,
-        title: bounds::cut(title),
-        detail: detail.clone(),
-        options: options.clone(),
+        id,
+        kind: ask.kind,
+        agent,
+        run,
+        title: bounds::cut(&ask.title),
+        detail: bounds::cut_at(&ask.detail, DETAIL_BYTES_MAX).to_owned(),
+        options: options.map(|option| RequestOption { label: bounds::cut(&option.label), ..option.clone() }).collect(),
         created: case.ctx.now,
-        expires: *expires,
+        expires: None,
+        ask: ask.id.clone(),
+        tool: ask.tool.clone(),
+        // Never cut: a rule matches the whole of it.
+        subject: ask.subject.clone(),
+        decided: None,
         rev: FIRST_REV,
     };
     case.emit(Event::Opened(Opened { request }));
-    Ok(run::fresh())
+    if ask.kind == RequestKind::Permission
+        && let Some((answer, rule)) = rule::answer(state, agent, ask)
+    {
+        case.emit(Event::Decided(Decided { request: id, answer, by: Principal::System, rule: Some(rule) }));
+    }
+}
+
+/// The agent does not ask any more, for whatever reason.
+pub(crate) fn close(case: &mut Case<'_>, id: RequestId, why: &str) {
+    let Some(request) = case.state.requests.get(&id) else { return };
+    case.emit(match request.decided {
+        Some(_) => Event::Settled(Settled { request: id }),
+        None => Event::Withdrawn(Withdrawn { request: id, why: bounds::cut(why) }),
+    });
 }
 
 fn decide_one(case: &mut Case<'_>, order: &Decide) -> Result<Value, Rejection> {
@@ -64,18 +73,22 @@ fn decide_one(case: &mut Case<'_>, order: &Decide) -> Result<Value, Rejection> {
     if matches!(actor, Principal::Agent { agent, .. } if *agent == request.agent) {
         return Err(denied("own_request", actor, "request.decide"));
     }
+    if request.decided.is_some() {
+        return Err(Rejection::new(Code::Conflict, format!("the request is decided already: {}", request.id)));
+    }
     if request.expires.is_some_and(|expires| expires <= case.ctx.now) {
         return Err(Rejection::new(Code::Conflict, format!("the request has expired: {}", request.id)));
     }
     check_answer(request, &order.answer)?;
-    case.emit(Event::Decided(Decided { request: request.id, answer: order.answer.clone(), by: actor.clone() }));
+    case.emit(Event::Decided(Decided { request: request.id, answer: order.answer.clone(), by: actor.clone(), rule: None }));
     Ok(json!({ "request": request.id }))
 }
 
 fn check_answer(request: &Request, answer: &Answer) -> Result<(), Rejection> {
     let ids = || request.options.iter().map(|option| option.id.clone()).collect::<Vec<_>>();
     match (answer, request.kind) {
-        (Answer::Option { option }, _) => {
+        (Answer::Option { option, text }, _) => {
+            bounds::at_most("the answer", text.as_ref().map_or(0, String::len), DETAIL_BYTES_MAX)?;
             if request.options.iter().any(|known| known.id == *option) {
                 return Ok(());
             }
@@ -92,20 +105,15 @@ fn check_answer(request: &Request, answer: &Answer) -> Result<(), Rejection> {
     }
 }
 
-fn withdraw(case: &mut Case<'_>, order: &Withdraw) -> Value {
-    if !case.state.requests.contains_key(&order.request) {
-        return run::stale();
-    }
-    case.emit(Event::Withdrawn(Withdrawn { request: order.request, why: bounds::cut(&order.why) }));
-    run::fresh()
-}
-
 pub(crate) fn apply(state: &mut State, event: &Event) {
     match event {
         Event::Opened(Opened { request }) => {
             state.requests.insert(request.id, request.clone());
         }
-        Event::Decided(Decided { request, .. }) | Event::Withdrawn(Withdrawn { request, .. }) => {
+        Event::Decided(Decided { request, answer, .. }) => {
+            change(&mut state.requests, request, |request| request.decided = Some(answer.clone()));
+        }
+        Event::Withdrawn(Withdrawn { request, .. }) | Event::Settled(Settled { request }) => {
             state.requests.remove(request);
         }
     }

@@ -3,7 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use amux_proto::event::{Event, agent, flow, layout, message, pane, request, run, setting, tab, team, workspace};
+use amux_proto::entity::KindName;
+use amux_proto::event::{
+    Event, agent, flow, kind, layout, message, pane, request, run, session, setting, tab, team, turn, workspace,
+};
 use amux_proto::{AgentId, Rev, TabId, WorkspaceId};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -23,6 +26,8 @@ pub enum Table {
     Setting,
     Flow,
     Host,
+    Kind,
+    Policy,
     Order,
 }
 
@@ -57,6 +62,8 @@ impl Table {
         Self::Setting,
         Self::Flow,
         Self::Host,
+        Self::Kind,
+        Self::Policy,
         Self::Order,
     ];
 
@@ -73,6 +80,8 @@ impl Table {
             Self::Setting => "setting",
             Self::Flow => "flow",
             Self::Host => "host",
+            Self::Kind => "kind",
+            Self::Policy => "policy",
             Self::Order => "order",
         }
     }
@@ -108,6 +117,8 @@ pub fn all(state: &State) -> Vec<Row> {
                 Table::Setting => ids(&state.settings),
                 Table::Flow => ids(&state.flows),
                 Table::Host => vec![HOST.to_owned()],
+                Table::Kind => state.kinds.keys().map(|name| name.0.clone()).collect(),
+                Table::Policy => vec![RULES.to_owned()],
                 Table::Order => vec![WORKSPACES.to_owned(), CLOSED.to_owned()],
             },
         );
@@ -125,6 +136,7 @@ pub fn load(rows: impl Iterator<Item = (Table, String, String)>) -> Result<State
     Ok(state)
 }
 
+const RULES: &str = "rules";
 const HOST: &str = "host";
 const WORKSPACES: &str = "workspaces";
 const CLOSED: &str = "closed";
@@ -170,6 +182,10 @@ fn put(state: &mut State, table: Table, id: &str, body: &str) -> Result<(), serd
             state.flows.insert(flow.id, flow);
         }
         Table::Host => state.host = Some(read(body)?),
+        Table::Kind => {
+            state.kinds.insert(KindName(id.to_owned()), read(body)?);
+        }
+        Table::Policy => state.rules = read(body)?,
         Table::Order => match id {
             WORKSPACES => state.order.workspaces = read(body)?,
             CLOSED => state.order.closed = read(body)?,
@@ -203,6 +219,8 @@ fn row(state: &State, table: Table, id: String) -> Row {
         Table::Setting => entity(&state.settings, &id, |setting| setting.rev),
         Table::Flow => entity(&state.flows, &id, |flow| flow.rev),
         Table::Host => state.host.as_ref().map(|host| (host.rev, json(host))),
+        Table::Kind => state.kinds.get(&KindName(id.clone())).map(|kind| (Rev(0), json(kind))),
+        Table::Policy => order(&state.rules),
         Table::Order if id == WORKSPACES => order(&state.order.workspaces),
         Table::Order => order(&state.order.closed),
     };
@@ -259,6 +277,7 @@ fn touch(event: &Event, to: &mut dyn FnMut(Table, String)) {
                 request::Event::Opened(event) => event.request.id,
                 request::Event::Decided(event) => event.request,
                 request::Event::Withdrawn(event) => event.request,
+                request::Event::Settled(event) => event.request,
             }
             .to_string(),
         ),
@@ -287,6 +306,31 @@ fn touch(event: &Event, to: &mut dyn FnMut(Table, String)) {
             .to_string(),
         ),
         Event::Host(_) => to(Table::Host, HOST.to_owned()),
+        Event::Session(event) => to(
+            Table::Agent,
+            match event {
+                session::Event::Opened(event) => event.agent,
+                session::Event::Lost(event) => event.agent,
+                session::Event::Chosen(event) => event.agent,
+            }
+            .to_string(),
+        ),
+        Event::Turn(event) => to(
+            Table::Agent,
+            match event {
+                turn::Event::Started(event) => event.agent,
+                turn::Event::Ended(event) => event.agent,
+            }
+            .to_string(),
+        ),
+        Event::Kind(event) => to(
+            Table::Kind,
+            match event {
+                kind::Event::Changed(event) => event.name.0.clone(),
+                kind::Event::Removed(event) => event.name.0.clone(),
+            },
+        ),
+        Event::Policy(_) => to(Table::Policy, RULES.to_owned()),
     }
 }
 
@@ -318,6 +362,7 @@ fn run_of(event: &run::Event) -> AgentId {
         run::Event::Failed(event) => event.agent,
         run::Event::Exited(event) => event.agent,
         run::Event::Lost(event) => event.agent,
+        run::Event::Active(event) => event.agent,
     }
 }
 

@@ -3,22 +3,26 @@
 
 pub mod machine;
 
-use amux_proto::command::run::{self as order, Command};
-use amux_proto::entity::{Agent, Desired, Run, RunState};
-use amux_proto::event::request::{self, Withdrawn};
-use amux_proto::event::run::{Event, Exited, Failed, Lost, Started};
+use amux_proto::command::run::{self as order, Command, Fact};
+use amux_proto::entity::{Activity, Agent, Desired, ExitWhy, Run, RunState, Session};
+use amux_proto::event::agent::{self as agent_event, StartWanted};
+use amux_proto::event::request::{self as request_event, Withdrawn};
+use amux_proto::event::run::{Active, Event, Exited, Failed, Lost, Started};
+use amux_proto::event::{session, turn};
+use amux_proto::transcript::{Opened, TurnEnd};
 use amux_proto::{AgentId, Code, Rejection, RunNo, Time};
 use serde_json::{Value, json};
 
-use crate::bounds::cut;
+use crate::bounds::{DEAD_SESSIONS_MAX, cut};
 use crate::case::Case;
 use crate::run::machine::Step;
 use crate::state::{State, change};
-use crate::{agent, team};
+use crate::{agent, message, request, team};
 
 pub(crate) fn decide(case: &mut Case<'_>, command: &Command) -> Result<Value, Rejection> {
     match command {
         Command::Started(order) => started(case, order),
+        Command::Seen(order) => Ok(seen(case, order)),
         Command::Failed(order::Failed { agent, run, error }) => {
             let error = cut(error);
             let step = Step::Failed { error: error.clone() };
@@ -47,19 +51,75 @@ fn started(case: &mut Case<'_>, order: &order::Started) -> Result<Value, Rejecti
     Ok(fresh())
 }
 
+/// The dialects' view of a run. Inputs are counted from 1; a report that goes no further than what is known is a
+/// repetition and changes nothing.
+fn seen(case: &mut Case<'_>, order: &order::Seen) -> Value {
+    let order::Seen { agent: id, run, activity, facts } = order;
+    let Some((agent, live)) = live(case.state, *id, *run) else { return stale() };
+    if activity.seen <= live.activity.seen {
+        return stale();
+    }
+    for fact in facts {
+        match fact {
+            Fact::Session { session } => {
+                let is_dead = agent.session.as_ref().is_some_and(|known| known.dead.contains(&session.id));
+                if !is_dead {
+                    let session = session.clone();
+                    case.emit(session::Event::Opened(session::Opened { agent: *id, run: *run, session }));
+                }
+            }
+            Fact::SessionLost { session, why } => case.emit(session::Event::Lost(session::Lost {
+                agent: *id,
+                run: *run,
+                session: session.clone(),
+                why: cut(why),
+            })),
+            Fact::TurnStarted { turn, trigger } => {
+                let (turn, trigger) = (*turn, *trigger);
+                case.emit(turn::Event::Started(turn::Started { agent: *id, run: *run, turn, trigger }));
+            }
+            Fact::TurnEnded { turn, end } => {
+                let end = end.clone();
+                case.emit(turn::Event::Ended(turn::Ended { agent: *id, run: *run, turn: *turn, end }));
+            }
+            Fact::Asked { request, ask } => request::open(case, *id, *run, *request, ask),
+            Fact::AskClosed { request, how } => request::close(case, *request, how),
+            Fact::Input { message, stage, evidence } => message::seen(case, (*id, *run), *message, *stage, evidence),
+        }
+    }
+    let mut activity = activity.clone();
+    activity.evidence = cut(&activity.evidence);
+    case.emit(Event::Active(Active { agent: *id, run: *run, activity }));
+    fresh()
+}
+
 fn ended(case: &mut Case<'_>, id: AgentId, run: RunNo, step: Step, event: Event) -> Result<Value, Rejection> {
     let Some((agent, live)) = live(case.state, id, run) else { return Ok(stale()) };
     legal(live, step)?;
+    if live.activity.turn_open {
+        let (turn, end) = (live.activity.turn, TurnEnd::Exited);
+        case.emit(turn::Event::Ended(turn::Ended { agent: id, run, turn, end }));
+    }
+    let by_itself = matches!(&event, Event::Exited(Exited { exit, .. }) if exit.why == ExitWhy::Itself);
     case.emit(event);
     if agent.removing {
         agent::remove(case, agent, "it was removed");
         team::has_lost(case, agent);
-    } else {
-        let asked = case.state.requests.values().filter(|request| request.agent == id && request.run == run);
-        for request in asked {
-            let why = "the run has ended".to_owned();
-            case.emit(request::Event::Withdrawn(Withdrawn { request: request.id, why }));
-        }
+        return Ok(fresh());
+    }
+    let state = case.state;
+    let asked = state.requests.values().filter(|request| request.agent == id && request.run == run);
+    for request in asked {
+        let why = match request.decided {
+            Some(_) => "the run ended before the decision reached it",
+            None => "the run has ended",
+        };
+        case.emit(request_event::Event::Withdrawn(Withdrawn { request: request.id, why: why.to_owned() }));
+    }
+    message::run_ended(case, (id, run), live.lost_session);
+    // Once: the next run opens a conversation of its own, which cannot be lost before it began.
+    if live.lost_session && by_itself && agent.desired == (Desired::Running { run }) {
+        case.emit(agent_event::Event::StartWanted(StartWanted { agent: id, run: run.next() }));
     }
     Ok(fresh())
 }
@@ -97,7 +157,71 @@ pub(crate) fn apply(state: &mut State, at: Time, event: &Event) {
         Event::Lost(Lost { agent, run, why }) => {
             change(&mut state.agents, agent, |agent| end(agent, *run, Step::Lost { why: why.clone() }, at));
         }
+        Event::Active(Active { agent, run, activity }) => change(&mut state.agents, agent, |agent| {
+            of(agent, *run, |run| run.activity = (**activity).clone());
+        }),
     }
+}
+
+pub(crate) fn apply_session(state: &mut State, at: Time, event: &session::Event) {
+    match event {
+        session::Event::Opened(session::Opened { agent, session, .. }) => change(&mut state.agents, agent, |agent| {
+            let known = session_of(agent, at);
+            if known.id.as_ref() != Some(&session.id) {
+                *known = Session { id: Some(session.id.clone()), since: at, dead: std::mem::take(&mut known.dead) };
+            }
+            if let Opened::Fresh { attempted, .. } = &session.how {
+                bury(known, attempted);
+            }
+        }),
+        session::Event::Lost(session::Lost { agent, run, session, .. }) => {
+            change(&mut state.agents, agent, |agent| {
+                bury(session_of(agent, at), session);
+                of(agent, *run, |run| run.lost_session = true);
+            });
+        }
+        session::Event::Chosen(session::Chosen { agent, session }) => change(&mut state.agents, agent, |agent| {
+            let known = session_of(agent, at);
+            known.id = Some(session.clone());
+            known.since = at;
+        }),
+    }
+}
+
+fn session_of(agent: &mut Agent, at: Time) -> &mut Session {
+    agent.session.get_or_insert_with(|| Session { id: None, since: at, dead: Vec::new() })
+}
+
+/// A conversation that is gone is remembered, so that a late word of it is not believed.
+fn bury(session: &mut Session, dead: &str) {
+    if session.id.as_deref() == Some(dead) {
+        session.id = None;
+    }
+    session.dead.retain(|known| known != dead);
+    session.dead.push(dead.to_owned());
+    let surplus = session.dead.len().saturating_sub(DEAD_SESSIONS_MAX);
+    session.dead.drain(..surplus);
+}
+
+pub(crate) fn apply_turn(state: &mut State, event: &turn::Event) {
+    match event {
+        turn::Event::Started(turn::Started { agent, run, turn, .. }) => change(&mut state.agents, agent, |agent| {
+            of(agent, *run, |run| (run.activity.turn, run.activity.turn_open) = (*turn, true));
+        }),
+        turn::Event::Ended(turn::Ended { agent, run, .. }) => change(&mut state.agents, agent, |agent| {
+            of(agent, *run, |run| run.activity.turn_open = false);
+        }),
+    }
+}
+
+fn of(agent: &mut Agent, no: RunNo, change: impl FnOnce(&mut Run)) {
+    if let Some(run) = agent.run.as_mut().filter(|run| run.no == no) {
+        change(run);
+    }
+}
+
+pub(crate) fn begun(no: RunNo, at: Time) -> Run {
+    Run { no, state: RunState::Starting, since: at, activity: Activity::default(), lost_session: false }
 }
 
 /// One step of the newest run; an event about another run is counted and changes nothing.
@@ -113,7 +237,7 @@ pub(crate) fn step(agent: &mut Agent, no: RunNo, step: Step, at: Time) {
 fn end(agent: &mut Agent, no: RunNo, last: Step, at: Time) {
     step(agent, no, last, at);
     match agent.desired {
-        Desired::Running { run } if run > no => agent.run = Some(Run { no: run, state: RunState::Starting, since: at }),
+        Desired::Running { run } if run > no => agent.run = Some(begun(run, at)),
         Desired::Running { .. } | Desired::Stopped => agent.desired = Desired::Stopped,
     }
 }

@@ -29,6 +29,41 @@ const STOP_GRACE_MS: Known = Known {
     default: 5_000,
     about: "How long an agent may take to stop before it is killed, in milliseconds.",
 };
+const IDLE_OUTPUT_MS: Known = Known {
+    key: "agent.idle_output_ms",
+    min: 0,
+    max: 30 * 24 * 3_600_000,
+    default: 0,
+    about: "An agent that prints nothing for so many milliseconds is stopped; 0: never.",
+};
+const MAX_RUNTIME_MS: Known = Known {
+    key: "agent.max_runtime_ms",
+    min: 0,
+    max: 365 * 24 * 3_600_000,
+    default: 0,
+    about: "An agent that has run for so many milliseconds is stopped; 0: never.",
+};
+const ARCHIVE_IDLE_DAYS: Known = Known {
+    key: "archive.idle_days",
+    min: 1,
+    max: 3650,
+    default: 7,
+    about: "Tapes of ended runs that nobody touched for so many days are archived.",
+};
+const ARCHIVE_MAX_MB: Known = Known {
+    key: "archive.max_mb",
+    min: 1,
+    max: 10_000_000,
+    default: 2048,
+    about: "What the archives may take, in megabytes; the oldest go first.",
+};
+const TAPE_MAX_MB: Known = Known {
+    key: "tape.max_mb",
+    min: 4,
+    max: 100_000,
+    default: 64,
+    about: "What the tape of one terminal may take, in megabytes; its oldest output goes first.",
+};
 const EVENTS_KEEP_DAYS: Known = Known {
     key: "events.keep_days",
     min: 1,
@@ -73,11 +108,43 @@ const TERMINAL_ROWS: Known = Known {
 };
 
 /// Every key there is, by name.
-pub const REGISTRY: &[Known] =
-    &[STOP_GRACE_MS, EVENTS_KEEP_DAYS, EVENTS_KEEP_ROWS, LOG_KEEP_DAYS, SHELF_KEEP, TERMINAL_COLS, TERMINAL_ROWS];
+pub const REGISTRY: &[Known] = &[
+    IDLE_OUTPUT_MS,
+    MAX_RUNTIME_MS,
+    STOP_GRACE_MS,
+    ARCHIVE_IDLE_DAYS,
+    ARCHIVE_MAX_MB,
+    EVENTS_KEEP_DAYS,
+    EVENTS_KEEP_ROWS,
+    LOG_KEEP_DAYS,
+    SHELF_KEEP,
+    TAPE_MAX_MB,
+    TERMINAL_COLS,
+    TERMINAL_ROWS,
+];
 
 pub fn agent_stop_grace_ms(state: &State) -> u64 {
     value(state, &STOP_GRACE_MS)
+}
+
+pub fn agent_idle_output_ms(state: &State) -> u64 {
+    value(state, &IDLE_OUTPUT_MS)
+}
+
+pub fn agent_max_runtime_ms(state: &State) -> u64 {
+    value(state, &MAX_RUNTIME_MS)
+}
+
+pub fn archive_idle_days(state: &State) -> u64 {
+    value(state, &ARCHIVE_IDLE_DAYS)
+}
+
+pub fn archive_max_mb(state: &State) -> u64 {
+    value(state, &ARCHIVE_MAX_MB)
+}
+
+pub fn tape_max_mb(state: &State) -> u64 {
+    value(state, &TAPE_MAX_MB)
 }
 
 pub fn events_keep_days(state: &State) -> u64 {

@@ -3,7 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use amux_proto::entity::{Agent, Closed, Flow, Host, Message, Pane, Request, Setting, Tab, Team, Workspace};
+use amux_proto::entity::{
+    Agent, Closed, Flow, Host, Kind, KindName, Message, Pane, Request, Rule, Setting, Tab, Team, Workspace,
+};
 use amux_proto::{
     AgentId, ClosedId, FlowId, MessageId, Name, PaneId, Principal, RequestId, Rev, TabId, TeamId, WorkspaceId,
 };
@@ -22,6 +24,8 @@ pub struct State {
     pub closed: BTreeMap<ClosedId, Closed>,
     pub order: Order,
     pub host: Option<Host>,
+    pub kinds: BTreeMap<KindName, Kind>,
+    pub rules: Vec<Rule>,
     pub(crate) index: Index,
 }
 

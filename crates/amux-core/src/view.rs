@@ -3,7 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use amux_proto::entity::{self, Desired, ExitWhy, Kind, Message, Recipient, RequestKind, RunState, Stage};
+use amux_proto::entity::{
+    self, Desired, ExitWhy, KindName, Message, Phase, Recipient, RequestKind, RunState, Stage,
+};
 use amux_proto::query;
 use amux_proto::view::{AgentDetail, AgentState, Evidence, Request, Snapshot};
 use amux_proto::{AgentId, Epoch, Rejection, Seq, Time};
@@ -29,6 +31,8 @@ pub fn snapshot(state: &State, epoch: Epoch, seq: Seq) -> Snapshot {
         settings: state.settings.values().cloned().collect(),
         flows: state.flows.values().cloned().collect(),
         host: state.host.clone(),
+        kinds: state.kinds.iter().map(|(name, kind)| (name.0.clone(), kind.clone())).collect(),
+        rules: state.rules.clone(),
     }
 }
 
@@ -50,7 +54,7 @@ pub fn agents(state: &State, query: &query::Agents) -> Result<Vec<Agent>, Reject
 
 pub fn agent(state: &State, agent: &entity::Agent) -> Agent {
     let ask =
-        state.requests.values().filter(|request| request.agent == agent.id).min_by_key(|r| (urgency(r.kind), r.id));
+        undecided(state).filter(|request| request.agent == agent.id).min_by_key(|r| (urgency(r.kind), r.id));
     shown(state, agent, &Mail::of(state.messages.values()), ask)
 }
 
@@ -63,6 +67,11 @@ pub fn detail(state: &State, reference: &str) -> Result<AgentDetail, Rejection> 
         desired: found.desired,
         current_run: found.run.clone(),
         created: found.created,
+        session: found.session.clone(),
+        requests: undecided(state)
+            .filter(|request| request.agent == found.id)
+            .map(|request| shown_request(state, request))
+            .collect(),
         evidence: evidence(state, found),
         rev: found.rev,
     })
@@ -70,9 +79,18 @@ pub fn detail(state: &State, reference: &str) -> Result<AgentDetail, Rejection> 
 
 /// What waits for a human, oldest first.
 pub fn requests(state: &State) -> Vec<Request> {
-    let mut requests: Vec<_> = state.requests.values().collect();
+    let mut requests: Vec<_> = undecided(state).collect();
     requests.sort_by_key(|request| (request.created, request.id));
     requests.into_iter().map(|request| shown_request(state, request)).collect()
+}
+
+fn undecided(state: &State) -> impl Iterator<Item = &entity::Request> {
+    state.requests.values().filter(|request| request.decided.is_none())
+}
+
+/// The kinds of agents there are, by name.
+pub fn kinds(state: &State) -> BTreeMap<&str, &entity::Kind> {
+    state.kinds.iter().map(|(name, kind)| (name.0.as_str(), kind)).collect()
 }
 
 /// `name@team`; of an agent that is gone, its id.
@@ -124,21 +142,36 @@ pub(crate) fn stage_reason(stage: &Stage) -> Option<&str> {
 fn shown(state: &State, agent: &entity::Agent, mail: &Mail, ask: Option<&entity::Request>) -> Agent {
     let count = mail.0.get(&agent.id).copied().unwrap_or_default();
     let (shown, reason) = state_of(agent, count, ask);
+    let activity = agent.run.as_ref().map(|run| &run.activity);
     Agent {
         uid: agent.id,
         name: agent.name.clone(),
         // A fold that stopped between two events of one command may show an agent whose team is gone.
         team: state.teams.get(&agent.team).map_or_else(|| agent.name.clone(), |team| team.name.clone()),
-        kind: agent.definition.kind,
+        kind: agent.definition.kind.clone(),
         state: shown,
         reason,
-        since: agent.run.as_ref().map_or(agent.created, |run| run.since),
+        since: since(agent),
         run: agent.run.as_ref().map(|run| run.no),
         pid: agent.run.as_ref().and_then(entity::Run::process).map(|process| process.pid),
         cwd: agent.definition.cwd.clone(),
-        session_id: None,
+        session_id: agent.session.as_ref().and_then(|session| session.id.clone()),
         unread: count.unread,
         queued: count.queued,
+        model: activity.and_then(|now| now.model.clone()).or_else(|| agent.definition.model.clone()),
+        cost_micro_usd: activity.and_then(|now| now.usage.cost_micro_usd),
+        context_used: activity.and_then(|now| now.usage.context_used),
+        context_size: activity.and_then(|now| now.usage.context_size),
+        turn: activity.map_or(0, |now| now.turn),
+    }
+}
+
+/// Since when it is as it is shown.
+fn since(agent: &entity::Agent) -> Time {
+    let Some(run) = &agent.run else { return agent.created };
+    match run.state {
+        RunState::Running { .. } => run.since.max(run.activity.since),
+        _ => run.since,
     }
 }
 
@@ -155,7 +188,7 @@ fn state_of(agent: &entity::Agent, count: Count, ask: Option<&entity::Request>) 
                 ExitWhy::Stopped => (AgentState::Offline, Some("asked to stop".into())),
                 ExitWhy::Killed => (AgentState::Offline, Some("killed, it did not stop when asked".into())),
                 // A shell ends with the status of its last command, which says nothing about the shell.
-                ExitWhy::Itself if exit.code == Some(0) || agent.definition.kind == Kind::Shell => {
+                ExitWhy::Itself if exit.code == Some(0) || agent.definition.kind.0 == KindName::SHELL => {
                     (AgentState::Offline, Some(how))
                 }
                 ExitWhy::Itself => (AgentState::Failed, Some(how)),
@@ -174,9 +207,35 @@ fn state_of(agent: &entity::Agent, count: Count, ask: Option<&entity::Request>) 
                 };
                 (needs, Some(ask.title.clone()))
             }
-            None if count.queued > 0 => (AgentState::Queued, Some(format!("{} waiting", count.queued))),
-            None => (AgentState::Unknown, Some("running; nothing tells what it does".into())),
+            None => doing(&run.activity, count),
         },
+    }
+}
+
+/// What a run that needs nobody does.
+fn doing(activity: &entity::Activity, count: Count) -> (AgentState, Option<String>) {
+    let told = || Some(activity.evidence.clone()).filter(|evidence| !evidence.is_empty());
+    match &activity.phase {
+        Phase::Untold if count.queued > 0 => (AgentState::Queued, Some(format!("{} waiting", count.queued))),
+        Phase::Untold => (AgentState::Unknown, told().or(Some("running; nothing tells what it does".into()))),
+        Phase::Opening => (AgentState::Starting, told()),
+        Phase::LoggedOut { reason } => (AgentState::NeedsLogin, Some(reason.clone())),
+        Phase::Limited { reason } => (AgentState::RateLimited, Some(reason.clone())),
+        Phase::Retrying { attempt, max, until, reason } => {
+            let of = max.map_or_else(String::new, |max| format!("/{max}"));
+            let until = until.map_or_else(String::new, |until| format!(" at {until}"));
+            (AgentState::RateLimited, Some(format!("retry {attempt}{of}{until}: {reason}")))
+        }
+        Phase::Compacting => (AgentState::Compacting, None),
+        Phase::Working { doing } => (AgentState::Working, doing.clone().or_else(told)),
+        Phase::Idle if count.queued > 0 => (AgentState::Queued, Some(format!("{} waiting", count.queued))),
+        Phase::Idle if activity.tasks > 0 => {
+            let tasks = if activity.tasks == 1 { "1 background task".into() } else {
+                format!("{} background tasks", activity.tasks)
+            };
+            (AgentState::Background, Some(tasks))
+        }
+        Phase::Idle => (AgentState::Idle, told()),
     }
 }
 
@@ -208,8 +267,15 @@ fn evidence(state: &State, agent: &entity::Agent) -> Vec<Evidence> {
             RunState::Lost { why } => (format!("ended unobserved: {why}"), "process"),
         };
         add(format!("run {}: {fact}", run.no), source, run.since);
+        let activity = &run.activity;
+        if !activity.evidence.is_empty() {
+            add(activity.evidence.clone(), "agent", activity.since);
+        }
+        if activity.tasks > 0 {
+            add(format!("{} running in the background", activity.tasks), "agent", activity.since);
+        }
     }
-    for request in state.requests.values().filter(|request| request.agent == agent.id) {
+    for request in undecided(state).filter(|request| request.agent == agent.id) {
         add(format!("waits for a decision: {}", request.title), "request", request.created);
     }
     if agent.removing {
@@ -229,13 +295,15 @@ fn shown_request(state: &State, request: &entity::Request) -> Request {
         options: request.options.clone(),
         created: request.created,
         expires: request.expires,
+        tool: request.tool.clone(),
+        subject: request.subject.clone(),
     }
 }
 
 /// The most urgent request of each agent.
 fn asks(state: &State) -> BTreeMap<AgentId, &entity::Request> {
     let mut asks = BTreeMap::<AgentId, &entity::Request>::new();
-    for request in state.requests.values() {
+    for request in undecided(state) {
         let ask = asks.entry(request.agent).or_insert(request);
         if (urgency(request.kind), request.id) < (urgency(ask.kind), ask.id) {
             *ask = request;

@@ -1,21 +1,28 @@
-//! Wishes: what the log wants of the world. An event opens at most one and may settle some; the wishes that are open
-//! after any history are exactly those its state implies.
+//! Wishes: what the log wants of the world. Events open and settle them; the wishes that are open after any history
+//! are exactly those its state implies.
 
 use amux_proto::effect::{Effect, Key, Kind};
-use amux_proto::entity::{Agent, Desired, RunState};
-use amux_proto::event::{Event, agent, run};
-use amux_proto::{AgentId, RunNo};
+use amux_proto::entity::{Agent, Desired, Message, Recipient, RunState, Stage};
+use amux_proto::event::{Event, agent, message, request, run};
+use amux_proto::{AgentId, MessageId, RunNo};
 
 use crate::state::State;
 
-/// The wish an event opens; one with the same key replaces the open one.
-pub fn opened(event: &Event) -> Option<Effect> {
+/// The wishes an event opens; one with the same key replaces the open one.
+pub fn opened(event: &Event) -> Vec<Effect> {
     match event {
         Event::Agent(agent::Event::StartWanted(agent::StartWanted { agent, run })) => {
-            Some(Effect::EnsureRunning { agent: *agent, run: *run })
+            vec![Effect::EnsureRunning { agent: *agent, run: *run }]
         }
         Event::Agent(agent::Event::StopWanted(agent::StopWanted { agent, run, grace_ms })) => {
-            Some(Effect::EnsureStopped { agent: *agent, run: *run, grace_ms: *grace_ms })
+            vec![Effect::EnsureStopped { agent: *agent, run: *run, grace_ms: *grace_ms }]
+        }
+        Event::Request(request::Event::Decided(request::Decided { request, .. })) => {
+            vec![Effect::Answer { request: *request }]
+        }
+        Event::Message(message::Event::Sent(message::Sent { message })) => of_message(message).collect(),
+        Event::Message(message::Event::Staged(message::Staged { message, to, stage, .. })) => {
+            waiting(*message, *to, stage).into_iter().collect()
         }
         Event::Agent(
             agent::Event::Created(_)
@@ -24,17 +31,20 @@ pub fn opened(event: &Event) -> Option<Effect> {
             | agent::Event::Removing(_)
             | agent::Event::Removed(_),
         )
+        | Event::Request(request::Event::Opened(_) | request::Event::Withdrawn(_) | request::Event::Settled(_))
         | Event::Run(_)
+        | Event::Session(_)
+        | Event::Turn(_)
         | Event::Team(_)
         | Event::Workspace(_)
         | Event::Tab(_)
         | Event::Pane(_)
         | Event::Layout(_)
-        | Event::Request(_)
-        | Event::Message(_)
         | Event::Setting(_)
         | Event::Flow(_)
-        | Event::Host(_) => None,
+        | Event::Host(_)
+        | Event::Kind(_)
+        | Event::Policy(_) => Vec::new(),
     }
 }
 
@@ -51,6 +61,16 @@ pub fn settled(event: &Event) -> Vec<Key> {
             | run::Event::Exited(run::Exited { agent, run, .. })
             | run::Event::Lost(run::Lost { agent, run, .. }),
         ) => vec![running(*agent, *run), stopped(*agent, *run)],
+        Event::Request(
+            request::Event::Withdrawn(request::Withdrawn { request, .. })
+            | request::Event::Settled(request::Settled { request }),
+        ) => vec![Key::answer(*request)],
+        Event::Message(message::Event::Staged(message::Staged { message, to, stage, .. })) => match to {
+            Recipient::Agent { agent } if waiting(*message, *to, stage).is_none() => {
+                vec![Key::deliver(*agent, *message)]
+            }
+            Recipient::Agent { .. } | Recipient::Operator => Vec::new(),
+        },
         Event::Agent(
             agent::Event::Created(_)
             | agent::Event::Renamed(_)
@@ -58,22 +78,40 @@ pub fn settled(event: &Event) -> Vec<Key> {
             | agent::Event::Removing(_)
             | agent::Event::Removed(_),
         )
+        | Event::Request(request::Event::Opened(_) | request::Event::Decided(_))
+        | Event::Message(message::Event::Sent(_))
+        | Event::Run(run::Event::Active(_))
+        | Event::Session(_)
+        | Event::Turn(_)
         | Event::Team(_)
         | Event::Workspace(_)
         | Event::Tab(_)
         | Event::Pane(_)
         | Event::Layout(_)
-        | Event::Request(_)
-        | Event::Message(_)
         | Event::Setting(_)
         | Event::Flow(_)
-        | Event::Host(_) => Vec::new(),
+        | Event::Host(_)
+        | Event::Kind(_)
+        | Event::Policy(_) => Vec::new(),
     }
 }
 
 /// The wishes a state implies.
 pub fn open(state: &State) -> Vec<Effect> {
-    state.agents.values().flat_map(of_agent).collect()
+    let decided = state.requests.values().filter(|request| request.decided.is_some());
+    let answers = decided.map(|request| Effect::Answer { request: request.id });
+    let mail = state.messages.values().flat_map(of_message);
+    state.agents.values().flat_map(of_agent).chain(answers).chain(mail).collect()
+}
+
+fn of_message(message: &Message) -> impl Iterator<Item = Effect> {
+    message.deliveries.iter().filter_map(|delivery| waiting(message.id, delivery.to, &delivery.stage))
+}
+
+/// A delivery that has not been given to its agent is wished for.
+fn waiting(message: MessageId, to: Recipient, stage: &Stage) -> Option<Effect> {
+    let Recipient::Agent { agent } = to else { return None };
+    matches!(stage, Stage::Accepted | Stage::Held { .. }).then_some(Effect::Deliver { agent, message })
 }
 
 fn of_agent(agent: &Agent) -> impl Iterator<Item = Effect> {
@@ -93,9 +131,9 @@ fn of_agent(agent: &Agent) -> impl Iterator<Item = Effect> {
 }
 
 fn running(agent: AgentId, run: RunNo) -> Key {
-    Key { kind: Kind::EnsureRunning, agent, run }
+    Key::of_run(Kind::EnsureRunning, agent, run)
 }
 
 fn stopped(agent: AgentId, run: RunNo) -> Key {
-    Key { kind: Kind::EnsureStopped, agent, run }
+    Key::of_run(Kind::EnsureStopped, agent, run)
 }

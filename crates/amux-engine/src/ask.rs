@@ -1,16 +1,32 @@
 //! Questions about the domain, answered from the committed state. What only the daemon knows (its health, the
 //! screens) is answered by the doors.
 
-use amux_core::{policy, resolve, setting, view};
-use amux_proto::entity::{Definition, RunState};
+use amux_core::{kind, policy, resolve, setting, view};
+use amux_proto::entity::{Activity, Definition, Kind, Message, Request, RunState};
 use amux_proto::query::Query;
 use amux_proto::view::{AgentDetail, Snapshot};
-use amux_proto::{AgentId, Code, Principal, Rejection, RunNo};
+use amux_proto::{AgentId, Code, MessageId, Principal, Rejection, RequestId, RunNo};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::feed::Published;
 use crate::store::Keep;
+
+/// Everything that decides how an agent is started.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// `name@team`
+    pub label: String,
+    pub definition: Definition,
+    /// The kind it is of may be gone from the table since the agent was made.
+    pub kind: Result<Kind, Rejection>,
+    /// The conversation to go on with.
+    pub session: Option<String>,
+    /// 0: it may run for ever.
+    pub max_runtime_ms: u64,
+    /// 0: it may be silent for ever.
+    pub idle_output_ms: u64,
+}
 
 impl Published {
     /// Whether this principal may use this verb: command, act or question.
@@ -29,10 +45,13 @@ impl Published {
                 Query::Teams(_) => raw(&state.teams.values().collect::<Vec<_>>()),
                 Query::Requests(_) => raw(&view::requests(state)),
                 Query::Settings(_) => raw(&state.settings.values().collect::<Vec<_>>()),
+                Query::Kinds(_) => raw(&view::kinds(state)),
                 Query::Status(_)
                 | Query::Diag(_)
                 | Query::Doctor(_)
                 | Query::Look(_)
+                | Query::Processes(_)
+                | Query::Transcript(_)
                 | Query::Events(_)
                 | Query::LoginCode(_) => return None,
             })
@@ -61,9 +80,43 @@ impl Published {
         }
     }
 
-    /// What is to be run, and as whom.
-    pub fn definition(&self, agent: AgentId) -> Option<(Definition, String)> {
-        self.read(|state, _| Some((state.agents.get(&agent)?.definition.clone(), view::label(state, agent))))
+    /// What is to be run, how, and as whom.
+    pub fn plan(&self, agent: AgentId) -> Option<Plan> {
+        self.read(|state, _| {
+            let found = state.agents.get(&agent)?;
+            Some(Plan {
+                label: view::label(state, agent),
+                definition: found.definition.clone(),
+                kind: kind::find(state, &found.definition.kind),
+                session: found.session.as_ref().and_then(|session| session.id.clone()),
+                max_runtime_ms: setting::agent_max_runtime_ms(state),
+                idle_output_ms: setting::agent_idle_output_ms(state),
+            })
+        })
+    }
+
+    /// How far the newest run of an agent was seen, if it is this one.
+    pub fn activity(&self, agent: AgentId, run: RunNo) -> Option<Activity> {
+        self.read(|state, _| {
+            let current = state.agents.get(&agent)?.run.as_ref()?;
+            (current.no == run).then(|| current.activity.clone())
+        })
+    }
+
+    pub fn request(&self, request: RequestId) -> Option<Request> {
+        self.read(|state, _| state.requests.get(&request).cloned())
+    }
+
+    pub fn message(&self, message: MessageId) -> Option<Message> {
+        self.read(|state, _| state.messages.get(&message).cloned())
+    }
+
+    /// Whoever a message is from, as its reader knows it.
+    pub fn sender(&self, message: &Message) -> String {
+        match &message.from {
+            Principal::Agent { agent, .. } => self.label(*agent),
+            other => self.principal_name(other),
+        }
     }
 
     /// Runs that may have a process.

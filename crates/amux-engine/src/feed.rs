@@ -128,7 +128,7 @@ impl Published {
             records.iter().fold(false, |moved, record| {
                 fold.fold(record);
                 moved
-                    || amux_core::wish::opened(&record.event).is_some()
+                    || !amux_core::wish::opened(&record.event).is_empty()
                     || !amux_core::wish::settled(&record.event).is_empty()
             })
         };

@@ -227,7 +227,7 @@ impl Writer {
                     event,
                 };
                 store::log_insert(&tx, &upcasters, &record).map_err(fullness)?;
-                if let Some(wish) = wish::opened(&record.event) {
+                for wish in wish::opened(&record.event) {
                     store::outbox_insert(&tx, &wish, seq).map_err(fullness)?;
                 }
                 for key in wish::settled(&record.event) {
@@ -282,7 +282,7 @@ impl Fold {
     pub(crate) fn fold(&mut self, record: &Record) {
         amux_core::apply(&mut self.state, record.at, &record.event);
         self.head = record.seq;
-        if let Some(effect) = wish::opened(&record.event) {
+        for effect in wish::opened(&record.event) {
             let wish = Wish { effect, seq: record.seq, attempts: 0, not_before_ms: 0 };
             self.wishes.insert(wish.effect.key(), wish);
         }

@@ -4,9 +4,11 @@
 
 pub mod agent;
 pub mod host;
+pub mod kind;
 pub mod layout;
 pub mod message;
 pub mod pane;
+pub mod policy;
 pub mod request;
 pub mod run;
 pub mod setting;
@@ -19,5 +21,6 @@ nouns! {
     Command {
         Team(team), Agent(agent), Run(run), Workspace(workspace), Tab(tab), Pane(pane), Layout(layout),
         Request(request), Message(message), Setting(setting), Host(host),
+        Kind(kind), Policy(policy),
     }
 }

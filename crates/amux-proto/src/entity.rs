@@ -15,6 +15,7 @@ use crate::ids::{
 use crate::layout::Node;
 use crate::principal::Principal;
 use crate::time::Time;
+use crate::transcript::Usage;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
 pub struct Team {
@@ -38,6 +39,9 @@ pub struct Agent {
     pub desired: Desired,
     /// The newest run, live or ended; `None` before the first.
     pub run: Option<Run>,
+    /// The conversation that the next run goes on with; `None` before the first.
+    #[serde(default)]
+    pub session: Option<Session>,
     /// Two-phase: it is removed when its run has ended.
     pub removing: bool,
     pub rev: Rev,
@@ -45,22 +49,142 @@ pub struct Agent {
 
 /// What is run. Never holds secrets: definitions are part of the log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
+#[ts(optional_fields)]
 pub struct Definition {
-    pub kind: Kind,
-    /// The command of a `cmd` agent; arguments to the shell of a `shell` agent.
+    pub kind: KindName,
+    /// The command, where the kind has none of its own; else arguments to it.
     pub argv: Vec<String>,
     pub cwd: String,
     pub env: BTreeMap<String, String>,
     pub size: Size,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// The CLI's permission mode, in its own word.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<String>,
+    /// Works in a git worktree and on a branch of its own, made from the repository of `cwd`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub worktree: bool,
 }
 
+/// A kind of agent by its name: `claude`, `shell`, `cmd`, or one of the user's own.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema, TS)]
+#[serde(transparent)]
+pub struct KindName(pub String);
+
+impl KindName {
+    /// The user's shell in a PTY. This and [`KindName::CMD`] exist whatever the table of kinds says.
+    pub const SHELL: &'static str = "shell";
+    /// Any program in a PTY.
+    pub const CMD: &'static str = "cmd";
+    /// A pane of a tmux server that runs already.
+    pub const TMUX: &'static str = "tmux";
+
+    pub fn shell() -> Self {
+        Self(Self::SHELL.into())
+    }
+
+    pub fn cmd() -> Self {
+        Self(Self::CMD.into())
+    }
+}
+
+/// How a kind of agent is started and spoken to. Data: a CLI that speaks a known dialect needs no code.
+/// In arguments `{session}`, `{model}` and `{mode}` stand for what is known when the agent starts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
+#[ts(rename = "KindEntity", optional_fields)]
+#[schemars(rename = "KindEntity")]
+#[serde(deny_unknown_fields)]
+pub struct Kind {
+    pub dialect: Dialect,
+    /// Absent: the command comes with the agent.
+    #[serde(default)]
+    pub program: Option<String>,
+    #[serde(default)]
+    pub args: Vec<String>,
+    /// For a conversation whose id we choose.
+    #[serde(default)]
+    pub new_args: Vec<String>,
+    /// To go on with a conversation.
+    #[serde(default)]
+    pub resume_args: Vec<String>,
+    #[serde(default)]
+    pub model_args: Vec<String>,
+    #[serde(default)]
+    pub mode_args: Vec<String>,
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+    /// Variables the program must not inherit.
+    #[serde(default)]
+    pub unset: Vec<String>,
+    /// What to type to get it.
+    #[serde(default)]
+    pub install: Option<String>,
+    /// What it is, in a few words.
+    #[serde(default)]
+    pub about: String,
+}
+
+/// The protocols there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema, TS)]
 #[serde(rename_all = "snake_case")]
-pub enum Kind {
-    /// The user's shell in a PTY.
-    Shell,
-    /// Any program in a PTY.
-    Cmd,
+pub enum Dialect {
+    /// A terminal.
+    Pty,
+    /// Claude Code's stream-json, one process for many turns.
+    Claude,
+    /// Codex's app-server.
+    Codex,
+    /// The Agent Client Protocol, version 1.
+    Acp,
+    /// A process a turn: `codex exec --json`.
+    CodexExec,
+    /// A process a turn: stream-json as Claude Code and Qwen Code print it.
+    ClaudeOnce,
+    /// A process a turn: stream-json as Gemini CLI prints it.
+    GeminiOnce,
+    /// A pane of a tmux server, over its control mode.
+    Tmux,
+}
+
+/// A conversation that the CLI keeps under an id of its own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
+#[ts(rename = "AgentSession", optional_fields)]
+#[schemars(rename = "AgentSession")]
+pub struct Session {
+    /// `None` after the conversation was lost and before the next is open.
+    #[serde(default)]
+    pub id: Option<String>,
+    pub since: Time,
+    /// Conversations that are known to be gone, newest last; none of them is taken up again.
+    #[serde(default)]
+    pub dead: Vec<String>,
+}
+
+/// One rule of `policy.toml`: who asks for what, and what is answered. The first that matches decides.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
+#[serde(deny_unknown_fields)]
+#[ts(rename = "PolicyRule", optional_fields)]
+#[schemars(rename = "PolicyRule")]
+pub struct Rule {
+    /// `name@team`; absent: every agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<String>,
+    /// The tool's name as the CLI says it; absent: every tool.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tool: Option<String>,
+    /// The command line, path or URL, whole or with a `*` at its end; absent: any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+    pub answer: RuleAnswer,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
+#[serde(rename_all = "snake_case")]
+pub enum RuleAnswer {
+    Allow,
+    Deny,
+    Ask,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
@@ -89,6 +213,67 @@ pub struct Run {
     pub no: RunNo,
     pub state: RunState,
     pub since: Time,
+    /// What it does, as far as anything tells.
+    #[serde(default)]
+    pub activity: Activity,
+    /// The conversation it was to go on with turned out to be gone.
+    #[serde(default)]
+    pub lost_session: bool,
+}
+
+/// What a run does, by what was seen of it. A level, not a history: the newest one holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
+#[ts(optional_fields)]
+#[serde(default)]
+pub struct Activity {
+    /// The input of the dialect this rests on; what is older is not listened to.
+    pub seen: u64,
+    pub phase: Phase,
+    /// Since when it is in this phase.
+    pub since: Time,
+    /// What was seen.
+    pub evidence: String,
+    /// The newest turn, from 1; 0 before the first.
+    pub turn: u32,
+    pub turn_open: bool,
+    /// Work that goes on beside the conversation.
+    pub tasks: u32,
+    pub model: Option<String>,
+    pub mode: Option<String>,
+    pub usage: Usage,
+    /// The directory it says it is in.
+    pub cwd: Option<String>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
+#[serde(tag = "is", rename_all = "snake_case")]
+#[ts(rename = "AgentPhase", optional_fields)]
+#[schemars(rename = "AgentPhase")]
+pub enum Phase {
+    /// Nothing tells.
+    #[default]
+    Untold,
+    /// There is a process; its protocol is not open yet.
+    Opening,
+    Idle,
+    Working {
+        /// The tool, in a few words.
+        #[serde(default)]
+        doing: Option<String>,
+    },
+    /// The model did not answer; the CLI waits and tries again.
+    Retrying {
+        attempt: u32,
+        #[serde(default)]
+        max: Option<u32>,
+        #[serde(default)]
+        until: Option<Time>,
+        reason: String,
+    },
+    Compacting,
+    /// It cannot go on before a limit ends.
+    Limited { reason: String },
+    LoggedOut { reason: String },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
@@ -253,7 +438,7 @@ pub enum ClosedWhat {
 
 /// Something a human, or a policy, must decide.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
-#[ts(rename = "RequestEntity")]
+#[ts(rename = "RequestEntity", optional_fields)]
 #[schemars(rename = "RequestEntity")]
 pub struct Request {
     pub id: RequestId,
@@ -265,6 +450,16 @@ pub struct Request {
     pub options: Vec<RequestOption>,
     pub created: Time,
     pub expires: Option<Time>,
+    /// The agent's own name for it.
+    #[serde(default)]
+    pub ask: String,
+    #[serde(default)]
+    pub tool: Option<String>,
+    #[serde(default)]
+    pub subject: Option<String>,
+    /// Decided, and on its way to the agent.
+    #[serde(default)]
+    pub decided: Option<Answer>,
     pub rev: Rev,
 }
 
@@ -294,10 +489,16 @@ pub enum RequestOptionKind {
     Choice,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema, TS)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+#[ts(optional_fields)]
 pub enum Answer {
-    Option { option: String },
+    Option {
+        option: String,
+        /// What the agent is told beside it, where its protocol can carry that.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        text: Option<String>,
+    },
     Text { text: String },
 }
 
@@ -322,6 +523,9 @@ pub struct Delivery {
     pub to: Recipient,
     pub stage: Stage,
     pub at: Time,
+    /// The run it was given to.
+    #[serde(default)]
+    pub run: Option<RunNo>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema, TS)]
@@ -415,11 +619,8 @@ pub struct Host {
     pub rev: Rev,
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for KindName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Shell => "shell",
-            Self::Cmd => "cmd",
-        })
+        f.write_str(&self.0)
     }
 }

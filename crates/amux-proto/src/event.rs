@@ -14,14 +14,18 @@ use crate::time::Time;
 pub mod agent;
 pub mod flow;
 pub mod host;
+pub mod kind;
 pub mod layout;
 pub mod message;
 pub mod pane;
+pub mod policy;
 pub mod request;
 pub mod run;
+pub mod session;
 pub mod setting;
 pub mod tab;
 pub mod team;
+pub mod turn;
 pub mod workspace;
 
 nouns! {
@@ -29,6 +33,7 @@ nouns! {
     Event {
         Team(team), Agent(agent), Run(run), Workspace(workspace), Tab(tab), Pane(pane), Layout(layout),
         Request(request), Message(message), Setting(setting), Flow(flow), Host(host),
+        Session(session), Turn(turn), Kind(kind), Policy(policy),
     }
 }
 

@@ -23,6 +23,7 @@ pub mod ready;
 pub mod rejection;
 pub mod schema;
 pub mod time;
+pub mod transcript;
 pub mod view;
 
 pub use command::Command;

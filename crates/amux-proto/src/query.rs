@@ -31,6 +31,16 @@ mod questions {
         "teams" "GetTeams" Teams {}
         "requests" "GetRequests" Requests {}
         "settings" "GetSettings" Settings {}
+        "kinds" "GetKinds" Kinds {}
+        /// Processes of an agent's tree, with what they use.
+        "processes" "GetProcesses" Processes { agent: String }
+        /// What an agent said and did: the newest `limit` entries, or those after `after`.
+        "transcript" "GetTranscript" Transcript {
+            agent: String,
+            #[serde(default)] run: Option<u32>,
+            #[serde(default)] after: Option<u64>,
+            #[serde(default)] limit: Option<u32>,
+        }
         "status" "GetStatus" Status {}
         /// A part of the server in detail: `boot`, `store`, `outbox`, `flows`, `connections`, `tasks`, `runs`.
         "diag" "GetDiag" Diag { topic: String }
@@ -60,6 +70,16 @@ pub mod act {
         /// Named keys or quoted text, straight to a PTY.
         "agent.keys" "AgentKeys" Keys { agent: String, keys: Vec<String> }
         "agent.resize" "AgentResize" Resize { agent: String, rows: u16, cols: u16 }
+        /// End the running turn; the agent stays.
+        "agent.interrupt" "AgentInterrupt" Interrupt { agent: String }
+        /// Another model or permission mode for the running conversation, where its protocol can.
+        "agent.set" "AgentSet" Set {
+            agent: String,
+            #[serde(default)] model: Option<String>,
+            #[serde(default)] mode: Option<String>,
+        }
+        /// Write a rule to `policy.toml` and use it.
+        "policy.add" "PolicyAdd" AddRule { rule: crate::entity::Rule }
         /// Stop the agents, then the server.
         "server.stop" "ServerStop" Stop {}
         /// End the server and start the binary that is on disk now; agents go on.

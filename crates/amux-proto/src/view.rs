@@ -26,6 +26,10 @@ pub struct Snapshot {
     pub settings: Vec<entity::Setting>,
     pub flows: Vec<entity::Flow>,
     pub host: Option<entity::Host>,
+    #[serde(default)]
+    pub kinds: std::collections::BTreeMap<String, entity::Kind>,
+    #[serde(default)]
+    pub rules: Vec<entity::Rule>,
 }
 
 /// One row of `agentmux ls`.
@@ -34,7 +38,7 @@ pub struct Agent {
     pub uid: AgentId,
     pub name: Name,
     pub team: Name,
-    pub kind: entity::Kind,
+    pub kind: entity::KindName,
     pub state: AgentState,
     /// The evidence in a few words: `exit 1`, `asked to stop`.
     pub reason: Option<String>,
@@ -45,6 +49,11 @@ pub struct Agent {
     pub session_id: Option<String>,
     pub unread: u32,
     pub queued: u32,
+    pub model: Option<String>,
+    pub cost_micro_usd: Option<u64>,
+    pub context_used: Option<u64>,
+    pub context_size: Option<u64>,
+    pub turn: u32,
 }
 
 /// The first that holds, in this order.
@@ -74,6 +83,8 @@ pub struct AgentDetail {
     pub desired: entity::Desired,
     pub current_run: Option<entity::Run>,
     pub created: Time,
+    pub session: Option<entity::Session>,
+    pub requests: Vec<Request>,
     pub evidence: Vec<Evidence>,
     pub rev: crate::ids::Rev,
 }
@@ -97,6 +108,8 @@ pub struct Request {
     pub options: Vec<RequestOption>,
     pub created: Time,
     pub expires: Option<Time>,
+    pub tool: Option<String>,
+    pub subject: Option<String>,
 }
 
 /// The answer to `message.send`.

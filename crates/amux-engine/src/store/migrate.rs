@@ -16,8 +16,10 @@ pub struct Migration {
     pub verify: fn(&Transaction<'_>) -> Result<(), String>,
 }
 
-pub const MIGRATIONS: &[Migration] =
-    &[Migration { name: "first shape", run: first_shape, verify: every_table_is_there }];
+pub const MIGRATIONS: &[Migration] = &[
+    Migration { name: "first shape", run: first_shape, verify: every_table_is_there },
+    Migration { name: "wishes have subjects", run: wishes_have_subjects, verify: every_table_is_there },
+];
 
 /// Copies from before migrations that are kept; the newest ones.
 const BACKUPS_KEPT: usize = 5;
@@ -84,13 +86,35 @@ fn prune_backups(dir: &Path) -> Result<(), Error> {
 fn first_shape(tx: &Transaction<'_>) -> rusqlite::Result<()> {
     tx.execute_batch(include_str!("schema.sql"))?;
     for table in Table::ALL {
-        let name = table.name();
-        tx.execute_batch(&format!(
-            "CREATE TABLE \"{name}\" (id TEXT PRIMARY KEY, rev INTEGER NOT NULL, updated_seq INTEGER NOT NULL, \
-             body TEXT NOT NULL) WITHOUT ROWID"
-        ))?;
+        create_table(tx, *table)?;
     }
     Ok(())
+}
+
+/// Answers and deliveries are wishes too, several of a kind for one agent; and kinds and rules have tables.
+fn wishes_have_subjects(tx: &Transaction<'_>) -> rusqlite::Result<()> {
+    tx.execute_batch(
+        "DROP INDEX outbox_open; ALTER TABLE outbox ADD COLUMN subject TEXT NOT NULL DEFAULT ''; \
+         CREATE UNIQUE INDEX outbox_open ON outbox (kind, agent, run, subject) WHERE state = 'open';",
+    )?;
+    for table in [Table::Kind, Table::Policy] {
+        create_table(tx, table)?;
+    }
+    let broken = |error: Error| rusqlite::Error::ToSqlConversionFailure(error.to_string().into());
+    tx.execute("UPDATE outbox SET subject = ?1", [uuid::Uuid::nil().to_string()])?;
+    let state = super::projection::load(tx, super::projection::Source::Tables).map_err(broken)?;
+    for wish in amux_core::wish::open(&state) {
+        super::outbox::insert(tx, &wish, amux_proto::Seq(0)).map_err(broken)?;
+    }
+    Ok(())
+}
+
+fn create_table(tx: &Transaction<'_>, table: Table) -> rusqlite::Result<()> {
+    let name = table.name();
+    tx.execute_batch(&format!(
+        "CREATE TABLE IF NOT EXISTS \"{name}\" (id TEXT PRIMARY KEY, rev INTEGER NOT NULL, \
+         updated_seq INTEGER NOT NULL, body TEXT NOT NULL) WITHOUT ROWID"
+    ))
 }
 
 fn every_table_is_there(tx: &Transaction<'_>) -> Result<(), String> {

@@ -10,29 +10,29 @@ pub(crate) fn insert(conn: &Connection, wish: &Effect, seq: Seq) -> Result<(), E
     let key = wish.key();
     let body = serde_json::to_string(wish).map_err(|error| Error::Corrupt { what: error.to_string() })?;
     let mut statement = conn.prepare_cached(
-        "INSERT INTO outbox (seq, kind, agent, run, body) VALUES (?1, ?2, ?3, ?4, ?5) \
-         ON CONFLICT (kind, agent, run) WHERE state = 'open' DO UPDATE SET seq = excluded.seq, body = excluded.body",
+        "INSERT INTO outbox (seq, kind, agent, run, body, subject) VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
+         ON CONFLICT (kind, agent, run, subject) WHERE state = 'open' DO UPDATE SET seq = excluded.seq, body = excluded.body",
     )?;
-    statement.execute((seq.0, key.kind.as_str(), key.agent.to_string(), key.run.0, body))?;
+    statement.execute((seq.0, key.kind.as_str(), key.agent.to_string(), key.run.0, body, key.subject.to_string()))?;
     Ok(())
 }
 
 pub(crate) fn settle(conn: &Connection, key: &effect::Key) -> Result<(), Error> {
     let mut statement = conn.prepare_cached(
         "UPDATE outbox SET state = 'done', lease_until = NULL \
-         WHERE state = 'open' AND kind = ?1 AND agent = ?2 AND run = ?3",
+         WHERE state = 'open' AND kind = ?1 AND agent = ?2 AND run = ?3 AND subject = ?4",
     )?;
-    statement.execute((key.kind.as_str(), key.agent.to_string(), key.run.0))?;
+    statement.execute((key.kind.as_str(), key.agent.to_string(), key.run.0, key.subject.to_string()))?;
     Ok(())
 }
 
 /// One more try was made; the next not before `lease_until`.
 pub(crate) fn attempted(conn: &Connection, key: &effect::Key, lease_until: i64) -> Result<(), Error> {
     let mut statement = conn.prepare_cached(
-        "UPDATE outbox SET attempts = attempts + 1, lease_until = ?4 \
-         WHERE state = 'open' AND kind = ?1 AND agent = ?2 AND run = ?3",
+        "UPDATE outbox SET attempts = attempts + 1, lease_until = ?5 \
+         WHERE state = 'open' AND kind = ?1 AND agent = ?2 AND run = ?3 AND subject = ?4",
     )?;
-    statement.execute((key.kind.as_str(), key.agent.to_string(), key.run.0, lease_until))?;
+    statement.execute((key.kind.as_str(), key.agent.to_string(), key.run.0, key.subject.to_string(), lease_until))?;
     Ok(())
 }
 

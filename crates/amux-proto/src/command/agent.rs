@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::entity::{Kind, Size};
+use crate::entity::{KindName, Size};
 use crate::ids::{AgentId, Name};
 
 commands! {
@@ -11,12 +11,17 @@ commands! {
         #[serde(default)] id: Option<AgentId>,
         name: Name,
         #[serde(default)] team: Option<String>,
-        kind: Kind,
+        kind: KindName,
         #[serde(default)] argv: Vec<String>,
         /// Absolute.
         cwd: String,
         #[serde(default)] env: BTreeMap<String, String>,
         #[serde(default)] size: Option<Size>,
+        #[serde(default)] model: Option<String>,
+        #[serde(default)] mode: Option<String>,
+        /// The CLI's id of a conversation to go on with.
+        #[serde(default)] resume: Option<String>,
+        #[serde(default)] worktree: bool,
         #[serde(default = "crate::command::agent::yes")] #[ts(as = "Option<bool>")] start: bool,
     }
     /// Give an agent another name; its identity, mail and history stay.

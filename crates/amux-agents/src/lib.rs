@@ -1,0 +1,169 @@
+//! The dialects: how each CLI is told things and what its lines mean, as pure machines over lines. No process, no
+//! socket, no clock: lines and orders go in, items of the transcript and lines to be written come out.
+//!
+//! A machine is deterministic. The tape of an agent's output and the journal of its orders, fed to a machine again in
+//! the same order, lead to the same state, the same items and the same writes; that is how a server that was killed
+//! finds out in the middle of a turn where it is.
+
+pub mod claude;
+pub mod turns;
+
+use amux_proto::Time;
+use amux_proto::entity::Answer;
+use amux_proto::transcript::Item;
+use serde::{Deserialize, Serialize};
+
+/// What one input of a machine led to.
+#[derive(Debug, Default)]
+pub struct Out {
+    pub items: Vec<Item>,
+    pub writes: Vec<Write>,
+}
+
+/// A line for the agent's standard input, without its newline.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Write {
+    pub line: String,
+    /// The input it carries: written, it is in the hands of the CLI.
+    pub input: Option<String>,
+}
+
+impl Out {
+    pub fn say(&mut self, item: Item) {
+        self.items.push(item);
+    }
+
+    pub fn write(&mut self, line: &impl Serialize) {
+        self.writes.push(Write { line: json(line), input: None });
+    }
+
+    pub fn write_input(&mut self, input: &str, line: &impl Serialize) {
+        self.writes.push(Write { line: json(line), input: Some(input.to_owned()) });
+    }
+}
+
+fn json(line: &impl Serialize) -> String {
+    serde_json::to_string(line).expect("frames have string keys and no fallible serializer")
+}
+
+/// What an agent is told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Order {
+    /// The first of every run, as soon as there is a process.
+    Begin(Begin),
+    /// Work. The machine keeps it until the CLI can take it.
+    Input {
+        input: String,
+        text: String,
+        how: How,
+    },
+    /// To an [`Item::Asked`].
+    Answer {
+        ask: String,
+        answer: Answer,
+    },
+    /// End the running turn; the process stays.
+    Interrupt,
+    /// For the turns to come, or at once where the CLI can.
+    Set {
+        model: Option<String>,
+        mode: Option<String>,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum How {
+    /// The CLI may read it when it likes, at the latest as the next turn.
+    Next,
+    /// Into the running turn where the protocol can do that; else as [`How::Next`].
+    Steer,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Begin {
+    pub cwd: String,
+    pub session: Session,
+    pub model: Option<String>,
+    pub mode: Option<String>,
+    /// Our MCP server, for CLIs that are handed one over their protocol.
+    pub mcp: Option<McpServer>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Session {
+    /// The id is for CLIs that let us choose it.
+    New { id: String },
+    Resume { id: String },
+}
+
+/// A stdio MCP server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct McpServer {
+    pub name: String,
+    pub command: String,
+    pub args: Vec<String>,
+    pub env: Vec<(String, String)>,
+}
+
+/// Why an order cannot be carried out; nothing has happened then.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    #[error("nothing is running that could be interrupted")]
+    NotRunning,
+    #[error("this is not asked, or not any more: {0}")]
+    NotAsked(String),
+    #[error("this answer does not fit the question: {0}")]
+    BadAnswer(String),
+    #[error("its protocol cannot do this: {0}")]
+    Unsupported(&'static str),
+    #[error("the conversation is not open yet")]
+    NotReady,
+}
+
+/// A dialect in its current state. Serializable, so that a long tape need not be read from its beginning.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "dialect", rename_all = "snake_case")]
+pub enum Machine {
+    Claude(claude::Claude),
+}
+
+impl Machine {
+    /// A line the agent printed, without its newline. What is no frame at all is skipped and counted.
+    pub fn hear(&mut self, line: &str, now: Time, out: &mut Out) {
+        match self {
+            Self::Claude(machine) => machine.hear(line, now, out),
+        }
+    }
+
+    /// Something it is told. A refused order leaves the machine as it was.
+    pub fn order(&mut self, order: &Order, now: Time, out: &mut Out) -> Result<(), Refused> {
+        match self {
+            Self::Claude(machine) => machine.order(order, now, out),
+        }
+    }
+
+    /// Whether an input given now would be begun at once.
+    pub fn is_idle(&self) -> bool {
+        match self {
+            Self::Claude(machine) => machine.is_idle(),
+        }
+    }
+
+    /// Lines of a kind this build does not know.
+    pub fn unknown(&self) -> u64 {
+        match self {
+            Self::Claude(machine) => machine.unknown(),
+        }
+    }
+}
+
+/// The first characters of a text that may be very long, for titles and notices.
+pub(crate) fn cut(text: &str, chars: usize) -> String {
+    match text.char_indices().nth(chars) {
+        Some((at, _)) => format!("{}…", &text[..at]),
+        None => text.to_owned(),
+    }
+}

@@ -1,0 +1,111 @@
+//! The rules of `policy.toml`: what is allowed or denied without asking a person. What no rule speaks of is asked, and
+//! no time-out ever answers.
+
+use amux_proto::command::policy::{Command, Load};
+use amux_proto::entity::{Answer, RequestOption, RequestOptionKind, Rule, RuleAnswer};
+use amux_proto::event::policy::{Changed, Event};
+use amux_proto::transcript::Ask;
+use amux_proto::{AgentId, Rejection};
+use serde_json::{Value, json};
+
+use crate::bounds::{self, RULES_MAX, bad};
+use crate::case::Case;
+use crate::state::State;
+use crate::view;
+
+/// What lets one command line hold two. A pattern that ends with `*` never matches a subject with one of these, so
+/// that allowing `git *` does not allow what somebody writes behind a semicolon.
+const SHELL_GLUE: &[char] = &[';', '|', '&', '$', '`', '<', '>', '(', ')', '\n', '\r'];
+
+pub(crate) fn decide(case: &mut Case<'_>, command: &Command) -> Result<Value, Rejection> {
+    match command {
+        Command::Load(Load { rules }) => {
+            if rules.len() > RULES_MAX {
+                return Err(bounds::limit("rules", RULES_MAX));
+            }
+            for rule in rules {
+                check(rule)?;
+            }
+            if case.state.rules != *rules {
+                case.emit(Event::Changed(Changed { rules: rules.clone() }));
+            }
+            Ok(json!({ "rules": rules.len() }))
+        }
+    }
+}
+
+fn check(rule: &Rule) -> Result<(), Rejection> {
+    for text in [&rule.agent, &rule.tool, &rule.subject].into_iter().flatten() {
+        bounds::at_most("a word of a rule", text.len(), bounds::REASON_BYTES_MAX)?;
+        bounds::no_nul("a word of a rule", text)?;
+        if text.is_empty() {
+            return Err(bad("an empty word in a rule matches nothing: leave it out to match everything"));
+        }
+    }
+    Ok(())
+}
+
+/// The answer a rule gives to what an agent asks, and the rule that gave it, for people. `None`: a person decides.
+pub(crate) fn answer(state: &State, agent: AgentId, ask: &Ask) -> Option<(Answer, String)> {
+    let label = view::label(state, agent);
+    let (at, rule) = state.rules.iter().enumerate().find(|(_, rule)| matches(rule, &label, ask))?;
+    let wanted = match rule.answer {
+        RuleAnswer::Allow => RequestOptionKind::AllowOnce,
+        RuleAnswer::Deny => RequestOptionKind::RejectOnce,
+        RuleAnswer::Ask => return None,
+    };
+    let RequestOption { id, .. } = ask.options.iter().find(|option| option.kind == wanted)?;
+    Some((Answer::Option { option: id.clone(), text: None }, format!("rule {} of policy.toml", at + 1)))
+}
+
+fn matches(rule: &Rule, agent: &str, ask: &Ask) -> bool {
+    let is_tool = rule.tool.as_ref().is_none_or(|tool| ask.tool.as_ref() == Some(tool));
+    let is_agent = rule.agent.as_ref().is_none_or(|of| of == agent);
+    let is_subject = match (&rule.subject, &ask.subject) {
+        (None, _) => true,
+        (Some(_), None) => false,
+        (Some(pattern), Some(subject)) => match pattern.strip_suffix('*') {
+            Some(start) => subject.strip_prefix(start).is_some_and(|rest| !rest.contains(SHELL_GLUE)),
+            None => pattern == subject,
+        },
+    };
+    is_tool && is_agent && is_subject
+}
+
+pub(crate) fn apply(state: &mut State, event: &Event) {
+    match event {
+        Event::Changed(Changed { rules }) => state.rules.clone_from(rules),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use amux_proto::entity::RequestKind;
+
+    use super::*;
+
+    #[test]
+    fn a_pattern_allows_no_second_command() {
+        let ask = |subject: &str| Ask {
+            id: "1".into(),
+            kind: RequestKind::Permission,
+            title: String::new(),
+            detail: String::new(),
+            options: Vec::new(),
+            tool: Some("Bash".into()),
+            subject: Some(subject.into()),
+        };
+        let rule = Rule {
+            agent: None,
+            tool: Some("Bash".into()),
+            subject: Some("git status*".into()),
+            answer: RuleAnswer::Allow,
+        };
+        assert!(matches(&rule, "a@b", &ask("git status -s")));
+        for hostile in ["git status; rm -rf /", "git status && x", "git status $(x)", "git status\nx", "git push"] {
+            assert!(!matches(&rule, "a@b", &ask(hostile)), "{hostile}");
+        }
+        let other_tool = Rule { tool: Some("Write".into()), ..rule };
+        assert!(!matches(&other_tool, "a@b", &ask("git status")));
+    }
+}

@@ -1,0 +1,8 @@
+//! The rules of `policy.toml`.
+
+use crate::entity::Rule;
+
+commands! {
+    /// The content of the file; only the server says this.
+    "policy.load" "PolicyLoad" Load { rules: Vec<Rule> }
+}

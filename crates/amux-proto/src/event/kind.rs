@@ -1,0 +1,8 @@
+//! What happened to the table of kinds.
+
+use crate::entity::{Kind, KindName};
+
+events! {
+    "kind.changed" "KindChanged" Changed { name: KindName, kind: Kind }
+    "kind.removed" "KindRemoved" Removed { name: KindName }
+}

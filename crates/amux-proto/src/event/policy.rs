@@ -1,0 +1,8 @@
+//! What happened to the rules.
+
+use crate::entity::Rule;
+
+events! {
+    /// All of them, in their order.
+    "policy.changed" "PolicyChanged" Changed { rules: Vec<Rule> }
+}
