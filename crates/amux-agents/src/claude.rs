@@ -72,9 +72,19 @@ struct Stream {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "is", rename_all = "snake_case")]
 enum Asked {
-    Tool { request: String, input: Value, suggestions: Value },
+    Tool {
+        request: String,
+        input: Value,
+        suggestions: Value,
+    },
     /// One of several questions in one request; it is answered when all of them are.
-    Question { request: String, question: String, labels: Vec<String>, answer: Option<String>, input: Value },
+    Question {
+        request: String,
+        question: String,
+        labels: Vec<String>,
+        answer: Option<String>,
+        input: Value,
+    },
 }
 
 /// Unknown kinds that are told apart; a CLI that invents more is counted only.
@@ -692,8 +702,7 @@ fn detail(description: Option<&str>, input: &Value) -> String {
 fn change(result: &Value, patch: &[Value]) -> DiffChange {
     let lines = |hunk: &Value| {
         let n = |name: &str| hunk[name].as_u64().unwrap_or(0);
-        let head =
-            format!("@@ -{},{} +{},{} @@\n", n("oldStart"), n("oldLines"), n("newStart"), n("newLines"));
+        let head = format!("@@ -{},{} +{},{} @@\n", n("oldStart"), n("oldLines"), n("newStart"), n("newLines"));
         let lines = hunk["lines"].as_array().into_iter().flatten().map(text);
         lines.fold(head, |all, line| all + line + "\n")
     };
