@@ -7,9 +7,10 @@
 mod agent;
 mod kept;
 mod keys;
+mod osc;
 pub mod polled;
 mod report;
-mod screen;
+pub mod screen;
 mod tape;
 
 use std::collections::HashMap;

@@ -1,18 +1,27 @@
 //! What a terminal shows: the emulator behind every PTY agent. It answers the programs' questions (device status,
-//! modes) and gives its rows as text; it never talks to a process itself.
+//! modes), gives its rows as text and all of itself as a snapshot, and collects what programs tell about themselves; it
+//! never talks to a process itself.
+//!
+//! Whatever is fed, memory is bounded by the size of the screen.
+
+mod snapshot;
 
 use std::fmt::Write as _;
+use std::mem;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use alacritty_terminal::Term;
 use alacritty_terminal::event::{Event, EventListener};
-use alacritty_terminal::grid::Dimensions;
+use alacritty_terminal::grid::{Dimensions, Grid};
 use alacritty_terminal::index::{Column, Line};
 use alacritty_terminal::term::cell::{Cell, Flags};
-use alacritty_terminal::term::{Config, TermMode};
-use alacritty_terminal::vte::ansi::{Color, NamedColor, Processor};
+use alacritty_terminal::term::{Config, Osc52, TermMode};
+use alacritty_terminal::vte::ansi::{Color, CursorShape, CursorStyle, NamedColor, Processor};
 use amux_proto::entity::Size;
 use amux_proto::view::Cursor;
+
+use crate::osc::Scanner;
+pub use crate::osc::{Progress, Sign};
 
 /// A live screen keeps what it shows. The emulator takes memory for a thousand full-width rows as soon as it keeps one
 /// line more, so history is read from the tape, by whoever wants it.
@@ -24,7 +33,12 @@ const REPLAYED_HISTORY_LINES: usize = 10_000;
 pub struct Screen {
     term: Term<Listener>,
     parser: Processor,
+    scanner: Scanner,
     said: Listener,
+    /// What was told of the title and the bell.
+    told: (Option<String>, u64),
+    /// How many marks cells may have got since they were last counted.
+    marks: usize,
 }
 
 #[derive(Clone, Default)]
@@ -34,12 +48,22 @@ struct Listener(Arc<Mutex<Said>>);
 struct Said {
     answers: Vec<u8>,
     title: Option<String>,
+    bells: u64,
 }
 
 /// A program that asks without reading the answers must not grow our memory.
 const ANSWERS_BYTES_MAX: usize = 64 * 1024;
 
 const TITLE_CHARS_MAX: usize = 200;
+
+/// Marks on one character. The emulator has no bound of its own; no script needs as many.
+const MARKS_MAX: usize = 32;
+
+/// How much is fed before marks are counted again.
+const MARKS_UNCOUNTED_MAX: usize = 64 * 1024;
+
+/// Stands for "the program did not choose a cursor": no program can choose this one.
+const CURSOR_UNCHOSEN: CursorStyle = CursorStyle { shape: CursorShape::HollowBlock, blinking: false };
 
 impl EventListener for Listener {
     fn send_event(&self, event: Event) {
@@ -48,8 +72,9 @@ impl EventListener for Listener {
             Event::PtyWrite(text) if said.answers.len() + text.len() <= ANSWERS_BYTES_MAX => {
                 said.answers.extend_from_slice(text.as_bytes());
             }
-            Event::Title(title) => said.title = Some(title.chars().take(TITLE_CHARS_MAX).collect()),
+            Event::Title(title) => said.title = Some(crate::osc::plain(&title, TITLE_CHARS_MAX)),
             Event::ResetTitle => said.title = None,
+            Event::Bell => said.bells += 1,
             _ => {}
         }
     }
@@ -71,27 +96,75 @@ impl Dimensions for Rows {
 }
 
 impl Screen {
-    pub(crate) fn live(size: Size) -> Self {
-        Self::new(size, LIVE_HISTORY_LINES)
+    pub fn live(size: Size) -> Self {
+        Self::with_history(size, LIVE_HISTORY_LINES)
     }
 
-    pub(crate) fn of_tape(size: Size) -> Self {
-        Self::new(size, REPLAYED_HISTORY_LINES)
+    pub fn of_tape(size: Size) -> Self {
+        Self::with_history(size, REPLAYED_HISTORY_LINES)
     }
 
-    fn new(size: Size, history: usize) -> Self {
+    /// A screen that keeps `lines` of what scrolled off it.
+    pub fn with_history(size: Size, lines: usize) -> Self {
         let said = Listener::default();
-        let config = Config { scrolling_history: history, ..Config::default() };
-        Self { term: Term::new(config, &Rows(size), said.clone()), parser: Processor::new(), said }
+        let config = Config {
+            scrolling_history: lines,
+            default_cursor_style: CURSOR_UNCHOSEN,
+            // The clipboard of a server is nobody's.
+            osc52: Osc52::Disabled,
+            // Clients encode keys for us and speak the common encoding only.
+            kitty_keyboard: false,
+            ..Config::default()
+        };
+        Self {
+            term: Term::new(config, &Rows(size), said.clone()),
+            parser: Processor::new(),
+            scanner: Scanner::default(),
+            said,
+            told: (None, 0),
+            marks: 0,
+        }
     }
 
     pub fn feed(&mut self, bytes: &[u8]) {
-        self.parser.advance(&mut self.term, bytes);
+        for chunk in bytes.chunks(MARKS_UNCOUNTED_MAX) {
+            let (term, parser) = (&mut self.term, &mut self.parser);
+            self.scanner.scan(chunk, term.columns(), |piece| parser.advance(term, piece));
+            self.marks += self.scanner.take_repeated();
+            if !chunk.is_ascii() {
+                self.marks += chunk.len();
+            }
+            if self.marks > MARKS_UNCOUNTED_MAX {
+                self.cut_marks();
+            }
+        }
+    }
+
+    /// What the program told about itself since this was last asked.
+    pub fn take_signs(&mut self) -> Vec<Sign> {
+        let mut signs = self.scanner.take_signs();
+        let (title, bells) = {
+            let said = self.said();
+            (said.title.clone(), said.bells)
+        };
+        if self.told.0 != title {
+            signs.push(Sign::Title(title.clone()));
+        }
+        if self.told.1 != bells {
+            signs.push(Sign::Bell);
+        }
+        self.told = (title, bells);
+        signs
+    }
+
+    /// How often it rang.
+    pub fn bells(&self) -> u64 {
+        self.said().bells
     }
 
     /// What the program asked for, to be written to it.
     pub fn take_answers(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.said.0.lock().unwrap_or_else(PoisonError::into_inner).answers)
+        mem::take(&mut self.said().answers)
     }
 
     pub fn resize(&mut self, size: Size) {
@@ -99,7 +172,20 @@ impl Screen {
     }
 
     pub fn title(&self) -> Option<String> {
-        self.said.0.lock().unwrap_or_else(PoisonError::into_inner).title.clone()
+        self.said().title.clone()
+    }
+
+    fn said(&self) -> std::sync::MutexGuard<'_, Said> {
+        self.said.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a full-screen program has the alternate screen.
+    pub fn alternate(&self) -> bool {
+        self.term.mode().contains(TermMode::ALT_SCREEN)
+    }
+
+    pub fn bracketed_paste(&self) -> bool {
+        self.term.mode().contains(TermMode::BRACKETED_PASTE)
     }
 
     pub fn application_cursor(&self) -> bool {
@@ -154,9 +240,10 @@ impl Screen {
                     look.write(&mut text);
                 }
             }
-            text.push(cell.c);
+            // The emulator notes a tab in the first cell it jumped over.
+            text.push(if cell.c == '\t' { ' ' } else { cell.c });
             text.extend(cell.zerowidth().into_iter().flatten());
-            if cell.c != ' ' || (ansi && look != Look::default()) {
+            if !matches!(cell.c, ' ' | '\t') || (ansi && look != Look::default()) {
                 written = text.len();
             }
         }
@@ -166,6 +253,49 @@ impl Screen {
         }
         text
     }
+
+    /// The primary grid, also while the alternate one is shown.
+    fn on_primary<R>(&mut self, look: impl FnOnce(&mut Grid<Cell>) -> R) -> R {
+        if !self.alternate() {
+            return look(self.term.grid_mut());
+        }
+        // Entering the alternate screen clears it and saves the cursor of the primary one. The first happens to a
+        // stand-in, the second happened when the program entered.
+        let alternate = mem::replace(self.term.grid_mut(), stand_in());
+        self.term.swap_alt();
+        let result = look(self.term.grid_mut());
+        self.term.swap_alt();
+        *self.term.grid_mut() = alternate;
+        result
+    }
+
+    fn cut_marks(&mut self) {
+        self.marks = 0;
+        cut_marks(self.term.grid_mut());
+        if self.alternate() {
+            self.on_primary(cut_marks);
+        }
+    }
+}
+
+fn stand_in() -> Grid<Cell> {
+    Grid::new(1, 2, 0)
+}
+
+fn cut_marks(grid: &mut Grid<Cell>) {
+    for line in (0..grid.screen_lines()).map(|line| Line(line as i32)) {
+        for column in (0..grid.columns()).map(Column) {
+            if grid[line][column].zerowidth().is_some_and(|marks| marks.len() > MARKS_MAX) {
+                let cell = &mut grid[line][column];
+                let marks: Vec<char> = cell.zerowidth().unwrap_or_default()[..MARKS_MAX].to_vec();
+                let (underline, link) = (cell.underline_color(), cell.hyperlink());
+                cell.extra = None;
+                cell.set_underline_color(underline);
+                cell.set_hyperlink(link);
+                marks.into_iter().for_each(|mark| cell.push_zerowidth(mark));
+            }
+        }
+    }
 }
 
 /// Colours and attributes of a cell.
@@ -173,6 +303,7 @@ impl Screen {
 struct Look {
     fg: Color,
     bg: Color,
+    underline: Option<Color>,
     flags: Flags,
 }
 
@@ -181,16 +312,21 @@ impl Default for Look {
         Self {
             fg: Color::Named(NamedColor::Foreground),
             bg: Color::Named(NamedColor::Background),
+            underline: None,
             flags: Flags::empty(),
         }
     }
 }
 
-const SHOWN: [(Flags, &str); 7] = [
+const SHOWN: [(Flags, &str); 11] = [
     (Flags::BOLD, ";1"),
     (Flags::DIM, ";2"),
     (Flags::ITALIC, ";3"),
     (Flags::UNDERLINE, ";4"),
+    (Flags::DOUBLE_UNDERLINE, ";4:2"),
+    (Flags::UNDERCURL, ";4:3"),
+    (Flags::DOTTED_UNDERLINE, ";4:4"),
+    (Flags::DASHED_UNDERLINE, ";4:5"),
     (Flags::INVERSE, ";7"),
     (Flags::HIDDEN, ";8"),
     (Flags::STRIKEOUT, ";9"),
@@ -199,7 +335,7 @@ const SHOWN: [(Flags, &str); 7] = [
 impl Look {
     fn of(cell: &Cell) -> Self {
         let shown = SHOWN.iter().fold(Flags::empty(), |all, (flag, _)| all | *flag);
-        Self { fg: cell.fg, bg: cell.bg, flags: cell.flags & shown }
+        Self { fg: cell.fg, bg: cell.bg, underline: cell.underline_color(), flags: cell.flags & shown }
     }
 
     fn write(&self, to: &mut String) {
@@ -211,6 +347,12 @@ impl Look {
         }
         write_color(to, self.fg, 30);
         write_color(to, self.bg, 40);
+        // With colons, so that whoever does not know 58 does not take its colour for attributes.
+        let _ = match self.underline {
+            Some(Color::Spec(rgb)) => write!(to, ";58:2::{}:{}:{}", rgb.r, rgb.g, rgb.b),
+            Some(Color::Indexed(index)) => write!(to, ";58:5:{index}"),
+            Some(Color::Named(_)) | None => Ok(()),
+        };
         to.push('m');
     }
 }
@@ -259,5 +401,26 @@ mod tests {
         let mut screen = screen("\x1b[6n");
         assert_eq!(screen.take_answers(), b"\x1b[1;1R");
         assert!(screen.take_answers().is_empty());
+    }
+
+    #[test]
+    fn a_tab_is_the_space_it_takes() {
+        assert_eq!(screen("a\tb").rows(None, false)[0], "a       b");
+    }
+
+    #[test]
+    fn underlines_keep_their_kind_and_colour() {
+        let row = &screen("\x1b[4:3;58:2::1:2:3mx").rows(Some(1), true)[0];
+        assert_eq!(row, "\x1b[0;4:3;58:2::1:2:3mx\x1b[0m");
+    }
+
+    #[test]
+    fn the_title_and_the_bell_are_signs_once() {
+        let mut screen = screen("\x1b]0;a\x07\x07\x1b]2;b\x1b\\\x07\x1b]133;A\x07");
+        assert_eq!(screen.take_signs(), [Sign::Prompt, Sign::Title(Some("b".into())), Sign::Bell]);
+        assert_eq!(screen.bells(), 2);
+        assert_eq!(screen.take_signs(), []);
+        screen.feed(b"\x1b[?1049h\x1b[?2004h");
+        assert!(screen.alternate() && screen.bracketed_paste());
     }
 }
