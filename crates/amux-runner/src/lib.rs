@@ -11,6 +11,7 @@ pub mod polled;
 mod report;
 mod screen;
 mod tape;
+pub mod worktree;
 
 use std::collections::HashMap;
 use std::ffi::OsString;
