@@ -61,7 +61,9 @@ impl House {
 
     fn bytes_of(&self, dir: &Path, args: &[&OsStr]) -> Vec<u8> {
         let mut command = Command::new("git");
-        command.env_clear().envs(env(&self.dir.path().canonicalize().unwrap(), None)).current_dir(dir).args(args);
+        command.env_clear().envs(env(&self.dir.path().canonicalize().unwrap(), None)).current_dir(dir);
+        // What a commit leaves running in the background would be a process that lives in the worktree.
+        command.args(["-c", "maintenance.auto=false", "-c", "gc.auto=0"]).args(args);
         for role in ["AUTHOR", "COMMITTER"] {
             command.env(format!("GIT_{role}_NAME"), "p").env(format!("GIT_{role}_EMAIL"), "p@example.org");
         }
@@ -96,9 +98,10 @@ impl House {
     fn failing_git(&self, at: usize, after: bool) -> Git {
         let count = self.dir.path().join("count");
         let _ = std::fs::remove_file(&count);
-        let first = if after { "\"$GIT\" \"$@\"; exit 1" } else { "exit 1" };
+        let first = if after { "\"$GIT\" \"$@\"" } else { ":" };
         self.fake_git(&format!(
-            "echo >> '{0}'; n=$(wc -l < '{0}'); [ $n -lt {at} ] && exec \"$GIT\" \"$@\"; [ $n -eq {at} ] && {{ {first}; }}; exit 1",
+            "echo >> '{0}'; n=$(wc -l < '{0}'); [ $n -lt {at} ] && exec \"$GIT\" \"$@\"; [ $n -eq {at} ] && {{ {first}; }}; \
+             echo died >&2; exit 1",
             count.display()
         ))
     }
@@ -423,7 +426,8 @@ fn a_restore_overwrites_nothing() {
 
 #[test]
 fn an_unreadable_inventory_is_not_clean() {
-    let breaks: [(&str, &dyn Fn(&House, &Path)); 4] = [
+    type Break<'a> = (&'a str, &'a dyn Fn(&House, &Path));
+    let breaks: [Break<'_>; 4] = [
         ("the index", &|house, _| {
             std::fs::write(house.repo.join(".git/worktrees").join(AGENT).join("index"), "rubbish").unwrap();
         }),

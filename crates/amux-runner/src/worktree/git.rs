@@ -74,9 +74,8 @@ impl Git {
 
     /// The branch a worktree is on.
     pub(super) fn branch_of(&self, path: &Path) -> Result<Option<String>, Error> {
-        let output = self.within(path).args(["symbolic-ref", "-q", "HEAD"]).run()?;
-        let name = text(&output.stdout);
-        Ok(output.status.success().then_some(name).and_then(|name| Some(name.strip_prefix("refs/heads/")?.to_owned())))
+        let name = self.within(path).args(["symbolic-ref", "-q", "HEAD"]).answer()?;
+        Ok(name.and_then(|name| Some(name.strip_prefix("refs/heads/")?.to_owned())))
     }
 
     pub(super) fn tip(&self, common: &Path, branch: &str) -> Result<Option<String>, Error> {
@@ -85,8 +84,7 @@ impl Git {
 
     pub(super) fn resolve(&self, dir: &Path, name: &str) -> Result<Option<String>, Error> {
         let name = format!("{name}^{{commit}}");
-        let output = self.at(dir).args(["rev-parse", "-q", "--verify", "--end-of-options", &name]).run()?;
-        Ok(output.status.success().then(|| text(&output.stdout)))
+        self.at(dir).args(["rev-parse", "-q", "--verify", "--end-of-options", &name]).answer()
     }
 
     /// Says in the branch's own log who it is for: a crash later that is what tells it from anybody else's.
@@ -193,10 +191,20 @@ impl Call<'_> {
         Ok(output::output(&spec, Limit { time: self.time, stdout_bytes: STDOUT_BYTES_MAX })?)
     }
 
+    /// `None` for the "no" of a quiet question, which is a 1 without a word; everything else is a failure and no answer.
+    fn answer(self) -> Result<Option<String>, Error> {
+        let doing = self.doing();
+        let output = self.run()?;
+        match output.status.code() {
+            Some(0) => Ok(Some(text(&output.stdout))),
+            Some(1) if output.stderr_tail.is_empty() => Ok(None),
+            _ => Err(Error::Git { doing, said: said(&output) }),
+        }
+    }
+
     /// What it wrote, all of it, if it ended well.
     pub(super) fn ok(self) -> Result<Vec<u8>, Error> {
-        let words = self.args.iter().skip(QUIET.len()).map(|word| word.to_string_lossy());
-        let doing = words.skip_while(|word| word.starts_with('-')).take(2).collect::<Vec<_>>().join(" ");
+        let doing = self.doing();
         let output = self.run()?;
         if !output.status.success() {
             return Err(Error::Git { doing, said: said(&output) });
@@ -205,6 +213,19 @@ impl Call<'_> {
             return Err(Error::Git { doing, said: "it has more to say than we can hear".to_owned() });
         }
         Ok(output.stdout)
+    }
+
+    /// The command's name, for a sentence about it; `worktree add` and the like are two words.
+    fn doing(&self) -> String {
+        let mut words = self.args.iter().map(|word| word.to_string_lossy());
+        let mut name = words.next().unwrap_or_default();
+        while name == "-c" {
+            name = words.nth(1).unwrap_or_default();
+        }
+        match words.next() {
+            Some(second) if name == "worktree" => format!("{name} {second}"),
+            _ => name.into_owned(),
+        }
     }
 }
 
