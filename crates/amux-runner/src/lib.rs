@@ -12,6 +12,7 @@ pub mod polled;
 mod report;
 pub mod screen;
 mod tape;
+pub mod worktree;
 
 use std::collections::HashMap;
 use std::ffi::OsString;

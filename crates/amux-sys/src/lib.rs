@@ -13,6 +13,7 @@ pub mod disk;
 pub mod fdpass;
 pub mod lock;
 pub mod notify;
+pub mod output;
 pub mod parent;
 pub mod paths;
 pub mod peer;

@@ -111,6 +111,10 @@ pub(crate) fn command_line(pid: u32) -> Option<String> {
     Some(String::from_utf8_lossy(&output.stdout).trim().to_owned()).filter(|line| !line.is_empty())
 }
 
+pub(crate) fn cwd(_pid: u32) -> Option<PathBuf> {
+    None
+}
+
 pub(crate) fn boot_id() -> Option<String> {
     None
 }

@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::path::Path;
 use std::process::ExitStatus;
 
 use rustix::process::{Pid, WaitOptions};
@@ -94,6 +95,16 @@ pub(crate) fn with_descendants(table: &[Row], roots: BTreeSet<u32>) -> BTreeSet<
 
 pub fn session_members(session: u32) -> Vec<ProcessId> {
     os::table().iter().filter(|row| row.session == session && !row.is_dead).map(|row| row.id).collect()
+}
+
+/// Processes that live and have their working directory in this one or below. What the system does not show, which is
+/// other users' processes on most and all of them on some, is not among them.
+pub fn working_in(dir: &Path) -> io::Result<Vec<ProcessId>> {
+    let dir = dir.canonicalize()?;
+    let table = os::table();
+    let there = table.iter().filter(|row| !row.is_dead && os::cwd(row.id.pid).is_some_and(|cwd| cwd.starts_with(&dir)));
+    // Read by pid; that it was this process's is seen by its still being there.
+    Ok(there.map(|row| row.id).filter(alive).collect())
 }
 
 /// Resident memory.

@@ -1,6 +1,7 @@
 //! What the rest of the house relies on: complete environments, closed descriptors, ended trees, passed descriptors.
 
 mod children;
+mod outputs;
 mod sockets;
 mod trees;
 
