@@ -6,6 +6,9 @@
 //! finds out in the middle of a turn where it is.
 
 pub mod claude;
+pub mod codex;
+mod failure;
+pub mod once;
 pub mod turns;
 
 use amux_proto::Time;
@@ -53,23 +56,13 @@ pub enum Order {
     /// The first of every run, as soon as there is a process.
     Begin(Begin),
     /// Work. The machine keeps it until the CLI can take it.
-    Input {
-        input: String,
-        text: String,
-        how: How,
-    },
+    Input { input: String, text: String, how: How },
     /// To an [`Item::Asked`].
-    Answer {
-        ask: String,
-        answer: Answer,
-    },
+    Answer { ask: String, answer: Answer },
     /// End the running turn; the process stays.
     Interrupt,
     /// For the turns to come, or at once where the CLI can.
-    Set {
-        model: Option<String>,
-        mode: Option<String>,
-    },
+    Set { model: Option<String>, mode: Option<String> },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -95,8 +88,12 @@ pub struct Begin {
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Session {
     /// The id is for CLIs that let us choose it.
-    New { id: String },
-    Resume { id: String },
+    New {
+        id: String,
+    },
+    Resume {
+        id: String,
+    },
 }
 
 /// A stdio MCP server.
@@ -128,6 +125,8 @@ pub enum Refused {
 #[serde(tag = "dialect", rename_all = "snake_case")]
 pub enum Machine {
     Claude(claude::Claude),
+    Codex(codex::Codex),
+    Once(once::Once),
 }
 
 impl Machine {
@@ -135,6 +134,8 @@ impl Machine {
     pub fn hear(&mut self, line: &str, now: Time, out: &mut Out) {
         match self {
             Self::Claude(machine) => machine.hear(line, now, out),
+            Self::Codex(machine) => machine.hear(line, now, out),
+            Self::Once(machine) => machine.hear(line, now, out),
         }
     }
 
@@ -142,6 +143,8 @@ impl Machine {
     pub fn order(&mut self, order: &Order, now: Time, out: &mut Out) -> Result<(), Refused> {
         match self {
             Self::Claude(machine) => machine.order(order, now, out),
+            Self::Codex(machine) => machine.order(order, now, out),
+            Self::Once(machine) => machine.order(order, now, out),
         }
     }
 
@@ -149,6 +152,8 @@ impl Machine {
     pub fn is_idle(&self) -> bool {
         match self {
             Self::Claude(machine) => machine.is_idle(),
+            Self::Codex(machine) => machine.is_idle(),
+            Self::Once(machine) => machine.is_idle(),
         }
     }
 
@@ -156,6 +161,8 @@ impl Machine {
     pub fn unknown(&self) -> u64 {
         match self {
             Self::Claude(machine) => machine.unknown(),
+            Self::Codex(machine) => machine.unknown(),
+            Self::Once(machine) => machine.unknown(),
         }
     }
 }
