@@ -6,6 +6,9 @@
 //! finds out in the middle of a turn where it is.
 
 pub mod claude;
+pub mod codex;
+mod failure;
+pub mod once;
 pub mod turns;
 
 use amux_proto::Time;
@@ -122,6 +125,8 @@ pub enum Refused {
 #[serde(tag = "dialect", rename_all = "snake_case")]
 pub enum Machine {
     Claude(claude::Claude),
+    Codex(codex::Codex),
+    Once(once::Once),
 }
 
 impl Machine {
@@ -129,6 +134,8 @@ impl Machine {
     pub fn hear(&mut self, line: &str, now: Time, out: &mut Out) {
         match self {
             Self::Claude(machine) => machine.hear(line, now, out),
+            Self::Codex(machine) => machine.hear(line, now, out),
+            Self::Once(machine) => machine.hear(line, now, out),
         }
     }
 
@@ -136,6 +143,8 @@ impl Machine {
     pub fn order(&mut self, order: &Order, now: Time, out: &mut Out) -> Result<(), Refused> {
         match self {
             Self::Claude(machine) => machine.order(order, now, out),
+            Self::Codex(machine) => machine.order(order, now, out),
+            Self::Once(machine) => machine.order(order, now, out),
         }
     }
 
@@ -143,6 +152,8 @@ impl Machine {
     pub fn is_idle(&self) -> bool {
         match self {
             Self::Claude(machine) => machine.is_idle(),
+            Self::Codex(machine) => machine.is_idle(),
+            Self::Once(machine) => machine.is_idle(),
         }
     }
 
@@ -150,6 +161,8 @@ impl Machine {
     pub fn unknown(&self) -> u64 {
         match self {
             Self::Claude(machine) => machine.unknown(),
+            Self::Codex(machine) => machine.unknown(),
+            Self::Once(machine) => machine.unknown(),
         }
     }
 }
