@@ -5,6 +5,7 @@
 //! the same order, lead to the same state, the same items and the same writes; that is how a server that was killed
 //! finds out in the middle of a turn where it is.
 
+pub mod acp;
 pub mod claude;
 pub mod turns;
 
@@ -127,6 +128,7 @@ pub enum Refused {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "dialect", rename_all = "snake_case")]
 pub enum Machine {
+    Acp(acp::Acp),
     Claude(claude::Claude),
 }
 
@@ -134,6 +136,7 @@ impl Machine {
     /// A line the agent printed, without its newline. What is no frame at all is skipped and counted.
     pub fn hear(&mut self, line: &str, now: Time, out: &mut Out) {
         match self {
+            Self::Acp(machine) => machine.hear(line, now, out),
             Self::Claude(machine) => machine.hear(line, now, out),
         }
     }
@@ -141,6 +144,7 @@ impl Machine {
     /// Something it is told. A refused order leaves the machine as it was.
     pub fn order(&mut self, order: &Order, now: Time, out: &mut Out) -> Result<(), Refused> {
         match self {
+            Self::Acp(machine) => machine.order(order, now, out),
             Self::Claude(machine) => machine.order(order, now, out),
         }
     }
@@ -148,6 +152,7 @@ impl Machine {
     /// Whether an input given now would be begun at once.
     pub fn is_idle(&self) -> bool {
         match self {
+            Self::Acp(machine) => machine.is_idle(),
             Self::Claude(machine) => machine.is_idle(),
         }
     }
@@ -155,6 +160,7 @@ impl Machine {
     /// Lines of a kind this build does not know.
     pub fn unknown(&self) -> u64 {
         match self {
+            Self::Acp(machine) => machine.unknown(),
             Self::Claude(machine) => machine.unknown(),
         }
     }
