@@ -549,7 +549,7 @@ impl Acp {
         }
         *is_begun = true;
         if !self.turns.is_open() {
-            self.tools.clear();
+            self.tools.clear(out);
         }
         let stage = InputStage::Shown;
         out.say(Item::InputStage { input: input.clone(), stage, evidence: evidence.to_owned() });

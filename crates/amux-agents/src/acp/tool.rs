@@ -56,7 +56,8 @@ pub(super) struct Subject {
 
 impl Tools {
     /// A new turn: what is heard of the calls of the turn before is about nothing.
-    pub(super) fn clear(&mut self) {
+    pub(super) fn clear(&mut self, out: &mut Out) {
+        self.leave(false, out);
         self.calls.clear();
     }
 
