@@ -140,12 +140,8 @@ impl Acp {
         let id = frame.remove("id").filter(|id| !id.is_null());
         let params = frame.remove("params").unwrap_or_default();
         match (frame.get("method"), id) {
-            (Some(Value::String(method)), Some(id)) => self.hear_request(id, method, &params, out),
+            (Some(method), Some(id)) => self.hear_request(id, method, &params, out),
             (Some(Value::String(method)), None) => self.hear_notification(method, &params, out),
-            (Some(_), Some(id)) => {
-                self.unknown += 1;
-                refuse(&id, INVALID_REQUEST, "a method is a string", out);
-            }
             (None, Some(id)) => self.hear_response(&id, frame.get("error"), frame.get("result"), out),
             (Some(_) | None, None) => self.miss("frame", out),
         }
@@ -289,7 +285,9 @@ impl Acp {
                 None
             };
             let Some(Queued { input, text, .. }) = next else { return };
-            self.texts.flush(out);
+            if !self.is_running() {
+                self.texts.flush(out);
+            }
             self.has_prompted = true;
             out.say(Item::Input { input: input.clone(), text: text.clone() });
             self.newest += 1;
@@ -400,18 +398,23 @@ impl Acp {
 
 /// What is heard.
 impl Acp {
-    fn hear_request(&mut self, id: Value, method: &str, params: &Value, out: &mut Out) {
+    fn hear_request(&mut self, id: Value, method: &Value, params: &Value, out: &mut Out) {
         // An id names one request until that is answered; a second one could not be told from the first.
         let is_open = |asking: &Asking| matches!(&asking.whom, Whom::Request(open) if *open == id);
         if self.asks.iter().any(is_open) {
             self.miss("request with the id of one that is open", out);
             return;
         }
-        if method == "session/request_permission" {
-            self.hear_permission(id, params, out);
-        } else {
-            self.miss(method, out);
-            refuse(&id, METHOD_NOT_FOUND, &format!("this client does not offer {}", crate::cut(method, 80)), out);
+        match method.as_str() {
+            Some("session/request_permission") => self.hear_permission(id, params, out),
+            Some(method) => {
+                self.miss(method, out);
+                refuse(&id, METHOD_NOT_FOUND, &format!("this client does not offer {}", crate::cut(method, 80)), out);
+            }
+            None => {
+                self.miss("request", out);
+                refuse(&id, INVALID_REQUEST, "a method is a string", out);
+            }
         }
     }
 
@@ -615,7 +618,8 @@ impl Acp {
             }
             (What::Load { session }, Some(error)) => {
                 self.replayed = 0;
-                self.lost = Some((session, error::text(error)));
+                let why = error::text(error);
+                self.lost = Some((session, why.lines().next().unwrap_or_default().to_owned()));
                 self.open_new(out);
             }
             (What::Initialize | What::New, Some(error)) => {
