@@ -5,6 +5,7 @@
 //! the same order, lead to the same state, the same items and the same writes; that is how a server that was killed
 //! finds out in the middle of a turn where it is.
 
+pub mod acp;
 pub mod claude;
 pub mod codex;
 mod failure;
@@ -124,6 +125,7 @@ pub enum Refused {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "dialect", rename_all = "snake_case")]
 pub enum Machine {
+    Acp(acp::Acp),
     Claude(claude::Claude),
     Codex(codex::Codex),
     Once(once::Once),
@@ -133,6 +135,7 @@ impl Machine {
     /// A line the agent printed, without its newline. What is no frame at all is skipped and counted.
     pub fn hear(&mut self, line: &str, now: Time, out: &mut Out) {
         match self {
+            Self::Acp(machine) => machine.hear(line, now, out),
             Self::Claude(machine) => machine.hear(line, now, out),
             Self::Codex(machine) => machine.hear(line, now, out),
             Self::Once(machine) => machine.hear(line, now, out),
@@ -142,6 +145,7 @@ impl Machine {
     /// Something it is told. A refused order leaves the machine as it was.
     pub fn order(&mut self, order: &Order, now: Time, out: &mut Out) -> Result<(), Refused> {
         match self {
+            Self::Acp(machine) => machine.order(order, now, out),
             Self::Claude(machine) => machine.order(order, now, out),
             Self::Codex(machine) => machine.order(order, now, out),
             Self::Once(machine) => machine.order(order, now, out),
@@ -151,6 +155,7 @@ impl Machine {
     /// Whether an input given now would be begun at once.
     pub fn is_idle(&self) -> bool {
         match self {
+            Self::Acp(machine) => machine.is_idle(),
             Self::Claude(machine) => machine.is_idle(),
             Self::Codex(machine) => machine.is_idle(),
             Self::Once(machine) => machine.is_idle(),
@@ -160,6 +165,7 @@ impl Machine {
     /// Lines of a kind this build does not know.
     pub fn unknown(&self) -> u64 {
         match self {
+            Self::Acp(machine) => machine.unknown(),
             Self::Claude(machine) => machine.unknown(),
             Self::Codex(machine) => machine.unknown(),
             Self::Once(machine) => machine.unknown(),

@@ -1,0 +1,133 @@
+//! Talks to a real agent through the machine and writes down what was heard and ordered, as a sample for the tests:
+//!
+//!     record-acp SAMPLE CWD PROGRAM [ARGUMENT…] < SCRIPT
+//!
+//! A script has a step a line: `begin`, `resume ID`, `input TEXT`, `steer TEXT`, `interrupt`, `mode ID`, `model ID`,
+//! `answer KIND` (of the newest question, by the kind of the option) and `wait ITEM`, which reads on until an item of
+//! that type has come since the step before.
+
+use std::fmt::Write as _;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use amux_agents::acp::Acp;
+use amux_agents::{Begin, How, Order, Out, Session};
+use amux_proto::Time;
+use amux_proto::entity::Answer;
+use amux_proto::transcript::{Ask, Item};
+use anyhow::{Context as _, bail};
+
+/// An agent that says nothing for so long is stuck.
+const SILENCE: Duration = Duration::from_secs(60);
+
+fn main() -> anyhow::Result<()> {
+    let mut arguments = std::env::args().skip(1);
+    let (sample, cwd) = (arguments.next().context("a sample")?, arguments.next().context("a directory")?);
+    let mut child = Command::new(arguments.next().context("a program")?)
+        .args(arguments)
+        .current_dir(&cwd)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let stdout = BufReader::new(child.stdout.take().context("a pipe")?);
+    let (lines, heard) = mpsc::sync_channel(64);
+    std::thread::spawn(move || stdout.lines().map_while(Result::ok).try_for_each(|line| lines.send(line)));
+    let stdin = child.stdin.take().context("a pipe")?;
+    let mut peer = Peer { machine: Acp::default(), stdin, heard, sample: String::new(), fresh: Vec::new(), ask: None };
+    let mut inputs = 0;
+    for step in std::io::stdin().lines() {
+        let step = step?;
+        let (word, rest) = step.split_once(' ').unwrap_or((&step, ""));
+        let rest = rest.to_owned();
+        let mut input = |how| {
+            inputs += 1;
+            Order::Input { input: format!("in-{inputs}"), text: rest.clone(), how }
+        };
+        let order = match word {
+            "begin" => begin(&cwd, Session::New { id: "unused".to_owned() }),
+            "resume" => begin(&cwd, Session::Resume { id: rest }),
+            "input" => input(How::Next),
+            "steer" => input(How::Steer),
+            "interrupt" => Order::Interrupt,
+            "mode" => Order::Set { model: None, mode: Some(rest) },
+            "model" => Order::Set { model: Some(rest), mode: None },
+            "answer" => peer.answer(&rest)?,
+            "wait" => {
+                peer.wait(&rest)?;
+                continue;
+            }
+            _ => bail!("no step: {step}"),
+        };
+        peer.order(&order)?;
+    }
+    let Peer { stdin, heard, sample: mut text, .. } = peer;
+    drop(stdin);
+    for line in heard {
+        writeln!(text, "< {line}")?;
+    }
+    println!("{}", child.wait()?);
+    Ok(std::fs::write(sample, text)?)
+}
+
+struct Peer {
+    machine: Acp,
+    stdin: std::process::ChildStdin,
+    heard: mpsc::Receiver<String>,
+    sample: String,
+    /// Types of the items since the newest step.
+    fresh: Vec<String>,
+    ask: Option<Ask>,
+}
+
+impl Peer {
+    fn order(&mut self, order: &Order) -> anyhow::Result<()> {
+        writeln!(self.sample, "> {}", serde_json::to_string(order)?)?;
+        let mut out = Out::default();
+        self.fresh.clear();
+        self.machine.order(order, Time(0), &mut out)?;
+        self.take(out)
+    }
+
+    fn wait(&mut self, kind: &str) -> anyhow::Result<()> {
+        loop {
+            if let Some(at) = self.fresh.iter().position(|fresh| fresh == kind) {
+                self.fresh.drain(..=at);
+                return Ok(());
+            }
+            let line = self.heard.recv_timeout(SILENCE).with_context(|| format!("waiting for {kind}"))?;
+            writeln!(self.sample, "< {line}")?;
+            let mut out = Out::default();
+            self.machine.hear(&line, Time(0), &mut out);
+            self.take(out)?;
+        }
+    }
+
+    fn answer(&self, kind: &str) -> anyhow::Result<Order> {
+        let ask = self.ask.as_ref().context("nothing is asked")?;
+        let is_meant =
+            |kind_of: &amux_proto::entity::RequestOptionKind| serde_json::to_value(kind_of).is_ok_and(|of| of == kind);
+        let option = ask.options.iter().find(|option| is_meant(&option.kind)).context("no such option")?;
+        Ok(Order::Answer { ask: ask.id.clone(), answer: Answer::Option { option: option.id.clone() } })
+    }
+
+    fn take(&mut self, out: Out) -> anyhow::Result<()> {
+        for item in out.items {
+            let value = serde_json::to_value(&item)?;
+            println!("{value}");
+            self.fresh.extend(value["type"].as_str().map(str::to_owned));
+            if let Item::Asked { ask } = item {
+                self.ask = Some(ask);
+            }
+        }
+        for write in out.writes {
+            writeln!(self.stdin, "{}", write.line)?;
+        }
+        Ok(())
+    }
+}
+
+fn begin(cwd: &str, session: Session) -> Order {
+    Order::Begin(Begin { cwd: cwd.to_owned(), session, model: None, mode: None, mcp: None })
+}
