@@ -10,6 +10,7 @@ pub mod claude;
 pub mod codex;
 mod failure;
 pub mod once;
+pub mod tmux;
 pub mod turns;
 
 use amux_proto::Time;

@@ -1,0 +1,3 @@
+//! Dialects against the real programs that speak them, where those are installed.
+
+mod tmux;
