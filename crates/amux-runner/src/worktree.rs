@@ -209,14 +209,14 @@ pub fn prepare(git: &Git, wanted: &Wanted<'_>) -> Result<Prepared, Error> {
     let mut created = false;
     if !record.ready && is_there(&path) && is_half_made(&repo.common, &path)? {
         trash::set_aside(&root, &record)?;
-        git.unregister(&repo.common, &path, Locks::OfGit)?;
+        git.unregister(&repo.common, &path)?;
     }
     if is_there(&path) {
         if Linked::open(&path)?.common != repo.common {
             return Err(Error::NotOurs(path));
         }
     } else {
-        git.unregister(&repo.common, &path, Locks::OfGit)?;
+        git.unregister(&repo.common, &path)?;
         ensure_branch(git, &repo, wanted.branch, &mut record)?;
         let add = git.at(&repo.toplevel).args(["worktree", "add", "-q"]).arg(&path).arg(&record.branch);
         add.slow().ok()?;
@@ -262,7 +262,7 @@ pub fn remove(git: &Git, path: &Path, now_ms: i64) -> Result<Removed, Error> {
     } else {
         clear(git, &root, &record, &path, now_ms)?
     };
-    git.unregister(&record.repo, &path, Locks::OfGit)?;
+    git.unregister(&record.repo, &path)?;
     let branch = drop_branch(git, &record)?;
     record.forget(&root)?;
     Ok(Removed { how, branch })
@@ -303,13 +303,6 @@ fn clear(git: &Git, root: &Path, record: &Record, path: &Path, now_ms: i64) -> R
     };
     let entry = trash::put(root, &trash::Entry::of(record, path, &state, snapshot.clone(), now_ms))?;
     Ok(How::Trashed { entry, snapshot })
-}
-
-/// Whose locks do not hold us.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Locks {
-    /// Git's own, which it has on a worktree while it makes it.
-    OfGit,
 }
 
 /// Whether `git worktree add` did not come to its end. Nobody has worked there then but git.

@@ -10,7 +10,7 @@ use amux_sys::output::{self, Limit, Output};
 use amux_sys::spawn::{Session, SpawnSpec, Stdio};
 
 use super::record::Record;
-use super::{Error, Locks, State, is_there};
+use super::{Error, State, is_there};
 
 /// How git is run.
 #[derive(Debug, Clone)]
@@ -125,15 +125,16 @@ impl Git {
         self.at(toplevel).args(status).ok().is_ok_and(|output| !output.is_empty())
     }
 
-    /// Lets git forget a worktree whose directory is gone, this one and no other.
-    pub(super) fn unregister(&self, common: &Path, path: &Path, ignored: Locks) -> Result<(), Error> {
+    /// Lets git forget a worktree whose directory is gone, this one and no other. A person's lock is kept, the one that
+    /// git has on a worktree while it makes it is not.
+    pub(super) fn unregister(&self, common: &Path, path: &Path) -> Result<(), Error> {
         let Some(admin) = admin_of(common, path)? else { return Ok(()) };
-        match (lock_of(&admin)?, ignored) {
-            (None, _) => {}
-            (Some(reason), Locks::OfGit) if reason == INITIALIZING => {
+        match lock_of(&admin)? {
+            None => {}
+            Some(reason) if reason == INITIALIZING => {
                 self.at(common).args(["worktree", "unlock"]).arg(path).ok()?;
             }
-            (Some(reason), _) => return Err(Error::Locked { path: path.to_owned(), reason }),
+            Some(reason) => return Err(Error::Locked { path: path.to_owned(), reason }),
         }
         if is_there(path) {
             return Err(Error::Occupied(path.to_owned()));

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::git::{Git, admin_of};
+use super::git::Git;
 use super::record::{self, Record};
-use super::{Error, Locks, State, is_there, make_dirs};
+use super::{Error, State, is_there, make_dirs};
 
 /// The record of an entry.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -243,7 +243,7 @@ fn make_way(git: &Git, record: &Entry) -> Result<(), Error> {
         }
         std::fs::remove_dir(path).map_err(Error::io(path))?;
     }
-    git.unregister(&record.repo, path, Locks::OfGit)
+    git.unregister(&record.repo, path)
 }
 
 fn names_in(dir: &Path) -> Result<Vec<OsString>, Error> {
@@ -273,7 +273,6 @@ fn claim(root: &Path, record: &Entry) -> Result<(), Error> {
 
 /// The worktree as git has it, on the branch it was on if that is still where it was.
 fn add(git: &Git, record: &Entry, head: &str) -> Result<(), Error> {
-    debug_assert!(admin_of(&record.repo, &record.path).is_ok_and(|admin| admin.is_none()), "forgotten before");
     let add = || git.at(&record.repo).args(["worktree", "add", "-q", "--no-checkout"]).slow();
     let branch = match &record.checked_out {
         None => None,
