@@ -330,8 +330,8 @@ impl Acp {
             return Err(Refused::NotAsked(ask.to_owned()));
         };
         let option = match answer {
-            Answer::Option { option } if self.asks[at].options.contains(option) => option,
-            Answer::Option { option } => return Err(Refused::BadAnswer(format!("there is no option {option:?}"))),
+            Answer::Option { option, .. } if self.asks[at].options.contains(option) => option,
+            Answer::Option { option, .. } => return Err(Refused::BadAnswer(format!("there is no option {option:?}"))),
             Answer::Text { .. } => return Err(Refused::BadAnswer("one of its options is wanted".to_owned())),
         };
         match self.asks.remove(at).whom {

@@ -286,7 +286,7 @@ impl Codex {
         let asking = self.asks.remove(at);
         out.write(&json!({ "id": asking.request, "result": result }));
         let how = match answer {
-            Answer::Option { option } => format!("answered: {option}"),
+            Answer::Option { option, .. } => format!("answered: {option}"),
             Answer::Text { .. } => "answered".to_owned(),
         };
         out.say(Item::AskClosed { ask: asking.ask, how });

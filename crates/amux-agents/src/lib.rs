@@ -9,6 +9,8 @@ pub mod acp;
 pub mod claude;
 pub mod codex;
 mod failure;
+pub mod kinds;
+pub mod ledger;
 pub mod once;
 pub mod tmux;
 pub mod turns;
@@ -44,6 +46,14 @@ impl Out {
 
     pub fn write_input(&mut self, input: &str, line: &impl Serialize) {
         self.writes.push(Write { line: json(line), input: Some(input.to_owned()) });
+    }
+}
+
+impl Write {
+    /// Whether it answers something the CLI asked, and is therefore understood as a repetition when it comes twice.
+    pub fn is_response(&self) -> bool {
+        let Ok(frame) = serde_json::from_str::<serde_json::Value>(&self.line) else { return false };
+        frame["type"] == "control_response" || (frame.get("id").is_some() && frame.get("method").is_none())
     }
 }
 
@@ -163,6 +173,15 @@ impl Machine {
         }
     }
 
+    /// A conversation that was to be resumed and turned out to be gone; the run has no other one.
+    pub fn dead_session(&self) -> Option<&str> {
+        match self {
+            Self::Claude(machine) => machine.dead_session(),
+            // These open another conversation in the same process.
+            Self::Acp(_) | Self::Codex(_) | Self::Once(_) => None,
+        }
+    }
+
     /// Lines of a kind this build does not know.
     pub fn unknown(&self) -> u64 {
         match self {
@@ -174,7 +193,7 @@ impl Machine {
     }
 }
 
-/// The first characters of a text that may be very long, for titles and notices.
+/// As much of a text as a title or a notice needs.
 pub(crate) fn cut(text: &str, chars: usize) -> String {
     match text.char_indices().nth(chars) {
         Some((at, _)) => format!("{}…", &text[..at]),

@@ -216,7 +216,7 @@ fn stop(case: &mut Case<'_>, order: &Stop) -> Result<Value, Rejection> {
     case.expect(agent.rev)?;
     let grace_ms = grace(case.state, order.grace_ms)?;
     drop_pending(case, agent);
-    want_end(case, agent, grace_ms, order.grace_ms.is_some());
+    want_end(case, agent, grace_ms, order.grace_ms.is_some(), order.reason.as_deref());
     Ok(answer(case.state, agent, agent.run.as_ref().map(|run| run.no)))
 }
 
@@ -225,7 +225,7 @@ fn restart(case: &mut Case<'_>, order: &Restart) -> Result<Value, Rejection> {
     case.expect(agent.rev)?;
     refuse_if_removing(case.state, agent)?;
     let grace_ms = grace(case.state, order.grace_ms)?;
-    want_end(case, agent, grace_ms, order.grace_ms.is_some());
+    want_end(case, agent, grace_ms, order.grace_ms.is_some(), None);
     let run = pending(agent).unwrap_or_else(|| want_next(case, agent));
     Ok(answer(case.state, agent, Some(run)))
 }
@@ -252,7 +252,7 @@ fn want_next(case: &mut Case<'_>, agent: &Agent) -> RunNo {
 }
 
 /// Ends the live run. One that is ending already is only hurried, and only when that was asked for.
-fn want_end(case: &mut Case<'_>, agent: &Agent, grace_ms: u64, hurry: bool) {
+fn want_end(case: &mut Case<'_>, agent: &Agent, grace_ms: u64, hurry: bool, reason: Option<&str>) {
     let Some(run) = agent.run.as_ref().filter(|run| run.is_live()) else { return };
     let wanted = match run.state {
         RunState::Stopping { grace_ms: given, .. } => hurry && grace_ms < given,
@@ -260,7 +260,12 @@ fn want_end(case: &mut Case<'_>, agent: &Agent, grace_ms: u64, hurry: bool) {
         RunState::Exited { .. } | RunState::Failed { .. } | RunState::Lost { .. } => false,
     };
     if wanted {
-        case.emit(Event::StopWanted(StopWanted { agent: agent.id, run: run.no, grace_ms }));
+        case.emit(Event::StopWanted(StopWanted {
+            agent: agent.id,
+            run: run.no,
+            grace_ms,
+            reason: reason.map(bounds::cut),
+        }));
     }
 }
 
@@ -295,7 +300,7 @@ pub(crate) fn is_live(agent: &Agent) -> bool {
 /// The first half of a removal: the run is to end, and the agent goes with it.
 pub(crate) fn begin_removal(case: &mut Case<'_>, agent: &Agent) {
     drop_pending(case, agent);
-    want_end(case, agent, setting::agent_stop_grace_ms(case.state), false);
+    want_end(case, agent, setting::agent_stop_grace_ms(case.state), false, None);
     case.emit(Event::Removing(Removing { agent: agent.id }));
 }
 
@@ -357,7 +362,7 @@ pub(crate) fn apply(state: &mut State, at: Time, event: &Event) {
                 agent.run = Some(run::begun(*run, at));
             }
         }),
-        Event::StopWanted(StopWanted { agent, run, grace_ms }) => change(&mut state.agents, agent, |agent| {
+        Event::StopWanted(StopWanted { agent, run, grace_ms, .. }) => change(&mut state.agents, agent, |agent| {
             if agent.desired == (Desired::Running { run: *run }) {
                 agent.desired = Desired::Stopped;
             }

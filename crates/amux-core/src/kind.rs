@@ -24,7 +24,7 @@ fn load(case: &mut Case<'_>, order: &Load) -> Result<Value, Rejection> {
     for (name, kind) in &order.kinds {
         let name = KindName(name.clone());
         if case.state.kinds.get(&name) != Some(kind) {
-            case.emit(Event::Changed(Changed { name, kind: kind.clone() }));
+            case.emit(Event::Changed(Changed { name, kind: Box::new(kind.clone()) }));
         }
     }
     for name in case.state.kinds.keys().filter(|name| !order.kinds.contains_key(&name.0)) {
@@ -70,7 +70,7 @@ pub fn find(state: &State, name: &KindName) -> Result<Kind, Rejection> {
 pub(crate) fn apply(state: &mut State, event: &Event) {
     match event {
         Event::Changed(Changed { name, kind }) => {
-            state.kinds.insert(name.clone(), kind.clone());
+            state.kinds.insert(name.clone(), (**kind).clone());
         }
         Event::Removed(Removed { name }) => {
             state.kinds.remove(name);

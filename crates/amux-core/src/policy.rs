@@ -81,7 +81,9 @@ fn kind(verb: &str) -> Option<Kind> {
         "team.create" | "team.rename" | "team.remove" => Kind::Arrange,
         "agent.create" | "agent.rename" | "agent.remove" => Kind::Arrange,
         "agent.start" | "agent.stop" | "agent.restart" => Kind::Run,
-        "agent.keys" | "agent.resize" | "agent.interrupt" | "agent.set" => Kind::Run,
+        "agent.keys" | "agent.resize" | "agent.interrupt" | "agent.set" | "agent.take_over" => {
+            Kind::Run
+        }
         "run.started" | "run.failed" | "run.exited" | "run.lost" | "run.seen" => Kind::Observe,
         "workspace.create" | "workspace.rename" | "workspace.move" | "workspace.close" | "workspace.restore" => {
             Kind::Arrange

@@ -191,7 +191,11 @@ fn state_of(agent: &entity::Agent, count: Count, ask: Option<&entity::Request>) 
                 ExitWhy::Itself if exit.code == Some(0) || agent.definition.kind.0 == KindName::SHELL => {
                     (AgentState::Offline, Some(how))
                 }
-                ExitWhy::Itself => (AgentState::Failed, Some(how)),
+                ExitWhy::Itself => {
+                    let activity = &run.activity;
+                    let said = Some(&activity.evidence).filter(|said| activity.phase == Phase::Untold && !said.is_empty());
+                    (AgentState::Failed, Some(said.map_or(how.clone(), |said| format!("{how}: {said}"))))
+                }
             }
         }
         RunState::Failed { error } => (AgentState::Failed, Some(error.clone())),

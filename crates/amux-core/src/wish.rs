@@ -14,7 +14,7 @@ pub fn opened(event: &Event) -> Vec<Effect> {
         Event::Agent(agent::Event::StartWanted(agent::StartWanted { agent, run })) => {
             vec![Effect::EnsureRunning { agent: *agent, run: *run }]
         }
-        Event::Agent(agent::Event::StopWanted(agent::StopWanted { agent, run, grace_ms })) => {
+        Event::Agent(agent::Event::StopWanted(agent::StopWanted { agent, run, grace_ms, .. })) => {
             vec![Effect::EnsureStopped { agent: *agent, run: *run, grace_ms: *grace_ms }]
         }
         Event::Request(request::Event::Decided(request::Decided { request, .. })) => {

@@ -2,7 +2,7 @@
 //! screens) is answered by the doors.
 
 use amux_core::{kind, policy, resolve, setting, view};
-use amux_proto::entity::{Activity, Definition, Kind, Message, Request, RunState};
+use amux_proto::entity::{Activity, Definition, Dialect, Kind, Message, Request, RunState};
 use amux_proto::query::Query;
 use amux_proto::view::{AgentDetail, Snapshot};
 use amux_proto::{AgentId, Code, MessageId, Principal, Rejection, RequestId, RunNo};
@@ -103,6 +103,14 @@ impl Published {
         })
     }
 
+    /// Whether an agent speaks in lines and shows no screen.
+    pub fn has_no_terminal(&self, agent: AgentId) -> bool {
+        self.read(|state, _| {
+            let found = state.agents.get(&agent).and_then(|agent| kind::find(state, &agent.definition.kind).ok());
+            found.is_some_and(|kind| !matches!(kind.dialect, Dialect::Pty | Dialect::Tmux))
+        })
+    }
+
     pub fn request(&self, request: RequestId) -> Option<Request> {
         self.read(|state, _| state.requests.get(&request).cloned())
     }
@@ -140,6 +148,11 @@ impl Published {
         let (agent, run) = tag.rsplit_once(':')?;
         let (agent, run) = (agent.parse().ok()?, RunNo(run.parse().ok()?));
         self.is_live(agent, run).then_some(Principal::Agent { agent, run })
+    }
+
+    /// What the tape of a terminal may take.
+    pub fn tape_bytes_max(&self) -> u64 {
+        self.read(|state, _| setting::tape_max_mb(state)) * 1_000_000
     }
 
     pub fn agent_count(&self) -> u32 {

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use amux_core::State;
 use amux_proto::event::{Line, Record};
-use amux_proto::{Epoch, Seq, effect};
+use amux_proto::{AgentId, Effect, Epoch, Seq, effect};
 use rusqlite::Connection;
 use tokio::sync::watch;
 
@@ -102,6 +102,20 @@ impl Published {
 
     pub fn watch_head(&self) -> watch::Receiver<Seq> {
         self.head.subscribe()
+    }
+
+    /// Those that are about one agent, oldest first.
+    pub fn wishes_of(&self, agent: AgentId) -> Vec<Wish> {
+        let fold = self.fold.read().unwrap_or_else(PoisonError::into_inner);
+        let is_of = |wish: &&Wish| match &wish.effect {
+            Effect::EnsureRunning { agent: of, .. }
+            | Effect::EnsureStopped { agent: of, .. }
+            | Effect::Deliver { agent: of, .. } => *of == agent,
+            Effect::Answer { request } => fold.state.requests.get(request).is_some_and(|asked| asked.agent == agent),
+        };
+        let mut wishes: Vec<_> = fold.wishes.values().filter(is_of).cloned().collect();
+        wishes.sort_by_key(|wish| wish.seq);
+        wishes
     }
 
     /// Changes whenever a wish was opened or settled.

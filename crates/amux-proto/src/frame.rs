@@ -16,7 +16,7 @@ use crate::view::Snapshot;
 /// The id a client gives a frame, echoed in the answer.
 pub type FrameId = u64;
 
-/// Exactly one of the first five keys is present; [`Client::parse`] says which.
+/// Exactly one of hello, cmd, get, sub, unsub, view, typed, resized and bye is present; [`Client::parse`] says which.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema, TS)]
 #[serde(deny_unknown_fields)]
 #[ts(optional_fields)]
@@ -45,6 +45,43 @@ pub struct ClientFrame {
     /// The revision this was decided on, of the thing the command names first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expect: Option<Rev>,
+    /// Follow a terminal: its screen first, then its output.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub view: Option<ViewTerminal>,
+    /// Keys for a terminal that is viewed; answered only when they are refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub typed: Option<Typed>,
+    /// The size of the viewer's window; heard while the viewer is the one who attached or typed last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resized: Option<Resized>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
+#[serde(deny_unknown_fields)]
+#[ts(optional_fields)]
+pub struct ViewTerminal {
+    pub agent: String,
+    /// Absent: whatever size it has.
+    #[serde(default)]
+    pub rows: Option<u16>,
+    #[serde(default)]
+    pub cols: Option<u16>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
+#[serde(deny_unknown_fields)]
+pub struct Typed {
+    pub view: FrameId,
+    /// Base64.
+    pub bytes: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
+#[serde(deny_unknown_fields)]
+pub struct Resized {
+    pub view: FrameId,
+    pub rows: u16,
+    pub cols: u16,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
@@ -86,8 +123,13 @@ pub enum Client {
     Get { id: FrameId, name: String, args: String },
     Sub { id: FrameId, sub: Sub },
     Unsub { id: FrameId, sub: FrameId },
+    View { id: FrameId, view: ViewTerminal },
+    Typed(Typed),
+    Resized(Resized),
     Bye,
 }
+
+const WORDS: &str = "a frame is one of hello, cmd, get, sub, unsub, view, typed, resized, bye";
 
 impl Client {
     /// A refusal carries the frame's id when one could be read.
@@ -98,6 +140,24 @@ impl Client {
         let need_id =
             || id.ok_or_else(|| (None, Rejection::new(Code::BadFrame, "a frame that wants an answer has an id")));
         let args = frame.args.map_or_else(|| "{}".to_owned(), |args| Box::<str>::from(args).into());
+        let terminal = (frame.view, frame.typed, frame.resized);
+        let is_one = || (id, Rejection::new(Code::BadFrame, WORDS));
+        if let (None, None, None) = terminal {
+        } else if [&frame.cmd, &frame.get].iter().any(|word| word.is_some())
+            || frame.hello.is_some()
+            || frame.sub.is_some()
+            || frame.unsub.is_some()
+            || frame.bye.is_some()
+        {
+            return Err(is_one());
+        } else {
+            return match terminal {
+                (Some(view), None, None) => Ok(Self::View { id: need_id()?, view }),
+                (None, Some(typed), None) => Ok(Self::Typed(typed)),
+                (None, None, Some(resized)) => Ok(Self::Resized(resized)),
+                _ => Err(is_one()),
+            };
+        }
         match (frame.hello, frame.cmd, frame.get, frame.sub, frame.unsub, frame.bye) {
             (Some(hello), None, None, None, None, None) => Ok(Self::Hello(hello)),
             (None, Some(name), None, None, None, None) => {
@@ -107,12 +167,13 @@ impl Client {
             (None, None, None, Some(sub), None, None) => Ok(Self::Sub { id: need_id()?, sub }),
             (None, None, None, None, Some(sub), None) => Ok(Self::Unsub { id: need_id()?, sub }),
             (None, None, None, None, None, Some(_)) => Ok(Self::Bye),
-            _ => Err((id, Rejection::new(Code::BadFrame, "a frame is one of hello, cmd, get, sub, unsub, bye"))),
+            _ => Err(is_one()),
         }
     }
 }
 
-/// What the server says. Exactly one of welcome, ok, error, resumed, reset, event, `caught_up`, closing is present.
+/// What the server says. Exactly one of welcome, ok, error, resumed, reset, event, `caught_up`, screen, output, ended,
+/// closing is present.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema, TS)]
 #[ts(optional_fields)]
 pub struct ServerFrame {
@@ -142,6 +203,36 @@ pub struct ServerFrame {
     pub caught_up: Option<CaughtUp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub closing: Option<Closing>,
+    /// With the id of a view: the terminal as it is. Comes first, and again whenever the viewer has fallen behind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub screen: Option<ScreenFrame>,
+    /// With the id of a view: what the program printed since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<OutputFrame>,
+    /// With the id of a view: the terminal is gone, and why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<String>,
+}
+
+/// Bytes that bring a fresh terminal of this size to what is shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
+pub struct ScreenFrame {
+    pub agent: String,
+    pub run: crate::ids::RunNo,
+    pub rows: u16,
+    pub cols: u16,
+    /// Of the program's output so far.
+    pub offset: u64,
+    /// Base64.
+    pub bytes: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
+pub struct OutputFrame {
+    /// Of the first byte.
+    pub offset: u64,
+    /// Base64.
+    pub bytes: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]

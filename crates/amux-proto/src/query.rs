@@ -78,6 +78,8 @@ pub mod act {
             #[serde(default)] model: Option<String>,
             #[serde(default)] mode: Option<String>,
         }
+        /// End whoever drives this agent's conversation elsewhere on this machine, so that it can be started here.
+        "agent.take_over" "AgentTakeOver" TakeOver { agent: String }
         /// Write a rule to `policy.toml` and use it.
         "policy.add" "PolicyAdd" AddRule { rule: crate::entity::Rule }
         /// Stop the agents, then the server.

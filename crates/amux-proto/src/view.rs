@@ -211,3 +211,36 @@ pub struct Cursor {
     pub row: u16,
     pub col: u16,
 }
+
+/// A part of a transcript.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema, TS)]
+pub struct TranscriptPage {
+    /// `name@team`
+    pub agent: String,
+    pub run: RunNo,
+    /// Entries, oldest first.
+    #[ts(type = "Array<TranscriptEntry>")]
+    #[schemars(with = "Vec<crate::transcript::Entry>")]
+    pub entries: Vec<Box<serde_json::value::RawValue>>,
+    /// Where the next part begins.
+    pub next: u64,
+}
+
+/// Everybody in the tree of an agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
+pub struct Processes {
+    /// `name@team`
+    pub agent: String,
+    pub processes: Vec<ProcessUse>,
+    pub rss_bytes: u64,
+    pub cpu_ms: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
+pub struct ProcessUse {
+    pub pid: u32,
+    pub command: String,
+    pub rss_bytes: u64,
+    /// Since it began.
+    pub cpu_ms: u64,
+}

@@ -1,48 +1,61 @@
-//! The task of one live agent: it owns the process, the terminal, the screen and the tape of one run at a time, and
+//! The task of one live agent: it owns the process, the streams and all that is known of one run at a time, and
 //! nobody else touches them. Generations fence everything: what belongs to an older run is finished before the next
 //! one begins.
 
-use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::collections::HashSet;
 use std::io;
-use std::os::fd::{AsFd as _, OwnedFd};
-use std::path::PathBuf;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use amux_proto::entity::{Definition, Exit, ExitWhy, Kind, Process, Size};
+use amux_agents::{Begin, How, Order};
+use amux_proto::command::run::Fact;
+use amux_proto::entity::{Activity, Dialect, Exit, ExitWhy, Message, Phase, Process, Size};
 use amux_proto::view::Look;
-use amux_proto::{AgentId, Code, Effect, Rejection, RunNo, effect, env};
+use amux_proto::{AgentId, Code, Effect, MessageId, Principal, Rejection, RequestId, RunNo, effect, env};
+use amux_sys::cgroup::Leaf;
+use amux_sys::pour::Channel;
 use amux_sys::process::ProcessId;
-use amux_sys::spawn::{self, Child, Session, SpawnSpec, Stdio};
-use amux_sys::{clock, pty, stop};
+use amux_sys::spawn::{self, Child};
+use amux_sys::{clock, stop};
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use serde::Deserialize;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
-use crate::kept::{self, Kept};
-use crate::screen::Screen;
-use crate::tape::{self, Tape};
-use crate::{Shared, keys, polled, report};
+use crate::book::Book;
+use crate::kept::{self, Kept, Role};
+use crate::launch::{self, Launch};
+use crate::lines::{Lines, Pipes, now};
+use crate::terminal::{Terminal, View};
+use crate::{Shared, lease, polled, report, tape};
 
 /// A question to a live agent.
 pub enum Ask {
-    Look { lines: Option<u32>, ansi: bool, reply: oneshot::Sender<Look> },
+    Look { lines: Option<u32>, ansi: bool, reply: oneshot::Sender<Result<Look, Rejection>> },
     Keys { keys: Vec<String>, reply: oneshot::Sender<Result<(), Rejection>> },
-    Resize { size: Size, reply: oneshot::Sender<Result<(), Rejection>> },
+    /// From a viewer of the terminal, as it comes.
+    Type { viewer: u64, bytes: Vec<u8> },
+    Resize { viewer: Option<u64>, size: Size, reply: oneshot::Sender<Result<(), Rejection>> },
+    View { reply: oneshot::Sender<Result<View, Rejection>> },
+    /// The screen as it is now, for somebody who views it already.
+    ViewAgain { viewer: Option<u64>, reply: oneshot::Sender<Result<View, Rejection>> },
+    Order { order: Order, reply: oneshot::Sender<Result<(), Rejection>> },
+    /// The length of its transcript, from now on.
+    Follow { reply: oneshot::Sender<Option<tokio::sync::watch::Receiver<u64>>> },
 }
 
-/// A PTY hands out 4 KiB a read.
-const READ_BYTES: usize = 8 * 1024;
-
-/// Output that is still in the PTY when its process has ended. The bound keeps a background child that holds the
-/// terminal open from holding us.
-const DRAIN_BYTES_MAX: usize = 16 * 1024 * 1024;
-
-/// Keys wait at most this long for a program that does not read.
-const KEYS_TIMEOUT: Duration = Duration::from_secs(2);
+/// Output that is still in the pipes when the process has ended. The bound keeps a background child that holds them
+/// open from holding us.
+const DRAIN_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// How long the launcher may take to tell us how an adopted process ended.
 const ORPHAN_STATUS_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What a run leaves behind when it ends by itself gets this long to end too.
+const LEFTOVER_GRACE: Duration = Duration::from_millis(300);
 
 /// After a failed start the next one waits, longer each time.
 const START_RETRY_FIRST_MS: i64 = 1_000;
@@ -66,7 +79,7 @@ pub(crate) async fn task(
         let wishes = Wishes::of(&shared, agent);
         live = match (live, wishes.stop, wishes.start) {
             (Some(run), Some((no, grace_ms)), _) if no == run.no => {
-                let (no, exit) = run.stop(&shared, agent, Duration::from_millis(grace_ms)).await;
+                let (no, exit) = run.stop(Duration::from_millis(grace_ms)).await;
                 shared.set_run(agent, None);
                 report::exited(&shared, agent, no, exit).await;
                 None
@@ -92,17 +105,23 @@ pub(crate) async fn task(
             }
             (None, None, None) => return,
             (Some(mut run), _, _) => {
-                let ended = tokio::select! {
-                    _ = moved.changed() => None,
-                    _ = detach.changed() => return,
-                    Some(ask) = asks.recv() => { run.answer(agent, ask).await; None }
-                    ended = run.step() => ended,
+                run.attend(&wishes.deliver, &wishes.answers).await;
+                let ended = loop {
+                    tokio::select! {
+                        _ = moved.changed() => break None,
+                        _ = detach.changed() => return run.let_go(),
+                        Some(ask) = asks.recv() => run.reply(ask).await,
+                        ended = run.step() => if ended.is_some() { break ended },
+                    }
+                    if run.has_room() {
+                        break None;
+                    }
                 };
                 match ended {
                     None => Some(run),
                     Some(Ended) => {
+                        let (no, exit) = run.finish(ExitWhy::Itself).await;
                         shared.set_run(agent, None);
-                        let (no, exit) = run.finish(&shared, agent).await;
                         report::exited(&shared, agent, no, exit).await;
                         None
                     }
@@ -130,19 +149,23 @@ impl Start {
 struct Wishes {
     stop: Option<(RunNo, u64)>,
     start: Option<Start>,
+    /// Oldest first.
+    deliver: Vec<MessageId>,
+    answers: Vec<RequestId>,
 }
 
 impl Wishes {
     fn of(shared: &Shared, of: AgentId) -> Self {
         let mut wishes = Self::default();
-        for wish in shared.world.engine.published().wishes() {
+        for wish in shared.world.engine.published().wishes_of(of) {
             match wish.effect {
-                Effect::EnsureStopped { agent, run, grace_ms } if agent == of => wishes.stop = Some((run, grace_ms)),
-                Effect::EnsureRunning { agent, run } if agent == of => {
+                Effect::EnsureStopped { run, grace_ms, .. } => wishes.stop = Some((run, grace_ms)),
+                Effect::EnsureRunning { run, .. } => {
                     let (key, attempts, not_before_ms) = (wish.effect.key(), wish.attempts, wish.not_before_ms);
                     wishes.start = Some(Start { run, key, attempts, not_before_ms });
                 }
-                Effect::EnsureStopped { .. } | Effect::EnsureRunning { .. } => {}
+                Effect::Deliver { message, .. } => wishes.deliver.push(message),
+                Effect::Answer { request } => wishes.answers.push(request),
             }
         }
         wishes
@@ -153,36 +176,97 @@ impl Wishes {
 struct Ended;
 
 struct Live {
+    shared: Arc<Shared>,
+    agent: AgentId,
+    label: String,
     no: RunNo,
     process: ProcessId,
     /// `None` for a process an earlier server started: the launcher reaps it.
     child: Option<Child>,
-    pty: AsyncFd<OwnedFd>,
     pidfd: Option<AsyncFd<OwnedFd>>,
-    /// The terminal says nothing more; only the end of the process is awaited.
-    hung_up: bool,
-    screen: Screen,
-    tape: Tape,
-    buffer: Box<[u8]>,
+    leaf: Option<Leaf>,
     name: String,
+    body: Body,
+    /// On its way to the log; the next report waits for it.
+    reporting: Option<BoxFuture<'static, ()>>,
+    leases: Vec<String>,
+    limits: Limits,
+    /// Messages that wait for a terminal that takes one at a time.
+    waiting: Vec<MessageId>,
+    /// Given, so that they are not given again before the log knows.
+    given: HashSet<MessageId>,
+    answered: HashSet<RequestId>,
+}
+
+enum Body {
+    Terminal(Box<Terminal>),
+    Lines(Box<Lines>),
+}
+
+/// Off unless the settings say otherwise; a limit that is reached stops the agent and says so.
+struct Limits {
+    runtime_at: Option<Instant>,
+    silence: Option<Duration>,
+    /// How much was printed when it was last looked at, and when to look again.
+    printed: u64,
+    silence_at: Option<Instant>,
+}
+
+impl Limits {
+    fn new(max_runtime_ms: u64, idle_output_ms: u64, running_for: Duration) -> Self {
+        let some = |ms: u64| (ms > 0).then(|| Duration::from_millis(ms));
+        let silence = some(idle_output_ms);
+        Self {
+            runtime_at: some(max_runtime_ms).map(|max| Instant::now() + max.saturating_sub(running_for)),
+            silence,
+            printed: 0,
+            silence_at: silence.map(|silence| Instant::now() + silence),
+        }
+    }
+
+    async fn reached(&self) {
+        match (self.runtime_at, self.silence_at) {
+            (Some(a), Some(b)) => tokio::time::sleep_until(a.min(b)).await,
+            (Some(at), None) | (None, Some(at)) => tokio::time::sleep_until(at).await,
+            (None, None) => std::future::pending().await,
+        }
+    }
 }
 
 async fn begin(shared: &Arc<Shared>, agent: AgentId, start: &Start) -> Option<Live> {
-    let (definition, label) = shared.world.engine.published().definition(agent)?;
-    match spawn_run(shared, agent, &label, &definition, start.run) {
-        Ok(live) => {
+    let published = shared.world.engine.published();
+    let plan = published.plan(agent)?;
+    let known = published.activity(agent, start.run).unwrap_or_default();
+    let attempt = {
+        let (shared, plan, run) = (Arc::clone(shared), plan.clone(), start.run);
+        // Worktrees and leases touch the disk.
+        tokio::task::spawn_blocking(move || start_run(&shared, agent, run, &plan)).await
+    };
+    let attempt = attempt.unwrap_or_else(|error| Err(launch::Error::Watch(io::Error::other(error))));
+    let started = attempt.and_then(|started| enliven(shared, agent, start.run, &plan, started, known.clone()));
+    match started {
+        Ok((mut live, order)) => {
             let process = Process { pid: live.process.pid, start_ticks: live.process.start_ticks };
             shared.set_run(agent, Some(start.run));
+            tracing::info!(agent = %live.label, run = %live.no, pid = process.pid, "A run begins.");
             report::started(shared, agent, start.run, process).await;
+            if let (Body::Lines(lines), Some(order)) = (&mut live.body, order) {
+                let _ = lines.order(&order);
+            }
+            live.tell();
             Some(live)
         }
-        Err(StartError::Spawn(error)) if error.is_final() => {
+        Err(error) if error.is_final() => {
+            tracing::warn!(agent = %plan.label, run = %start.run, %error, "An agent cannot be started.");
             report::failed(shared, agent, start.run, error.to_string()).await;
             None
         }
         Err(error) => {
-            // A shortage of the machine passes; the wish stays open.
-            tracing::warn!(%agent, run = %start.run, %error, "An agent could not be started; it is tried again.");
+            // A shortage of the machine passes; the wish stays open, and why it waits is seen.
+            tracing::warn!(agent = %plan.label, run = %start.run, %error, "An agent could not be started; it is tried again.");
+            let seen = known.seen + 1;
+            let waits = Activity { seen, phase: Phase::Opening, evidence: error.to_string(), since: now(), ..known };
+            report::seen(Arc::clone(shared), agent, start.run, waits, Vec::new()).await;
             let pause = (START_RETRY_FIRST_MS << start.attempts.min(10)).min(START_RETRY_MAX_MS);
             shared.world.engine.attempted(start.key, clock::now_ms() + pause).await;
             None
@@ -190,273 +274,630 @@ async fn begin(shared: &Arc<Shared>, agent: AgentId, start: &Start) -> Option<Li
     }
 }
 
-#[derive(Debug, thiserror::Error)]
-enum StartError {
-    #[error(transparent)]
-    Spawn(#[from] spawn::Error),
-    #[error("its tape cannot be opened: {0}")]
-    Tape(#[source] io::Error),
-    #[error("its terminal cannot be watched: {0}")]
-    Watch(#[source] io::Error),
+/// A process with nobody yet to listen to it.
+struct Started {
+    child: Child,
+    launch: Launch,
+    channel: Option<Channel>,
+    leaf: Option<Leaf>,
+    leases: Vec<String>,
+    name: String,
 }
 
-fn spawn_run(
+fn start_run(
     shared: &Shared,
     agent: AgentId,
-    label: &str,
-    definition: &Definition,
     run: RunNo,
-) -> Result<Live, StartError> {
-    let tape = Tape::open(tape::dir(&shared.world.tapes, agent, run)).map_err(StartError::Tape)?;
-    let spec = spec(shared, agent, label, definition, run);
-    let mut child = spawn::spawn(&spec)?;
-    let name = kept::name(agent, run, &child.id);
-    let pty = child.pty.take().expect("a child with Stdio::Pty has a PTY");
-    let pidfd = child.pidfd.take();
-    let fds: Vec<_> = std::iter::once(pty.as_fd()).chain(pidfd.as_ref().map(|fd| fd.as_fd())).collect();
-    if let Err(error) = shared.world.notifier.store_fds(&name, &fds) {
-        tracing::warn!(%agent, %run, %error, "A terminal could not be given to the launcher; a restart would lose it.");
-    }
-    drop(fds);
-    let (pty, pidfd) = match watched(pty, pidfd) {
-        Ok(both) => both,
+    plan: &amux_engine::ask::Plan,
+) -> Result<Started, launch::Error> {
+    let dialect = plan.kind.as_ref().map_or(Dialect::Pty, |kind| kind.dialect);
+    launch::admit(dialect)?;
+    // Before the first shared write: neither a worktree nor a process of somebody else's conversation.
+    let leases = claim_all(shared, agent, run, plan, own_process())?;
+    let given_up = |error: launch::Error| {
+        leases.iter().for_each(|what| lease::release(&shared.world.leases, what, &agent.to_string()));
+        error
+    };
+    let launch = launch::plan(shared, agent, run, plan).map_err(given_up)?;
+    let dir = tape::dir(&shared.world.tapes, agent, run);
+    launch::record(&dir, &launch).map_err(launch::Error::Tape).map_err(given_up)?;
+    let channel = matches!(launch.kind.dialect, Dialect::Pty).then(Channel::new).transpose();
+    let channel = channel.map_err(launch::Error::Watch).map_err(given_up)?;
+    let leaf = Leaf::create(&leaf_name(agent, run));
+    let spawned = match &leaf {
+        Some(leaf) => spawn::spawn_in(&launch.spec, leaf),
+        None => spawn::spawn(&launch.spec),
+    };
+    let child = match spawned {
+        Ok(child) => child,
         Err(error) => {
-            stop::stop_tree(&child.id, Some((env::TAG, &report::tag(agent, run))), Duration::ZERO);
-            child.wait().ok();
-            shared.world.notifier.remove_fds(&name).ok();
-            return Err(StartError::Watch(error));
+            leaf.map(|leaf| leaf.remove());
+            return Err(given_up(launch::explain(error, &launch.kind)));
         }
     };
-    let screen = Screen::live(definition.size);
-    Ok(Live {
+    // The process itself holds them from here on: they end with it and not with this server.
+    if let Err(error) = claim_all(shared, agent, run, plan, child.id) {
+        tracing::warn!(%agent, %error, "A lease could not be handed to the process.");
+    }
+    let roles = roles(&child, channel.as_ref());
+    let name = kept::name(agent, run, &child.id, &roles);
+    if let Err(error) = shared.world.notifier.store_fds(&name, &kept::fds(&roles)) {
+        tracing::warn!(%agent, %run, %error, "Streams could not be given to the launcher; a restart would lose them.");
+    }
+    drop(roles);
+    Ok(Started { child, launch, channel, leaf, leases, name })
+}
+
+fn roles<'a>(child: &'a Child, channel: Option<&'a Channel>) -> Vec<(Role, BorrowedFd<'a>)> {
+    let fds = [
+        (Role::Terminal, child.pty.as_ref()),
+        (Role::ChannelOut, channel.map(|channel| &channel.out)),
+        (Role::ChannelInto, channel.map(|channel| &channel.into)),
+        (Role::Stdin, child.stdin.as_ref()),
+        (Role::Stdout, child.stdout.as_ref()),
+        (Role::Stderr, child.stderr.as_ref()),
+        (Role::Pidfd, child.pidfd.as_ref()),
+    ];
+    fds.into_iter().filter_map(|(role, fd)| Some((role, fd?.as_fd()))).collect()
+}
+
+fn leaf_name(agent: AgentId, run: RunNo) -> String {
+    format!("agentmux-{}-{run}", agent.0.simple())
+}
+
+fn own_process() -> ProcessId {
+    let pid = std::process::id();
+    amux_sys::process::identity(pid).unwrap_or(ProcessId { pid, start_ticks: 0 })
+}
+
+fn claim_all(
+    shared: &Shared,
+    agent: AgentId,
+    run: RunNo,
+    plan: &amux_engine::ask::Plan,
+    process: ProcessId,
+) -> Result<Vec<String>, launch::Error> {
+    let mut claimed = Vec::new();
+    let wanted = [Some(format!("agent-{agent}")), plan.session.as_ref().map(|session| format!("session-{session}"))];
+    for what in wanted.into_iter().flatten() {
+        let holder = holder(shared, agent, run, &plan.label, process);
+        match lease::claim(&shared.world.leases, &what, &holder) {
+            Ok(()) => claimed.push(what),
+            Err(error) => {
+                claimed.iter().for_each(|what| lease::release(&shared.world.leases, what, &agent.to_string()));
+                return Err(launch::Error::Lease(error));
+            }
+        }
+    }
+    Ok(claimed)
+}
+
+fn holder(shared: &Shared, agent: AgentId, run: RunNo, label: &str, process: ProcessId) -> lease::Holder {
+    lease::Holder {
+        pid: process.pid,
+        start_ticks: process.start_ticks,
+        agent: label.to_owned(),
+        uid: agent.to_string(),
+        profile: shared.world.profile.clone(),
+        tag: report::tag(agent, run),
+    }
+}
+
+/// Gives a process its task's half: watched streams, a screen or a machine. One that cannot be watched is ended.
+fn enliven(
+    shared: &Arc<Shared>,
+    agent: AgentId,
+    run: RunNo,
+    plan: &amux_engine::ask::Plan,
+    started: Started,
+    known: Activity,
+) -> Result<(Live, Option<Order>), launch::Error> {
+    let Started { mut child, launch, channel, leaf, leases, name } = started;
+    let dir = tape::dir(&shared.world.tapes, agent, run);
+    let make = || -> io::Result<(Body, Option<AsyncFd<OwnedFd>>, Option<Order>)> {
+        let pidfd = child.pidfd.take().map(polled::readable).transpose()?;
+        if let (Some(terminal), Some(channel)) = (child.pty.take(), channel) {
+            let of = (child.id.pid, launch.is_shell);
+            let known = if launch.is_shell { known } else { untold(known) };
+            let terminal =
+                Terminal::new(&dir, shared.tape_bytes_max(), (terminal, channel), launch.size, of, known)?;
+            return Ok((Body::Terminal(Box::new(terminal)), pidfd, None));
+        }
+        let missing = || io::Error::other("a pipe is missing");
+        let machine = launch::machine(&launch.kind, plan).ok_or_else(|| io::Error::other("this dialect is not spoken"))?;
+        let book = Book::new(agent, run, &dir, machine, now())?;
+        let pipes = Pipes {
+            stdin: child.stdin.take(),
+            stdout: child.stdout.take().ok_or_else(missing)?,
+            stderr: child.stderr.take().ok_or_else(missing)?,
+        };
+        let lines = Lines::new(book, &dir, pipes)?;
+        Ok((Body::Lines(Box::new(lines)), pidfd, Some(launch::first_order(&launch.begin))))
+    };
+    let (body, pidfd, order) = match make() {
+        Ok(parts) => parts,
+        Err(error) => {
+            let tag = report::tag(agent, run);
+            let tag = Some((env::TAG, tag.as_str()));
+            stop::Ladder { leader: child.id, tag, leaf: leaf.as_ref(), grace: Duration::ZERO }.run();
+            child.wait().ok();
+            shared.world.notifier.remove_fds(&name).ok();
+            leaf.map(|leaf| leaf.remove());
+            leases.iter().for_each(|what| lease::release(&shared.world.leases, what, &agent.to_string()));
+            return Err(launch::Error::Watch(error));
+        }
+    };
+    let live = Live {
+        shared: Arc::clone(shared),
+        agent,
+        label: plan.label.clone(),
         no: run,
         process: child.id,
         child: Some(child),
-        pty,
         pidfd,
-        hung_up: false,
-        screen,
-        tape,
-        buffer: buffer(),
+        leaf,
         name,
-    })
-}
-
-type Watched = (AsyncFd<OwnedFd>, Option<AsyncFd<OwnedFd>>);
-
-fn watched(terminal: OwnedFd, pidfd: Option<OwnedFd>) -> io::Result<Watched> {
-    pty::set_nonblocking(terminal.as_fd())?;
-    let terminal = polled::both(terminal)?;
-    let pidfd = pidfd.map(polled::readable).transpose()?;
-    Ok((terminal, pidfd))
-}
-
-fn spec(shared: &Shared, agent: AgentId, label: &str, definition: &Definition, run: RunNo) -> SpawnSpec {
-    let world = &shared.world;
-    let (program, args) = match (definition.kind, definition.argv.split_first()) {
-        (Kind::Cmd, Some((program, args))) => (PathBuf::from(program), args),
-        (Kind::Shell, _) | (Kind::Cmd, None) => (world.shell.clone(), definition.argv.as_slice()),
+        body,
+        reporting: None,
+        leases,
+        limits: Limits::new(plan.max_runtime_ms, plan.idle_output_ms, Duration::ZERO),
+        waiting: Vec::new(),
+        given: HashSet::new(),
+        answered: HashSet::new(),
     };
-    // The later word wins: a definition may set what it likes, but not who the agent is.
-    let mut environment: BTreeMap<OsString, OsString> = world.base_env.iter().cloned().collect();
-    environment.insert("TERM".into(), "xterm-256color".into());
-    environment.insert("COLORTERM".into(), "truecolor".into());
-    environment.extend(definition.env.iter().map(|(key, value)| (key.into(), value.into())));
-    let ours: [(&str, OsString); 7] = [
-        (env::AGENT, label.into()),
-        (env::AGENT_UID, agent.to_string().into()),
-        (env::RUN, run.to_string().into()),
-        (env::TAG, report::tag(agent, run).into()),
-        (env::TOKEN, (world.token)(agent, run).into()),
-        (env::SOCKET, world.socket.clone().into()),
-        (env::LOCAL_URL, world.local_url.clone().into()),
-    ];
-    environment.extend(ours.map(|(key, value)| (key.into(), value)));
-    let Size { rows, cols } = definition.size;
-    SpawnSpec {
-        program,
-        args: args.iter().map(Into::into).collect(),
-        cwd: PathBuf::from(&definition.cwd),
-        env: environment.into_iter().collect(),
-        stdio: Stdio::Pty { rows, cols },
-        session: Session::Own,
-        pass_fds: Vec::new(),
-        nofile: None,
-    }
+    Ok((live, order))
+}
+
+/// Nothing tells what a program in a terminal does before it says so.
+fn untold(known: Activity) -> Activity {
+    Activity { seen: known.seen, ..Activity::default() }
+}
+
+/// What of a run's own record an adoption needs.
+#[derive(Deserialize)]
+struct Recorded {
+    dialect: Dialect,
+    begin: Begin,
 }
 
 /// Takes over a process that an earlier server started.
 async fn adopt(shared: &Arc<Shared>, agent: AgentId, run: RunNo, kept: Kept) -> Option<Live> {
-    let (size, known) = shared.world.engine.published().read(|state, _| {
-        let found = state.agents.get(&agent);
-        let size = found.map_or_else(Size::default, |agent| agent.definition.size);
-        let known = found.and_then(|agent| agent.run.as_ref()?.process());
-        (size, known)
-    });
-    let dir = tape::dir(&shared.world.tapes, agent, run);
-    let mut screen = Screen::live(size);
-    screen.feed(&tape::tail(&dir).unwrap_or_default());
-    // What the program asked before the restart was answered then.
-    screen.take_answers();
-    let parts = Tape::open(dir).and_then(|tape| Ok((tape, watched(kept.pty, kept.pidfd)?)));
-    let (tape, (pty, pidfd)) = match parts {
-        Ok(parts) => parts,
+    let published = shared.world.engine.published();
+    let known_process = published.read(|state, _| state.agents.get(&agent)?.run.as_ref()?.process());
+    let (name, process) = (kept.name.clone(), kept.process);
+    let mut live = match take_up(shared, agent, run, kept) {
+        Ok(live) => live,
         Err(error) => {
-            tracing::error!(%agent, %run, %error, "A kept terminal cannot be used.");
+            tracing::error!(%agent, %run, %error, "Kept streams cannot be used.");
             report::end_leftovers(shared, agent, run).await;
-            report::lost(shared, agent, run, "its terminal could not be taken over").await;
+            shared.world.notifier.remove_fds(&name).ok();
+            report::lost(shared, agent, run, "its streams could not be taken over").await;
             return None;
         }
     };
-    let process = Process { pid: kept.process.pid, start_ticks: kept.process.start_ticks };
-    if known != Some(process) {
+    let process = Process { pid: process.pid, start_ticks: process.start_ticks };
+    if known_process != Some(process) {
         // Its start was carried out but never committed.
         report::started(shared, agent, run, process).await;
     }
-    tracing::info!(%agent, %run, pid = process.pid, "An agent was taken over.");
-    Some(Live {
+    tracing::info!(agent = %live.label, %run, pid = process.pid, "An agent was taken over.");
+    live.tell();
+    Some(live)
+}
+
+fn take_up(shared: &Arc<Shared>, agent: AgentId, run: RunNo, mut kept: Kept) -> io::Result<Live> {
+    let published = shared.world.engine.published();
+    let gone = || io::Error::other("the agent is not known");
+    let plan = published.plan(agent).ok_or_else(gone)?;
+    let known = published.activity(agent, run).unwrap_or_default();
+    let since = published.read(|state, _| Some(state.agents.get(&agent)?.run.as_ref()?.since));
+    let dir = tape::dir(&shared.world.tapes, agent, run);
+    let pidfd = kept.take(Role::Pidfd).map(polled::readable).transpose()?;
+    let body = if let Some(terminal) = kept.take(Role::Terminal) {
+        let channel = match (kept.take(Role::ChannelOut), kept.take(Role::ChannelInto)) {
+            (Some(out), Some(into)) => Channel { out, into },
+            _ => Channel::new()?,
+        };
+        let kind = plan.kind.as_ref().ok();
+        let is_shell = kind.is_some_and(|kind| kind.program.is_none()) && plan.definition.kind.0 == "shell";
+        let (of, size) = ((kept.process.pid, is_shell), amux_sys::pty::size(terminal.as_fd()));
+        let size = size.map_or(plan.definition.size, |(rows, cols)| Size { rows, cols });
+        let bytes_max = shared.tape_bytes_max();
+        let mut terminal = Terminal::new(&dir, bytes_max, (terminal, channel), size, of, known)?;
+        terminal.take_up();
+        Body::Terminal(Box::new(terminal))
+    } else {
+        let recorded: Recorded = serde_json::from_slice(&std::fs::read(dir.join("spec.json"))?)?;
+        let kind = plan.kind.clone().map_err(|refusal| io::Error::other(refusal.message))?;
+        let kind = amux_proto::entity::Kind { dialect: recorded.dialect, ..kind };
+        let machine = launch::machine(&kind, &plan).ok_or_else(|| io::Error::other("this dialect is not spoken"))?;
+        let output = |at: u64, bytes: &mut [u8]| tape::read(&dir, tape::OUT, at, bytes);
+        let book = Book::again(agent, run, &dir, machine, known, output, now())?;
+        let is_new = book.is_new();
+        let missing = || io::Error::other("a pipe is missing");
+        let pipes = Pipes {
+            stdin: kept.take(Role::Stdin),
+            stdout: kept.take(Role::Stdout).ok_or_else(missing)?,
+            stderr: kept.take(Role::Stderr).ok_or_else(missing)?,
+        };
+        let mut lines = Lines::new(book, &dir, pipes)?;
+        if is_new {
+            let _ = lines.order(&launch::first_order(&recorded.begin));
+        }
+        Body::Lines(Box::new(lines))
+    };
+    let running_for = since.map_or(0, |since| now().ms_since(since).max(0));
+    let running_for = Duration::from_millis(u64::try_from(running_for).unwrap_or(0));
+    let mut leases = vec![format!("agent-{agent}")];
+    leases.extend(plan.session.as_ref().map(|session| format!("session-{session}")));
+    Ok(Live {
+        shared: Arc::clone(shared),
+        agent,
+        label: plan.label.clone(),
         no: run,
         process: kept.process,
         child: None,
-        pty,
         pidfd,
-        hung_up: false,
-        screen,
-        tape,
-        buffer: buffer(),
+        leaf: Leaf::create(&leaf_name(agent, run)),
         name: kept.name,
+        body,
+        reporting: None,
+        leases,
+        limits: Limits::new(plan.max_runtime_ms, plan.idle_output_ms, running_for),
+        waiting: Vec::new(),
+        given: HashSet::new(),
+        answered: HashSet::new(),
     })
 }
 
 impl Live {
-    /// One piece of output, or the end.
+    /// One piece of what happens, or the end.
     async fn step(&mut self) -> Option<Ended> {
-        tokio::select! {
+        let ended = tokio::select! {
             // Output first: what was printed before the end belongs before the end.
             biased;
-            read = read(&self.pty, &mut self.buffer), if !self.hung_up => {
-                self.heard(read);
+            () = step_of(&mut self.body) => None,
+            () = told(&mut self.reporting) => None,
+            () = exited(self.pidfd.as_ref(), &self.process) => Some(Ended),
+            () = self.limits.reached() => {
+                self.limit_reached().await;
                 None
             }
-            () = exited(self.pidfd.as_ref(), &self.process) => Some(Ended),
-        }
-    }
-
-    fn heard(&mut self, read: io::Result<usize>) {
-        match read {
-            Ok(0) | Err(_) => self.hung_up = true,
-            Ok(count) => self.take_in(count),
-        }
-    }
-
-    fn take_in(&mut self, count: usize) {
-        let bytes = &self.buffer[..count];
-        self.tape.write(bytes);
-        self.screen.feed(bytes);
-        let answers = self.screen.take_answers();
-        if !answers.is_empty() {
-            // A program that does not read its answers loses them, as with any terminal whose buffer is full.
-            let _ = pty::write(self.pty.get_ref().as_fd(), &answers);
-        }
-    }
-
-    async fn answer(&mut self, agent: AgentId, ask: Ask) {
-        // Whoever asked may have gone meanwhile; that is theirs to know.
-        match ask {
-            Ask::Look { lines, ansi, reply } => {
-                let Size { rows, cols } = self.screen.size();
-                let lines = self.screen.rows(lines.map(|lines| lines as usize), ansi);
-                let (cursor, title) = (self.screen.cursor(), self.screen.title());
-                let _ = reply.send(Look { agent: agent.to_string(), run: self.no, rows, cols, lines, cursor, title });
-            }
-            Ask::Keys { keys, reply } => {
-                let _ = reply.send(self.type_keys(&keys).await);
-            }
-            Ask::Resize { size, reply } => {
-                let resized = pty::resize(self.pty.get_ref().as_fd(), size.rows, size.cols);
-                if resized.is_ok() {
-                    self.screen.resize(size);
-                }
-                let _ = reply
-                    .send(resized.map_err(|error| Rejection::new(Code::Conflict, format!("cannot resize: {error}"))));
-            }
-        }
-    }
-
-    async fn type_keys(&mut self, keys: &[String]) -> Result<(), Rejection> {
-        let bytes = keys::encode(keys, self.screen.application_cursor())?;
-        let write = async {
-            let mut rest = bytes.as_slice();
-            while !rest.is_empty() {
-                let mut ready = self.pty.writable().await?;
-                match ready.try_io(|fd| pty::write(fd.get_ref().as_fd(), rest)) {
-                    Ok(written) => rest = &rest[written?..],
-                    Err(_would_block) => {}
-                }
-            }
-            io::Result::Ok(())
         };
-        match tokio::time::timeout(KEYS_TIMEOUT, write).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(Rejection::new(Code::Conflict, format!("the terminal takes no keys: {error}"))),
-            Err(_) => Err(Rejection::new(Code::TimedOut, "the program does not read its keys: some may have arrived")),
+        self.tell();
+        ended
+    }
+
+    /// Sends the next report when there is something to say and the one before has arrived.
+    fn tell(&mut self) {
+        if self.reporting.is_some() {
+            return;
+        }
+        let report = match &mut self.body {
+            Body::Terminal(terminal) => terminal.report(),
+            Body::Lines(lines) => lines.report(),
+        };
+        match report {
+            Some((activity, facts)) => {
+                self.claim_sessions(&facts);
+                let (shared, agent, run) = (Arc::clone(&self.shared), self.agent, self.no);
+                self.reporting = Some(report::seen(shared, agent, run, activity, facts).boxed());
+            }
+            None => {
+                if let Body::Lines(lines) = &mut self.body {
+                    lines.book.keep();
+                }
+            }
         }
     }
 
-    async fn stop(mut self, shared: &Shared, agent: AgentId, grace: Duration) -> (RunNo, Exit) {
-        let (process, tag) = (self.process, report::tag(agent, self.no));
-        let stopped = tokio::task::spawn_blocking(move || stop::stop_tree(&process, Some((env::TAG, &tag)), grace));
+    /// A conversation whose id the CLI chose is held from the moment it is known.
+    fn claim_sessions(&mut self, facts: &[Fact]) {
+        for fact in facts {
+            let Fact::Session { session } = fact else { continue };
+            let what = format!("session-{}", session.id);
+            let holder = holder(&self.shared, self.agent, self.no, &self.label, self.process);
+            match lease::claim(&self.shared.world.leases, &what, &holder) {
+                Ok(()) => self.leases.push(what),
+                Err(error) => tracing::warn!(agent = %self.label, %error, "A conversation has two drivers."),
+            }
+        }
+    }
+
+    /// Whether something that had to wait can be given now.
+    fn has_room(&self) -> bool {
+        match &self.body {
+            Body::Terminal(terminal) => !self.waiting.is_empty() && terminal.takes_input(),
+            Body::Lines(_) => false,
+        }
+    }
+
+    /// Gives the agent what is wished for it: messages in their order, decisions to what it asked.
+    async fn attend(&mut self, deliver: &[MessageId], answers: &[RequestId]) {
+        self.given.retain(|given| deliver.contains(given));
+        self.answered.retain(|answered| answers.contains(answered));
+        let published = Arc::clone(self.shared.world.engine.published());
+        match &mut self.body {
+            Body::Terminal(terminal) => {
+                self.waiting = deliver.iter().filter(|id| !self.given.contains(id)).copied().collect();
+                if let Some(message) = self.waiting.first().and_then(|id| published.message(*id))
+                    && terminal.takes_input()
+                {
+                    self.waiting.remove(0);
+                    self.given.insert(message.id);
+                    terminal.put_in(message.id, &text_of(&published, &message)).await;
+                }
+            }
+            Body::Lines(lines) => {
+                for request in answers {
+                    let Some(request) = published.request(*request).filter(|request| request.run == self.no) else {
+                        continue;
+                    };
+                    let Some(answer) = request.decided.filter(|_| self.answered.insert(request.id)) else { continue };
+                    if let Err(refused) = lines.order(&Order::Answer { ask: request.ask, answer }) {
+                        lines.book.close(request.id, refused.to_string(), now());
+                    }
+                }
+                for id in deliver {
+                    let input = id.to_string();
+                    if lines.book.was_ordered(&input) || !self.given.insert(*id) {
+                        continue;
+                    }
+                    let Some(message) = published.message(*id) else { continue };
+                    let text = text_of(&published, &message);
+                    // A refusal is a fact of its own in the book.
+                    let _ = lines.order(&Order::Input { input, text, how: How::Next });
+                }
+            }
+        }
+        self.tell();
+    }
+
+    async fn reply(&mut self, ask: Ask) {
+        let no_terminal = || Rejection::new(Code::Conflict, "this agent has no terminal");
+        // Whoever asked may have gone meanwhile; that is theirs to know.
+        match (ask, &mut self.body) {
+            (Ask::Look { lines, ansi, reply }, Body::Terminal(terminal)) => {
+                let _ = reply.send(Ok(terminal.look(self.agent, self.no, lines, ansi)));
+            }
+            (Ask::Look { reply, .. }, Body::Lines(_)) => {
+                let _ = reply.send(Err(no_terminal()));
+            }
+            (Ask::Keys { keys, reply }, Body::Terminal(terminal)) => {
+                let _ = reply.send(terminal.type_keys(&keys).await);
+            }
+            (Ask::Keys { reply, .. }, Body::Lines(_)) => {
+                let _ = reply.send(Err(no_terminal().hint("agentmux send")));
+            }
+            (Ask::Type { viewer, bytes }, Body::Terminal(terminal)) => {
+                if let Err(refusal) = terminal.type_bytes(Some(viewer), &bytes).await {
+                    tracing::debug!(agent = %self.label, %refusal, "Keys of a viewer were not taken.");
+                }
+            }
+            (Ask::Type { .. }, Body::Lines(_)) => {}
+            (Ask::Resize { viewer, size, reply }, Body::Terminal(terminal)) => {
+                let _ = reply.send(terminal.resize(viewer, size));
+            }
+            (Ask::Resize { reply, .. }, Body::Lines(_)) => {
+                let _ = reply.send(Err(no_terminal()));
+            }
+            (Ask::View { reply }, Body::Terminal(terminal)) => {
+                let _ = reply.send(Ok(terminal.view(None)));
+            }
+            (Ask::ViewAgain { viewer, reply }, Body::Terminal(terminal)) => {
+                let _ = reply.send(Ok(terminal.view(viewer)));
+            }
+            (Ask::View { reply } | Ask::ViewAgain { reply, .. }, Body::Lines(_)) => {
+                let _ = reply.send(Err(no_terminal().hint(format!("agentmux log -f {}", self.label))));
+            }
+            (Ask::Order { order: Order::Interrupt, reply }, Body::Terminal(terminal)) => {
+                let _ = reply.send(terminal.type_bytes(None, b"\x03").await);
+            }
+            (Ask::Order { reply, .. }, Body::Terminal(_)) => {
+                let _ = reply.send(Err(Rejection::new(Code::Unsupported, "a terminal cannot be told this")));
+            }
+            (Ask::Order { order, reply }, Body::Lines(lines)) => {
+                let _ = reply.send(lines.order(&order).map_err(refusal));
+            }
+            (Ask::Follow { reply }, Body::Terminal(_)) => {
+                let _ = reply.send(None);
+            }
+            (Ask::Follow { reply }, Body::Lines(lines)) => {
+                let _ = reply.send(Some(lines.grown()));
+            }
+        }
+        self.tell();
+    }
+
+    async fn limit_reached(&mut self) {
+        let now = Instant::now();
+        let printed = match &self.body {
+            Body::Terminal(terminal) => terminal.printed(),
+            Body::Lines(lines) => lines.printed(),
+        };
+        let reason = if self.limits.runtime_at.is_some_and(|at| at <= now) {
+            "it has run for as long as agent.max_runtime_ms allows"
+        } else if printed != std::mem::replace(&mut self.limits.printed, printed) {
+            self.limits.silence_at = self.limits.silence.map(|silence| now + silence);
+            return;
+        } else {
+            "it has printed nothing for as long as agent.idle_output_ms allows"
+        };
+        (self.limits.runtime_at, self.limits.silence_at) = (None, None);
+        report::stop(&self.shared, self.agent, reason).await;
+    }
+
+    /// The server ends and the agent goes on.
+    fn let_go(mut self) {
+        if let Body::Terminal(terminal) = &mut self.body {
+            terminal.write_screen();
+        }
+    }
+
+    /// Interrupt, end of input, a signal, and last the whole tree; each step gets its part of the grace, and the
+    /// agent's last words are read meanwhile.
+    async fn stop(mut self, grace: Duration) -> (RunNo, Exit) {
+        let deadline = Instant::now() + grace;
+        if let Body::Lines(lines) = &mut self.body {
+            if !lines.book.machine().is_idle() && lines.order(&Order::Interrupt).is_ok() {
+                self.go_on_until(deadline - grace * 2 / 3, |live| match &live.body {
+                    Body::Lines(lines) => lines.book.machine().is_idle(),
+                    Body::Terminal(_) => true,
+                })
+                .await;
+            }
+            self.close_input();
+            if self.go_on_until(deadline - grace / 3, |_| false).await {
+                // What it had started may still be there: a run's end takes everything along.
+                return self.finish(ExitWhy::Stopped).await;
+            }
+        }
+        let (process, tag, leaf) = (self.process, report::tag(self.agent, self.no), self.leaf.clone());
+        let left = deadline.saturating_duration_since(Instant::now());
+        let stopped = tokio::task::spawn_blocking(move || {
+            let tag = Some((env::TAG, tag.as_str()));
+            stop::Ladder { leader: process, tag, leaf: leaf.as_ref(), grace: left }.run()
+        });
         tokio::pin!(stopped);
         let ended = loop {
-            // Its last words are read while it ends, so that a full terminal does not keep it from ending.
+            // Full pipes must not keep it from ending.
             tokio::select! {
                 report = &mut stopped => break report,
-                read = read(&self.pty, &mut self.buffer), if !self.hung_up => self.heard(read),
+                () = step_of(&mut self.body) => self.tell(),
+                () = told(&mut self.reporting) => self.tell(),
             }
         };
-        let (no, mut exit) = self.finish(shared, agent).await;
+        let why = match &ended {
+            Ok(report) if report.escalated => ExitWhy::Killed,
+            Ok(_) | Err(_) => ExitWhy::Stopped,
+        };
+        let label = self.label.clone();
+        let (no, mut exit) = self.finish(why).await;
         match ended {
-            Ok(report) => {
-                exit.why = if report.escalated { ExitWhy::Killed } else { ExitWhy::Stopped };
-                exit.survivors = report.survivors.iter().map(|process| process.pid).collect();
-            }
-            Err(error) => tracing::error!(%agent, %error, "Stopping an agent broke."),
+            Ok(report) => exit.survivors.extend(report.survivors.iter().map(|process| process.pid)),
+            Err(error) => tracing::error!(agent = %label, %error, "Stopping an agent broke."),
         }
+        exit.survivors.sort_unstable();
+        exit.survivors.dedup();
         (no, exit)
     }
 
-    /// Reads what is left, reaps, and lets go of everything.
-    async fn finish(mut self, shared: &Shared, agent: AgentId) -> (RunNo, Exit) {
-        let mut drained = 0;
-        while !self.hung_up && drained < DRAIN_BYTES_MAX {
-            match pty::read(self.pty.get_ref().as_fd(), &mut self.buffer) {
-                Ok(0) | Err(_) => break,
-                Ok(count) => {
-                    drained += count;
-                    self.tape.write(&self.buffer[..count]);
-                }
+    /// Goes on until something is so, the time is over, or the process has ended; whether it has.
+    async fn go_on_until(&mut self, deadline: Instant, is_so: impl Fn(&Self) -> bool) -> bool {
+        while !is_so(self) {
+            tokio::select! {
+                ended = self.step() => if ended.is_some() { return true },
+                () = tokio::time::sleep_until(deadline) => return false,
             }
+        }
+        false
+    }
+
+    /// The launcher has a copy of its input as well; it lets go of it first, or the agent would not see the end.
+    fn close_input(&mut self) {
+        let Body::Lines(lines) = &mut self.body else { return };
+        let mut roles = Vec::new();
+        roles.extend(lines.out_fd().map(|fd| (Role::Stdout, fd)));
+        roles.extend(lines.err_fd().map(|fd| (Role::Stderr, fd)));
+        roles.extend(self.pidfd.as_ref().map(|fd| (Role::Pidfd, fd.get_ref().as_fd())));
+        let name = kept::name(self.agent, self.no, &self.process, &roles);
+        let notifier = &self.shared.world.notifier;
+        let swapped = notifier.store_fds(&name, &kept::fds(&roles)).and_then(|()| notifier.remove_fds(&self.name));
+        drop(roles);
+        if let Err(error) = swapped {
+            tracing::warn!(agent = %self.label, %error, "The launcher could not be told to let go of an input.");
+        }
+        self.name = name;
+        lines.close_input();
+    }
+
+    /// Reads what is left, ends what the process left behind, reaps, and lets go of everything.
+    async fn finish(mut self, why: ExitWhy) -> (RunNo, Exit) {
+        match &mut self.body {
+            Body::Terminal(terminal) => terminal.drain(DRAIN_BYTES_MAX),
+            Body::Lines(lines) => lines.drain(DRAIN_BYTES_MAX),
         }
         let (code, signal) = match &mut self.child {
             Some(child) => child_status(child),
-            None => orphan_status(shared, &self.process).await,
+            None => orphan_status(&self.shared, &self.process).await,
         };
-        shared.world.notifier.remove_fds(&self.name).ok();
-        tracing::info!(%agent, run = %self.no, pid = self.process.pid, ?code, ?signal, "A run ended.");
-        (self.no, Exit { code, signal, why: ExitWhy::Itself, survivors: Vec::new() })
+        if let Body::Lines(lines) = &mut self.body
+            && why == ExitWhy::Itself
+            && code != Some(0)
+        {
+            let complaint = lines.complaint(4096);
+            if let Some(last) = complaint.lines().rev().find(|line| !line.trim().is_empty()) {
+                lines.book.complained(last.trim(), now());
+            }
+        }
+        // Everything it said is in the log before its end is.
+        loop {
+            self.tell();
+            match self.reporting.take() {
+                Some(report) => report.await,
+                None => break,
+            }
+        }
+        let survivors = self.end_leftovers().await;
+        self.shared.world.notifier.remove_fds(&self.name).ok();
+        let uid = self.agent.to_string();
+        self.leases.iter().for_each(|what| lease::release(&self.shared.world.leases, what, &uid));
+        tracing::info!(agent = %self.label, run = %self.no, pid = self.process.pid, ?code, ?signal, "A run ended.");
+        (self.no, Exit { code, signal, why, survivors })
+    }
+
+    /// Tool shells and servers that outlived the process they belong to.
+    async fn end_leftovers(&mut self) -> Vec<u32> {
+        let (process, tag, leaf) = (self.process, report::tag(self.agent, self.no), self.leaf.take());
+        let ended = tokio::task::spawn_blocking(move || {
+            let tag = Some((env::TAG, tag.as_str()));
+            let ladder = stop::Ladder { leader: process, tag, leaf: leaf.as_ref(), grace: LEFTOVER_GRACE };
+            let report = ladder.run();
+            if let Some(leaf) = leaf {
+                // Somebody who cannot be ended keeps it; he is among the survivors.
+                let _ = leaf.remove();
+            }
+            report.survivors.iter().map(|process| process.pid).collect()
+        });
+        ended.await.unwrap_or_else(|error| {
+            tracing::error!(agent = %self.label, %error, "Ending what was left of a run broke.");
+            Vec::new()
+        })
     }
 }
 
-fn buffer() -> Box<[u8]> {
-    vec![0; READ_BYTES].into_boxed_slice()
+async fn step_of(body: &mut Body) {
+    match body {
+        Body::Terminal(terminal) => terminal.step().await,
+        Body::Lines(lines) => lines.step().await,
+    }
 }
 
-async fn read(terminal: &AsyncFd<OwnedFd>, buffer: &mut [u8]) -> io::Result<usize> {
-    loop {
-        let mut ready = terminal.readable().await?;
-        match ready.try_io(|fd| pty::read(fd.get_ref().as_fd(), buffer)) {
-            Ok(read) => return read,
-            Err(_would_block) => {}
+/// Comes back when the report on its way has arrived.
+async fn told(reporting: &mut Option<BoxFuture<'static, ()>>) {
+    match reporting {
+        Some(report) => report.await,
+        None => std::future::pending().await,
+    }
+    *reporting = None;
+}
+
+fn refusal(refused: amux_agents::Refused) -> Rejection {
+    use amux_agents::Refused as R;
+    let code = match &refused {
+        R::NotRunning | R::NotAsked(_) | R::NotReady => Code::Conflict,
+        R::BadAnswer(_) => Code::BadArgs,
+        R::Unsupported(_) => Code::Unsupported,
+    };
+    Rejection::new(code, refused.to_string())
+}
+
+/// What of a message the model sees. What a person says is said as it is; what another agent says carries its sender.
+fn text_of(published: &amux_engine::Published, message: &Message) -> String {
+    match &message.from {
+        Principal::Operator => message.body.clone(),
+        Principal::Agent { .. } | Principal::Peer(_) | Principal::System => {
+            format!("[message {} from {}]\n{}", message.id, published.sender(message), message.body)
         }
     }
 }

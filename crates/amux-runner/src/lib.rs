@@ -5,13 +5,20 @@
 //! a live agent through [`Runner::ask`].
 
 mod agent;
+mod book;
+pub mod journal;
 mod kept;
 mod keys;
+mod launch;
+pub mod lease;
+mod lines;
 mod osc;
+pub mod plain;
 pub mod polled;
 mod report;
 pub mod screen;
-mod tape;
+pub mod tape;
+mod terminal;
 pub mod worktree;
 
 use std::collections::HashMap;
@@ -22,13 +29,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use amux_engine::Handle;
-use amux_proto::entity::RunState;
+use amux_proto::entity::{RunState, Size};
 use amux_proto::{AgentId, Code, Effect, Rejection, RunNo};
 use amux_sys::notify::Notifier;
 use tokio::sync::{mpsc, watch};
 
 pub use agent::Ask;
+pub use amux_agents::{Order, kinds};
 pub use kept::Kept;
+pub use terminal::View;
 
 /// What a runner needs of the world.
 pub struct World {
@@ -44,6 +53,13 @@ pub struct World {
     pub token: Arc<dyn Fn(AgentId, RunNo) -> String + Send + Sync>,
     pub socket: PathBuf,
     pub local_url: String,
+    /// This program, for the processes of ours that stand between us and a CLI.
+    pub exe: PathBuf,
+    pub profile: String,
+    /// Of every profile of this user on this machine.
+    pub leases: PathBuf,
+    /// Where agents that want one get a worktree.
+    pub worktrees: PathBuf,
 }
 
 /// How an adopted process, which is not our child, ended; told by the launcher, which reaped it.
@@ -60,6 +76,9 @@ const SLOW_TICK: Duration = Duration::from_secs(30);
 
 /// Statuses of orphans nobody asked for yet.
 const ORPHAN_EXITS_MAX: usize = 4096;
+
+/// What is fed to a screen that is made to be looked at once: ten thousand lines of ordinary length.
+const REPLAY_BYTES: u64 = 1024 * 1024;
 
 /// Questions waiting for one agent.
 const ASKS_MAX: usize = 64;
@@ -86,7 +105,10 @@ struct Live {
 impl Runner {
     /// Takes over the agents that live, and begins to follow the wishes.
     pub async fn start(mut world: World) -> Self {
-        let kept = kept::sort(std::mem::take(&mut world.kept));
+        let (kept, surplus) = kept::sort(std::mem::take(&mut world.kept));
+        for name in surplus {
+            world.notifier.remove_fds(&name).ok();
+        }
         let runner = Self {
             shared: Arc::new(Shared {
                 world,
@@ -135,15 +157,20 @@ impl Runner {
     }
 
     /// What a run printed last, from its tape: what scrolled away, and all there is of an ended run.
-    pub fn replay(
-        &self,
-        agent: AgentId,
-        run: RunNo,
-        size: amux_proto::entity::Size,
-    ) -> std::io::Result<screen::Screen> {
+    pub fn replay(&self, agent: AgentId, run: RunNo, size: Size) -> std::io::Result<screen::Screen> {
         let mut screen = screen::Screen::of_tape(size);
-        screen.feed(&tape::tail(&tape::dir(&self.shared.world.tapes, agent, run))?);
+        let dir = tape::dir(&self.shared.world.tapes, agent, run);
+        screen.feed(&tape::tail(&dir, tape::OUT, REPLAY_BYTES)?.1);
         Ok(screen)
+    }
+
+    /// Where a run is kept.
+    pub fn dir(&self, agent: AgentId, run: RunNo) -> PathBuf {
+        tape::dir(&self.shared.world.tapes, agent, run)
+    }
+
+    pub fn leases(&self) -> &std::path::Path {
+        &self.shared.world.leases
     }
 
     async fn take_over(&self, mut kept: HashMap<(AgentId, RunNo), Kept>) {
@@ -198,6 +225,10 @@ impl Shared {
         }
     }
 
+    pub(crate) fn tape_bytes_max(&self) -> u64 {
+        self.world.engine.published().tape_bytes_max()
+    }
+
     pub(crate) fn take_orphan(&self, pid: u32, start_ticks: u64) -> Option<OrphanExit> {
         self.orphans.lock().unwrap_or_else(PoisonError::into_inner).remove(&(pid, start_ticks))
     }
@@ -215,6 +246,8 @@ async fn follow(runner: Runner) {
                 Effect::EnsureRunning { agent, .. } | Effect::EnsureStopped { agent, .. } => {
                     runner.run_task(agent, None)
                 }
+                // Those wait for an agent that runs; its task follows them.
+                Effect::Deliver { .. } | Effect::Answer { .. } => {}
             }
         }
         tokio::select! {

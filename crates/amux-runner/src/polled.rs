@@ -11,6 +11,11 @@ pub fn readable(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     watch(fd, Interest::READABLE)
 }
 
+/// Wakes when the descriptor can be written.
+pub fn writable(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    watch(fd, Interest::WRITABLE)
+}
+
 /// Wakes for both directions.
 pub fn both(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     watch(fd, Interest::READABLE | Interest::WRITABLE)

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use amux_engine::Submission;
-use amux_proto::command::run;
-use amux_proto::entity::{Exit, Process};
+use amux_proto::command::agent;
+use amux_proto::command::run::{self, Fact};
+use amux_proto::entity::{Activity, Exit, Process};
 use amux_proto::{AgentId, CmdId, Code, Command, Principal, RunNo, env};
 use amux_sys::clock;
 
@@ -27,6 +28,12 @@ pub(crate) async fn failed(shared: &Shared, agent: AgentId, run: RunNo, error: S
 
 pub(crate) async fn exited(shared: &Shared, agent: AgentId, run: RunNo, exit: Exit) {
     submit(shared, run::Command::Exited(run::Exited { agent, run, exit })).await;
+}
+
+/// What was seen of a run, up to one input of its dialect.
+pub(crate) async fn seen(shared: Arc<Shared>, agent: AgentId, run: RunNo, activity: Activity, facts: Vec<Fact>) {
+    let activity = Box::new(activity);
+    submit(&shared, run::Command::Seen(run::Seen { agent, run, activity, facts })).await;
 }
 
 pub(crate) async fn lost(shared: &Shared, agent: AgentId, run: RunNo, why: &str) {
@@ -54,9 +61,18 @@ pub(crate) fn tag(agent: AgentId, run: RunNo) -> String {
     format!("{agent}:{run}")
 }
 
+/// A limit of the settings is reached.
+pub(crate) async fn stop(shared: &Shared, agent: AgentId, reason: &str) {
+    let stop = agent::Stop { agent: agent.to_string(), grace_ms: None, reason: Some(reason.to_owned()) };
+    say(shared, Command::Agent(agent::Command::Stop(stop))).await;
+}
+
 async fn submit(shared: &Shared, observation: run::Command) {
+    say(shared, Command::Run(observation)).await;
+}
+
+async fn say(shared: &Shared, command: Command) {
     let cmd_id = CmdId(uuid::Builder::from_random_bytes(clock::random_bytes::<16>()).into_uuid());
-    let command = Command::Run(observation);
     let mut pause = RETRY_FIRST;
     loop {
         let submission =

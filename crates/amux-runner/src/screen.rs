@@ -188,6 +188,12 @@ impl Screen {
         self.term.mode().contains(TermMode::BRACKETED_PASTE)
     }
 
+    /// Whether a text is to be seen, however it is wrapped and indented.
+    pub fn shows(&mut self, text: &str) -> bool {
+        let bare = |text: &str| text.chars().filter(|c| !c.is_whitespace()).collect::<String>();
+        bare(&self.rows(None, false).concat()).contains(&bare(text))
+    }
+
     pub fn application_cursor(&self) -> bool {
         self.term.mode().contains(TermMode::APP_CURSOR)
     }

@@ -3,7 +3,7 @@
 use amux_engine::ask;
 use amux_proto::query::Act;
 use amux_proto::{AgentId, Code, Principal, Rejection, Seq};
-use amux_runner::Ask;
+use amux_runner::{Ask, Order};
 use serde_json::json;
 use serde_json::value::RawValue;
 use tokio::sync::oneshot;
@@ -25,8 +25,32 @@ pub(crate) async fn perform(daemon: &Daemon, principal: &Principal, act: &Act) -
         Act::Resize(resize) => {
             let agent = published.resolve_agent(&resize.agent)?;
             let size = amux_proto::entity::Size { rows: resize.rows.clamp(1, 1000), cols: resize.cols.clamp(2, 1000) };
-            ask_live(daemon, agent, |reply| Ask::Resize { size, reply }).await??;
+            ask_live(daemon, agent, |reply| Ask::Resize { viewer: None, size, reply }).await??;
             json!({ "agent": published.label(agent), "rows": size.rows, "cols": size.cols })
+        }
+        Act::Interrupt(interrupt) => {
+            let agent = published.resolve_agent(&interrupt.agent)?;
+            ask_live(daemon, agent, |reply| Ask::Order { order: Order::Interrupt, reply }).await??;
+            json!({ "agent": published.label(agent) })
+        }
+        Act::Set(set) => {
+            let agent = published.resolve_agent(&set.agent)?;
+            let order = Order::Set { model: set.model.clone(), mode: set.mode.clone() };
+            ask_live(daemon, agent, |reply| Ask::Order { order, reply }).await??;
+            json!({ "agent": published.label(agent), "model": set.model, "mode": set.mode })
+        }
+        Act::TakeOver(take_over) => {
+            let agent = published.resolve_agent(&take_over.agent)?;
+            let ended = crate::takeover::take_over(daemon, agent).await?;
+            json!({ "agent": published.label(agent), "ended": ended })
+        }
+        Act::AddRule(add) => {
+            let path = daemon.layout.policy();
+            let rule = add.rule.clone();
+            let added = tokio::task::spawn_blocking(move || crate::files::add_rule(&path, &rule)).await;
+            added.map_err(|error| Rejection::new(Code::Internal, error.to_string()))??;
+            daemon.load_files().await?;
+            json!({ "rule": add.rule, "path": daemon.layout.policy() })
         }
         Act::Stop(_) => {
             let agents = published.live_runs().len();
@@ -39,7 +63,7 @@ pub(crate) async fn perform(daemon: &Daemon, principal: &Principal, act: &Act) -
             json!({ "pid": std::process::id(), "agents": agents })
         }
         Act::Reload(_) => {
-            let changed = daemon.load_settings().await?;
+            let changed = daemon.load_settings().await? + daemon.load_files().await?;
             json!({ "changed": changed })
         }
     };

@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 
 use crate::acts::{Answer, ask_live};
 use crate::daemon::Daemon;
-use crate::logs;
+use crate::{logs, transcripts};
 
 /// Rows of a page of the log, and the most one answer holds.
 const EVENTS_DEFAULT: u32 = 100;
@@ -32,6 +32,8 @@ pub(crate) async fn answer(daemon: &Daemon, principal: &Principal, name: &str, a
         Query::Diag(diag) => diagnose(daemon, &diag.topic)?,
         Query::Doctor(_) => ask::raw(&examine(daemon).await?)?,
         Query::Look(look) => ask::raw(&look_at(daemon, look).await?)?,
+        Query::Processes(processes) => ask::raw(&transcripts::processes(daemon, &processes.agent).await?)?,
+        Query::Transcript(asked) => ask::raw(&transcripts::page(daemon, asked).await?)?,
         Query::Events(events) => page(daemon, events).await?,
         Query::LoginCode(_) => ask::raw(&json!({ "code": daemon.keys.new_code(), "web_url": daemon.web_url }))?,
         Query::Snapshot(_)
@@ -39,7 +41,8 @@ pub(crate) async fn answer(daemon: &Daemon, principal: &Principal, name: &str, a
         | Query::Agent(_)
         | Query::Teams(_)
         | Query::Requests(_)
-        | Query::Settings(_) => return Err(Rejection::new(Code::Internal, format!("nobody answers: {name}"))),
+        | Query::Settings(_)
+        | Query::Kinds(_) => return Err(Rejection::new(Code::Internal, format!("nobody answers: {name}"))),
     };
     Ok((body, head))
 }
@@ -153,8 +156,23 @@ async fn look_at(daemon: &Daemon, look: &query::Look) -> Result<Look, Rejection>
     let detail = published.agent(&look.agent)?;
     let (agent, label) = (detail.agent.uid, published.label(detail.agent.uid));
     let (lines, ansi) = (look.lines, look.ansi);
+    if published.has_no_terminal(agent) {
+        let limit = Some(lines.unwrap_or(u32::from(detail.definition.size.rows)));
+        let asked = query::Transcript { agent: look.agent.clone(), run: None, after: None, limit };
+        let page = transcripts::page(daemon, &asked).await?;
+        let rows = detail.definition.size;
+        return Ok(Look {
+            agent: label,
+            run: page.run,
+            rows: rows.rows,
+            cols: rows.cols,
+            lines: transcripts::as_lines(&page).iter().flat_map(|entry| entry.lines().map(str::to_owned)).collect(),
+            cursor: None,
+            title: None,
+        });
+    }
     let seen = match ask_live(daemon, agent, |reply| Ask::Look { lines, ansi, reply }).await {
-        Ok(seen) => Look { agent: label, ..seen },
+        Ok(seen) => Look { agent: label, ..seen? },
         Err(refusal) => {
             // It ended: what it last printed is on its tape.
             let Some(run) = detail.current_run.filter(|run| !run.is_live()) else { return Err(refusal) };

@@ -153,7 +153,13 @@ pub(crate) fn narrow(
 fn agent_pids(published: &Published) -> HashMap<u32, Principal> {
     let live = published.live_runs().into_iter();
     live.filter_map(|(agent, run, state)| {
-        let run_of = amux_proto::entity::Run { no: run, state, since: amux_proto::Time(0) };
+        let run_of = amux_proto::entity::Run {
+            no: run,
+            state,
+            since: amux_proto::Time(0),
+            activity: Default::default(),
+            lost_session: false,
+        };
         Some((run_of.process()?.pid, Principal::Agent { agent, run }))
     })
     .collect()

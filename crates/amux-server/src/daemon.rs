@@ -6,14 +6,14 @@
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use amux_engine::store::{MIGRATIONS, Upcasters};
 use amux_engine::{Boundary, Handle, Options, Store, Writer, store};
-use amux_proto::command::{agent, host, setting};
+use amux_proto::command::{agent, host, kind, policy, setting};
 use amux_proto::endpoint::Endpoint;
 use amux_proto::exit::SrvExit;
 use amux_proto::ready::{GOAL_KEY, Line, REAPED_KEY, Ready};
@@ -35,7 +35,7 @@ use crate::auth::Keys;
 use crate::boot::Boot;
 use crate::metrics::Counters;
 use crate::tasks::Tasks;
-use crate::{http, local, logs, session, settings};
+use crate::{files, http, local, logs, session, settings};
 
 /// What the process was given by whoever started it.
 pub struct Config {
@@ -119,6 +119,10 @@ impl Daemon {
     /// Reads `settings.jsonc` and tells the log; the number of settings that changed.
     pub(crate) async fn load_settings(&self) -> Result<u64, Rejection> {
         load_settings(&self.engine, &self.layout).await
+    }
+
+    pub(crate) async fn load_files(&self) -> Result<u64, Rejection> {
+        load_files(&self.engine, &self.layout).await
     }
 }
 
@@ -266,6 +270,9 @@ async fn serve(
     let loaded = load_settings(&engine, &config.layout).await;
     stage(&mut boot, "settings", BootPolicy::Degraded, loaded.err().map(|error| error.message));
 
+    let loaded = load_files(&engine, &config.layout).await;
+    stage(&mut boot, "kinds and rules", BootPolicy::Degraded, loaded.err().map(|error| error.message));
+
     let (listener, web_url, hosts) = match open_http().await {
         Ok((listener, port)) => {
             stage(&mut boot, "http", BootPolicy::Degraded, None);
@@ -283,6 +290,10 @@ async fn serve(
         tapes: config.layout.tapes(),
         notifier: Arc::clone(&notifier),
         kept: config.kept,
+        leases: leases(&config.base_env, &config.layout.state_dir),
+        worktrees: config.layout.worktrees(),
+        exe: std::env::current_exe().unwrap_or_else(|_| "agentmux".into()),
+        profile: config.profile.clone(),
         base_env: config.base_env,
         shell: config.shell,
         token: Arc::new(move |agent, run| token_keys.agent_token(agent, run)),
@@ -387,7 +398,7 @@ async fn wait_for(asked: &watch::Sender<Option<End>>) -> End {
 async fn stop_agents(daemon: &Daemon) {
     let published = daemon.engine.published();
     for (agent, ..) in published.live_runs() {
-        let stop = agent::Command::Stop(agent::Stop { agent: agent.to_string(), grace_ms: None });
+        let stop = agent::Command::Stop(agent::Stop { agent: agent.to_string(), grace_ms: None, reason: Some("the server was stopped".into()) });
         let submission = session::submission(Command::Agent(stop), Principal::System, None, None);
         if let Err(refusal) = daemon.engine.submit(submission).await {
             tracing::warn!(%agent, %refusal, "An agent could not be asked to stop.");
@@ -417,6 +428,40 @@ async fn load_settings(engine: &Handle, layout: &Layout) -> Result<u64, Rejectio
     let command = Command::Setting(setting::Command::Load(setting::Load { values }));
     let committed = engine.submit(session::submission(command, Principal::System, None, None)).await?;
     Ok(committed.seq.0.saturating_sub(before.0))
+}
+
+/// Kinds of agents and rules. A file that cannot be used leaves what was known before.
+async fn load_files(engine: &Handle, layout: &Layout) -> Result<u64, Rejection> {
+    let before = engine.published().read(|_, head| head);
+    let (kinds, rules) = (files::kinds(&layout.kinds()), files::rules(&layout.policy()));
+    let mut after = before;
+    let mut first_error = None;
+    let commands = [
+        kinds.map(|kinds| Command::Kind(kind::Command::Load(kind::Load { kinds }))),
+        rules.map(|rules| Command::Policy(policy::Command::Load(policy::Load { rules }))),
+    ];
+    for command in commands {
+        let loaded = match command {
+            Ok(command) => engine.submit(session::submission(command, Principal::System, None, None)).await,
+            Err(refusal) => Err(refusal),
+        };
+        match loaded {
+            Ok(committed) => after = after.max(committed.seq),
+            Err(refusal) => first_error = first_error.or(Some(refusal)),
+        }
+    }
+    match first_error {
+        Some(refusal) => Err(refusal),
+        None => Ok(after.0.saturating_sub(before.0)),
+    }
+}
+
+/// Leases are of a user on a machine, whatever profile: in the default place for state, wherever ours is.
+fn leases(base_env: &[(OsString, OsString)], state_dir: &Path) -> PathBuf {
+    let find = |name: &str| base_env.iter().find(|(known, value)| known == name && !value.is_empty());
+    let state = find("XDG_STATE_HOME").map(|(_, dir)| PathBuf::from(dir));
+    let home = || find("HOME").map(|(_, home)| PathBuf::from(home).join(".local/state"));
+    state.or_else(home).map_or_else(|| state_dir.join("leases"), |dir| dir.join("agentmux/leases"))
 }
 
 async fn open_http() -> io::Result<(TcpListener, u16)> {

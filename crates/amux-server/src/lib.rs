@@ -8,12 +8,16 @@ mod answers;
 mod auth;
 mod boot;
 pub mod daemon;
-pub mod http;
+mod files;
+mod http;
 mod local;
 mod logs;
 mod metrics;
 mod session;
 mod settings;
+mod takeover;
 mod tasks;
+mod transcripts;
+mod views;
 
 pub use daemon::{Config, run};

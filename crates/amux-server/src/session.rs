@@ -20,6 +20,7 @@ use futures_util::stream::FuturesOrdered;
 use tokio::sync::watch;
 
 use crate::daemon::{Daemon, End};
+use crate::views::Views;
 use crate::{acts, answers, auth};
 
 /// Where frames come from and go to.
@@ -67,6 +68,7 @@ struct Session {
     principal: Principal,
     subscriptions: Vec<Subscription>,
     in_flight: FuturesOrdered<BoxFuture<'static, ServerFrame>>,
+    views: Views,
 }
 
 struct Subscription {
@@ -91,9 +93,12 @@ impl Session {
         let hello = match Client::parse(&text)? {
             Client::Hello(hello) => hello,
             Client::Bye => return Ok(None),
-            Client::Cmd { id, .. } | Client::Get { id, .. } | Client::Sub { id, .. } | Client::Unsub { id, .. } => {
-                return Err((Some(id), need_hello()));
-            }
+            Client::Cmd { id, .. }
+            | Client::Get { id, .. }
+            | Client::Sub { id, .. }
+            | Client::Unsub { id, .. }
+            | Client::View { id, .. } => return Err((Some(id), need_hello())),
+            Client::Typed(_) | Client::Resized(_) => return Err(none(need_hello())),
         };
         let principal = greet(daemon, &hello, admission).map_err(none)?;
         let published = daemon.engine.published();
@@ -108,8 +113,8 @@ impl Session {
         if write(carrier, &[frame]).await.is_err() {
             return Ok(None);
         }
-        let (subscriptions, in_flight) = (Vec::new(), FuturesOrdered::new());
-        Ok(Some(Self { daemon: Arc::clone(daemon), principal, subscriptions, in_flight }))
+        let (subscriptions, in_flight, views) = (Vec::new(), FuturesOrdered::new(), Views::default());
+        Ok(Some(Self { daemon: Arc::clone(daemon), principal, subscriptions, in_flight, views }))
     }
 
     async fn run(mut self, carrier: &mut impl Carrier) -> Result<(), Rejection> {
@@ -137,6 +142,7 @@ impl Session {
                     if changed.is_err() { return Ok(()) }
                     continue;
                 }
+                frames = self.views.next(&self.daemon) => frames,
                 reason = ended(&mut ending) => {
                     let _ = write(carrier, &[ServerFrame::closing(reason)]).await;
                     return Ok(());
@@ -182,6 +188,22 @@ impl Session {
             }
             Client::Sub { id, sub } => {
                 vec![self.subscribe(id, sub).unwrap_or_else(|refusal| ServerFrame::error(Some(id), refusal))]
+            }
+            Client::View { id, view } => {
+                let viewed = self.views.open(&self.daemon, &self.principal, id, &view).await;
+                vec![viewed.unwrap_or_else(|refusal| ServerFrame::error(Some(id), refusal))]
+            }
+            Client::Typed(typed) => {
+                let refused = self.views.typed(&self.daemon, &self.principal, &typed).await.err();
+                refused.map(|refusal| ServerFrame::error(Some(typed.view), refusal)).into_iter().collect()
+            }
+            Client::Resized(resized) => {
+                let refused = self.views.resized(&self.daemon, &self.principal, resized).await.err();
+                refused.map(|refusal| ServerFrame::error(Some(resized.view), refusal)).into_iter().collect()
+            }
+            Client::Unsub { id, sub } if self.views.close(sub) => {
+                let seq = self.daemon.engine.published().read(|_, head| head);
+                vec![ServerFrame::ok(id, empty(), seq)]
             }
             Client::Unsub { id, sub } => {
                 let before = self.subscriptions.len();

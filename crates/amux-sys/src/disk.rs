@@ -37,6 +37,14 @@ pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     })
 }
 
+/// The file is afterwards either as before or whole, as long as the machine itself does not fail. For what can be
+/// worked out again.
+pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let temporary = path.with_extension("new");
+    std::fs::write(&temporary, bytes)?;
+    std::fs::rename(&temporary, path)
+}
+
 /// Readable whenever something in a directory was removed or renamed. `None` where the system cannot say.
 pub fn watch_dir(path: &Path) -> Option<std::os::fd::OwnedFd> {
     os::watch_dir(path)

@@ -18,6 +18,7 @@ pub mod parent;
 pub mod paths;
 pub mod peer;
 pub mod poll;
+pub mod pour;
 pub mod process;
 pub mod pty;
 pub mod secret;

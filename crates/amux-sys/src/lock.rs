@@ -26,6 +26,11 @@ pub enum Error {
     },
 }
 
+/// Waits until the file is locked by this descriptor alone; for sections that take no longer than a few reads.
+pub fn wait(file: &File) -> io::Result<()> {
+    Ok(rustix::io::retry_on_intr(|| flock(file, FlockOperation::LockExclusive))?)
+}
+
 /// Held until dropped. The file itself is never deleted.
 #[derive(Debug)]
 pub struct Lock {

@@ -1,6 +1,7 @@
 //! The door for Unixes that are not Linux, macOS foremost: what POSIX has, `ps` for the process table, and an honest
 //! "none" for the rest. `linux.rs` answers the same questions there.
 
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
@@ -213,3 +214,27 @@ pub(crate) fn held_locks() -> Option<Vec<HeldLock>> {
 pub(crate) unsafe fn sender(_message: *const libc::cmsghdr) -> Option<Peer> {
     None
 }
+
+/// Between the two calls a kill loses what was read: this system cannot move bytes by itself.
+const MOVED_BYTES: usize = 4096;
+
+pub(crate) fn move_to_pipe(from: BorrowedFd<'_>, pipe: BorrowedFd<'_>, max: usize) -> io::Result<usize> {
+    let mut bytes = [0; MOVED_BYTES];
+    let taken = rustix::io::read(from, &mut bytes[..max.min(MOVED_BYTES)])?;
+    let mut rest = &bytes[..taken];
+    while !rest.is_empty() {
+        let written = rustix::io::write(pipe, rest)?;
+        rest = &rest[written..];
+    }
+    Ok(taken)
+}
+
+pub(crate) fn move_to_file(pipe: BorrowedFd<'_>, file: &File, at: u64, max: usize) -> io::Result<usize> {
+    use std::os::unix::fs::FileExt as _;
+    let mut bytes = [0; MOVED_BYTES];
+    let taken = rustix::io::read(pipe, &mut bytes[..max.min(MOVED_BYTES)])?;
+    file.write_all_at(&bytes[..taken], at)?;
+    Ok(taken)
+}
+
+pub(crate) fn enlarge_pipe(_pipe: BorrowedFd<'_>, _bytes: usize) {}

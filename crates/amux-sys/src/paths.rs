@@ -177,6 +177,17 @@ impl Layout {
     pub fn launcher_socket(&self) -> PathBuf {
         self.sockets.join("launcher.sock")
     }
+    /// Kinds of agents, beside the built-in ones.
+    pub fn kinds(&self) -> PathBuf {
+        self.config_dir.join("agents.toml")
+    }
+    pub fn policy(&self) -> PathBuf {
+        self.config_dir.join("policy.toml")
+    }
+    /// Worktrees of agents that have one.
+    pub fn worktrees(&self) -> PathBuf {
+        self.state_dir.join("worktrees")
+    }
     pub fn settings(&self) -> PathBuf {
         self.config_dir.join("settings.jsonc")
     }

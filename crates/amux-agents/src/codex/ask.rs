@@ -43,7 +43,7 @@ impl Asking {
     pub(super) fn result(&self, answer: &Answer) -> Result<Value, Refused> {
         let bad = |why: &str| Err(Refused::BadAnswer(why.to_owned()));
         match answer {
-            Answer::Option { option } => match self.results.iter().find(|(id, _)| id == option) {
+            Answer::Option { option, .. } => match self.results.iter().find(|(id, _)| id == option) {
                 Some((_, result)) => Ok(result.clone()),
                 None => Err(Refused::BadAnswer(format!("there is no option {option:?}"))),
             },

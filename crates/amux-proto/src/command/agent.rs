@@ -37,6 +37,8 @@ commands! {
     "agent.stop" "AgentStop" Stop {
         agent: String,
         #[serde(default)] grace_ms: Option<u64>,
+        /// For the log; limits that end an agent say themselves here.
+        #[serde(default)] reason: Option<String>,
     }
     /// Stop the live run, if any, and begin the next.
     "agent.restart" "AgentRestart" Restart {

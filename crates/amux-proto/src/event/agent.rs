@@ -9,7 +9,9 @@ events! {
     /// A new run is wanted. It begins when the one before it has ended.
     "agent.start_wanted" "AgentStartWanted" StartWanted { agent: AgentId, run: RunNo }
     /// The live run is to end.
-    "agent.stop_wanted" "AgentStopWanted" StopWanted { agent: AgentId, run: RunNo, grace_ms: u64 }
+    "agent.stop_wanted" "AgentStopWanted" StopWanted {
+        agent: AgentId, run: RunNo, grace_ms: u64, #[serde(default)] reason: Option<String>,
+    }
     /// A wish for a run that had not begun is withdrawn.
     "agent.start_dropped" "AgentStartDropped" StartDropped { agent: AgentId, run: RunNo }
     /// It goes when its run has ended.

@@ -3,6 +3,6 @@
 use crate::entity::{Kind, KindName};
 
 events! {
-    "kind.changed" "KindChanged" Changed { name: KindName, kind: Kind }
+    "kind.changed" "KindChanged" Changed { name: KindName, kind: Box<Kind> }
     "kind.removed" "KindRemoved" Removed { name: KindName }
 }

@@ -1,0 +1,179 @@
+//! What a run was told, in the order it was told: orders before they are looked at, lines before they are written.
+//! Together with the tape of its output it is everything its machine ever heard, so that a server that was killed is
+//! followed by one that knows as much.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use amux_agents::Order;
+use amux_proto::Time;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+/// One thing that was done, numbered together with the lines that were heard where it counts as an input.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "r", rename_all = "snake_case")]
+pub enum Record {
+    Order { n: u64, at: Time, order: Order },
+    /// About to be written: the `k`th line for its standard input.
+    Write { k: u64, line: String },
+    /// So much of it was taken; the rest did not fit yet.
+    Part { k: u64, bytes: usize },
+    /// All of it was taken.
+    Written { n: u64, at: Time, k: u64 },
+    /// Whether it was taken is not known, and it was not repeated.
+    Unproven { n: u64, at: Time, k: u64 },
+    /// Something was told to the log that no line and no order led to.
+    Mark { n: u64, at: Time },
+}
+
+/// A file of JSON lines that is only ever appended to. The last line of one whose writer was killed may be torn; it
+/// is as if it had never been begun.
+pub struct Lines {
+    file: File,
+    len: u64,
+}
+
+pub fn journal(dir: &Path) -> PathBuf {
+    dir.join("in")
+}
+
+pub fn transcript(dir: &Path) -> PathBuf {
+    dir.join("transcript")
+}
+
+impl Lines {
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let mut file =
+            OpenOptions::new().create(true).truncate(false).read(true).write(true).mode(0o600).open(path)?;
+        let len = whole_lines(&mut file)?;
+        file.set_len(len)?;
+        file.seek(SeekFrom::Start(len))?;
+        Ok(Self { file, len })
+    }
+
+    pub fn append(&mut self, record: &impl Serialize) -> io::Result<()> {
+        let mut line = serde_json::to_vec(record).map_err(io::Error::other)?;
+        line.push(b'\n');
+        // Whole or not at all: what a full disk took half of would tear the next line as well.
+        if let Err(error) = self.file.write_all(&line) {
+            let _ = self.file.set_len(self.len).and_then(|()| self.file.seek(SeekFrom::Start(self.len)));
+            return Err(error);
+        }
+        self.len += line.len() as u64;
+        Ok(())
+    }
+
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+}
+
+/// The end of the last whole line.
+fn whole_lines(file: &mut File) -> io::Result<u64> {
+    let len = file.metadata()?.len();
+    let mut end = len;
+    let mut block = vec![0; 64 * 1024];
+    while end > 0 {
+        let from = end.saturating_sub(block.len() as u64);
+        let part = &mut block[..usize::try_from(end - from).expect("a block")];
+        file.seek(SeekFrom::Start(from))?;
+        file.read_exact(part)?;
+        if let Some(newline) = part.iter().rposition(|byte| *byte == b'\n') {
+            return Ok(from + newline as u64 + 1);
+        }
+        end = from;
+    }
+    Ok(0)
+}
+
+/// The records from a place in the file on; what cannot be read is skipped and said.
+pub fn read<T: DeserializeOwned>(path: &Path, from: u64) -> io::Result<Vec<T>> {
+    let mut records = Vec::new();
+    each(path, from, |_, line| {
+        match serde_json::from_slice(line) {
+            Ok(record) => records.push(record),
+            Err(error) => tracing::warn!(file = %path.display(), %error, "A line cannot be read; it is skipped."),
+        }
+        true
+    })?;
+    Ok(records)
+}
+
+/// Every whole line from a place on, with where it ends, until `take` has enough.
+pub fn each(path: &Path, from: u64, mut take: impl FnMut(u64, &[u8]) -> bool) -> io::Result<()> {
+    let mut file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    file.seek(SeekFrom::Start(from))?;
+    let mut reader = BufReader::with_capacity(64 * 1024, file);
+    let (mut line, mut at) = (Vec::new(), from);
+    loop {
+        line.clear();
+        let count = reader.read_until(b'\n', &mut line)?;
+        if line.pop() != Some(b'\n') {
+            return Ok(());
+        }
+        at += count as u64;
+        if !take(at, &line) {
+            return Ok(());
+        }
+    }
+}
+
+/// The newest whole lines, at most so many, oldest first.
+pub fn newest(path: &Path, lines_max: usize) -> io::Result<Vec<Vec<u8>>> {
+    let mut file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let end = whole_lines(&mut file)?;
+    let (mut from, mut step) = (end, 64 * 1024);
+    loop {
+        from = from.saturating_sub(step);
+        step *= 2;
+        file.seek(SeekFrom::Start(from))?;
+        let mut bytes = vec![0; usize::try_from(end - from).map_err(io::Error::other)?];
+        file.read_exact(&mut bytes)?;
+        let mut lines: Vec<&[u8]> = bytes.split(|byte| *byte == b'\n').collect();
+        lines.pop();
+        // The first may be the end of a line that begins earlier.
+        let whole = if from == 0 { &lines[..] } else { lines.get(1..).unwrap_or_default() };
+        if from == 0 || whole.len() >= lines_max {
+            return Ok(whole[whole.len().saturating_sub(lines_max)..].iter().map(|line| line.to_vec()).collect());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_torn_last_line_was_never_begun() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("in");
+        let first = Record::Write { k: 1, line: "one".into() };
+        Lines::open(&path).unwrap().append(&first).unwrap();
+        std::fs::OpenOptions::new().append(true).open(&path).unwrap().write_all(b"{\"r\":\"wri").unwrap();
+        let second = Record::Part { k: 2, bytes: 3 };
+        Lines::open(&path).unwrap().append(&second).unwrap();
+        assert_eq!(read::<Record>(&path, 0).unwrap(), [first, second]);
+    }
+
+    #[test]
+    fn the_newest_lines_are_found_from_the_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("t");
+        let mut lines = Lines::open(&path).unwrap();
+        for n in 0..50_000_u32 {
+            lines.append(&n).unwrap();
+        }
+        assert_eq!(newest(&path, 2).unwrap(), [b"49998".to_vec(), b"49999".to_vec()]);
+        assert_eq!(newest(&path, 100_000).unwrap().len(), 50_000);
+    }
+}

@@ -1,0 +1,247 @@
+//! An agent that speaks in lines: a machine behind three pipes. Output goes to the tape before the machine hears it,
+//! orders go to the journal before the machine is told, and a line for its input is written down before it is written.
+
+use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::Path;
+
+use amux_agents::{Order, Refused};
+use amux_proto::Time;
+use amux_proto::command::run::Fact;
+use amux_proto::entity::Activity;
+use amux_sys::{clock, pour, pty};
+use tokio::io::unix::AsyncFd;
+use tokio::sync::watch;
+
+use crate::book::Book;
+use crate::polled;
+use crate::tape::{self, Poured, Tape};
+
+/// Room for whole lines in the pipe to the agent: a write that fits is taken by the kernel at once or not at all.
+const STDIN_BYTES: usize = 256 * 1024;
+
+/// What an agent complains about; the newest of it.
+const STDERR_BYTES_MAX: u64 = 4 * 1024 * 1024;
+
+/// Heard in one step, so that an agent that never pauses does not keep us from what it is told.
+const HEAR_BYTES: usize = 1024 * 1024;
+
+pub(crate) struct Lines {
+    pub(crate) book: Book,
+    out: Tape,
+    err: Tape,
+    stdin: Option<AsyncFd<OwnedFd>>,
+    stdout: Option<AsyncFd<OwnedFd>>,
+    stderr: Option<AsyncFd<OwnedFd>>,
+    /// The tape was read up to here; `carry` is what was read of a line without its end.
+    read_to: u64,
+    carry: Vec<u8>,
+    block: Box<[u8]>,
+    /// The newest line for its input is in the journal already.
+    is_begun: bool,
+    /// How much transcript there is, for whoever follows it.
+    grown: watch::Sender<u64>,
+}
+
+pub(crate) struct Pipes {
+    pub(crate) stdin: Option<OwnedFd>,
+    pub(crate) stdout: OwnedFd,
+    pub(crate) stderr: OwnedFd,
+}
+
+impl Lines {
+    pub(crate) fn new(book: Book, dir: &Path, pipes: Pipes) -> io::Result<Self> {
+        let out = Tape::open(dir.to_owned(), tape::OUT, None)?;
+        let err = Tape::open(dir.to_owned(), tape::ERR, Some(STDERR_BYTES_MAX))?;
+        let watched = |fd: OwnedFd, both: bool| {
+            pty::set_nonblocking(fd.as_fd())?;
+            if both { polled::writable(fd) } else { polled::readable(fd) }
+        };
+        if let Some(stdin) = &pipes.stdin {
+            pour::enlarge(stdin.as_fd(), STDIN_BYTES);
+        }
+        let read_to = book.heard();
+        let grown = watch::Sender::new(book.transcript_len());
+        Ok(Self {
+            book,
+            out,
+            err,
+            stdin: pipes.stdin.map(|fd| watched(fd, true)).transpose()?,
+            stdout: Some(watched(pipes.stdout, false)?),
+            stderr: Some(watched(pipes.stderr, false)?),
+            read_to,
+            carry: Vec::new(),
+            block: vec![0; 64 * 1024].into_boxed_slice(),
+            is_begun: false,
+            grown,
+        })
+    }
+
+    /// One piece of output, or of input that is taken. For ever when there is nothing more to come.
+    pub(crate) async fn step(&mut self) {
+        // Taken in while the tape could not be heard to its end at once.
+        if self.read_to < self.out.end() {
+            self.hear();
+            tokio::task::yield_now().await;
+            return;
+        }
+        let writes = self.stdin.is_some() && !self.book.writes.is_empty();
+        tokio::select! {
+            biased;
+            poured = pour_out(self.stdout.as_ref(), &mut self.out), if self.stdout.is_some() => match poured {
+                Ok(Poured::Bytes(_) | Poured::Lost(_)) => self.hear(),
+                Ok(Poured::End) | Err(_) => self.stdout = None,
+            },
+            poured = pour_out(self.stderr.as_ref(), &mut self.err), if self.stderr.is_some() => match poured {
+                Ok(Poured::Bytes(_) | Poured::Lost(_)) => {}
+                Ok(Poured::End) | Err(_) => self.stderr = None,
+            },
+            () = writable(self.stdin.as_ref()), if writes => self.write(),
+            () = std::future::pending() => {}
+        }
+    }
+
+    fn hear(&mut self) {
+        let at = now();
+        let mut heard = 0;
+        while heard < HEAR_BYTES {
+            let count = match self.out.read(self.read_to, &mut self.block) {
+                Ok(0) => break,
+                Ok(count) => count,
+                Err(error) => {
+                    tracing::error!(tape = %self.out.dir().display(), %error, "A tape cannot be read.");
+                    break;
+                }
+            };
+            self.read_to += count as u64;
+            heard += count;
+            self.book.hear_bytes(&self.block[..count], &mut self.carry, u64::MAX, at);
+        }
+        self.tell();
+        self.write();
+    }
+
+    pub(crate) fn order(&mut self, order: &Order) -> Result<(), Refused> {
+        let answer = self.book.order(order, now());
+        self.tell();
+        self.write();
+        answer
+    }
+
+    fn tell(&mut self) {
+        let len = self.book.transcript_len();
+        self.grown.send_if_modified(|known| std::mem::replace(known, len) != len);
+    }
+
+    pub(crate) fn grown(&self) -> watch::Receiver<u64> {
+        self.grown.subscribe()
+    }
+
+    /// Writes what is on its way, as far as it is taken.
+    fn write(&mut self) {
+        let Some(stdin) = &self.stdin else { return };
+        while let Some(writing) = self.book.writes.front() {
+            let (k, line, sent) = (writing.k, writing.line.clone(), writing.sent);
+            if !std::mem::replace(&mut self.is_begun, true) && sent == 0 {
+                self.book.will_write(k, &line);
+            }
+            match pty::write(stdin.get_ref().as_fd(), &line[sent..]) {
+                Ok(count) if sent + count == line.len() => {
+                    self.is_begun = false;
+                    self.book.written(k, now());
+                }
+                Ok(count) => {
+                    self.book.wrote_part(k, sent + count);
+                    if let Some(writing) = self.book.writes.front_mut() {
+                        writing.sent += count;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) => {
+                    tracing::warn!(tape = %self.out.dir().display(), %error, "An agent takes no input any more.");
+                    self.stdin = None;
+                    return;
+                }
+            }
+        }
+    }
+
+    pub(crate) fn report(&mut self) -> Option<(Activity, Vec<Fact>)> {
+        self.book.report(now())
+    }
+
+    /// No input any more: its end is what most CLIs end by.
+    pub(crate) fn close_input(&mut self) {
+        self.stdin = None;
+    }
+
+    pub(crate) fn out_fd(&self) -> Option<std::os::fd::BorrowedFd<'_>> {
+        self.stdout.as_ref().map(|fd| fd.get_ref().as_fd())
+    }
+
+    pub(crate) fn err_fd(&self) -> Option<std::os::fd::BorrowedFd<'_>> {
+        self.stderr.as_ref().map(|fd| fd.get_ref().as_fd())
+    }
+
+    /// What the pipes still hold when the process has ended. The bounds keep a background child that holds them open
+    /// from holding us.
+    pub(crate) fn drain(&mut self, bytes_max: usize) {
+        for (pipe, tape) in [(&self.stdout, &mut self.out), (&self.stderr, &mut self.err)] {
+            let Some(pipe) = pipe else { continue };
+            let mut taken = 0;
+            while taken < bytes_max {
+                match tape.pour(pipe.get_ref().as_fd()) {
+                    Ok(Poured::Bytes(count) | Poured::Lost(count)) => taken += count,
+                    Ok(Poured::End) | Err(_) => break,
+                }
+            }
+        }
+        while self.read_to < self.out.end() {
+            let before = self.read_to;
+            self.hear();
+            if self.read_to == before {
+                break;
+            }
+        }
+        // A last line without its end is still a line.
+        if !self.carry.is_empty() {
+            let mut carry = std::mem::take(&mut self.carry);
+            self.book.hear_bytes(b"\n", &mut carry, u64::MAX, now());
+        }
+        self.book.lost_session(now());
+        self.tell();
+    }
+
+    /// The end of what it complained about.
+    pub(crate) fn complaint(&self, bytes_max: u64) -> String {
+        let tail = tape::tail(self.err.dir(), tape::ERR, bytes_max).map(|(_, bytes)| bytes).unwrap_or_default();
+        String::from_utf8_lossy(&tail).trim().to_owned()
+    }
+
+    pub(crate) fn printed(&self) -> u64 {
+        self.out.end() + self.err.end()
+    }
+}
+
+async fn pour_out(pipe: Option<&AsyncFd<OwnedFd>>, tape: &mut Tape) -> io::Result<Poured> {
+    let Some(pipe) = pipe else { return std::future::pending().await };
+    loop {
+        let mut ready = pipe.readable().await?;
+        match ready.try_io(|fd| tape.pour(fd.get_ref().as_fd())) {
+            Ok(poured) => return poured,
+            Err(_would_block) => {}
+        }
+    }
+}
+
+async fn writable(pipe: Option<&AsyncFd<OwnedFd>>) {
+    let Some(pipe) = pipe else { return std::future::pending().await };
+    // An error shows at the write.
+    if let Ok(mut ready) = pipe.writable().await {
+        ready.clear_ready();
+    }
+}
+
+pub(crate) fn now() -> Time {
+    Time(clock::now_ms())
+}
