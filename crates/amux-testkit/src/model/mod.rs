@@ -253,3 +253,129 @@ fn respond(shared: &Shared, request: &http::Incoming, answer: http::Answer<'_>) 
         (Dialect::Gemini, _) => answer.json(200, &gemini::whole(id, &asked, &reply)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    /// A request on a connection of its own, and all that came back.
+    fn post(model: &Model, path: &str, body: &Value) -> String {
+        let body = body.to_string();
+        let mut stream = send(
+            model,
+            &format!("POST {path} HTTP/1.1\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}", body.len(),),
+        );
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer that ends");
+        answer
+    }
+
+    fn send(model: &Model, request: &str) -> TcpStream {
+        let mut stream = TcpStream::connect(model.address).expect("the fake listens");
+        stream.write_all(request.as_bytes()).expect("the fake reads");
+        stream
+    }
+
+    fn anthropic(text: &str) -> Value {
+        json!({
+            "model": "m", "stream": true, "messages": [{ "role": "user", "content": text }],
+            "tools": [{ "name": "Bash", "input_schema": { "properties": { "command": { "type": "string" } } } }],
+        })
+    }
+
+    #[test]
+    fn every_vendors_words_are_spoken_whole_and_as_a_stream() {
+        let model = Model::start().expect("a port");
+        let parameters = json!({ "type": "object", "properties": { "command": { "type": "string" } } });
+        let chat = |stream: bool| {
+            json!({
+                "model": "m", "stream": stream, "messages": [{ "role": "user", "content": "hello" }],
+                "tools": [{ "type": "function", "function": { "name": "bash", "parameters": parameters } }],
+            })
+        };
+        let responses = |stream: bool| {
+            json!({
+                "model": "m", "stream": stream, "input": [{ "type": "message", "role": "user", "content": "hello" }],
+                "tools": [{ "type": "function", "name": "exec_command", "parameters": parameters }],
+            })
+        };
+        let gemini = json!({
+            "contents": [{ "role": "user", "parts": [{ "text": "hello" }] }],
+            "tools": [{ "functionDeclarations": [{ "name": "run_shell_command", "parameters": parameters }] }],
+        });
+        let mut whole = anthropic("hello");
+        whole["stream"] = false.into();
+        let cases = [
+            ("/v1/messages?beta=true", anthropic("hello"), "event: message_stop"),
+            ("/v1/messages", whole, "FAKE-REPLY: hello"),
+            ("/v1/responses", responses(true), "event: response.completed"),
+            ("/v1/responses", responses(false), "FAKE-REPLY: hello"),
+            ("/v1/chat/completions", chat(true), "data: [DONE]"),
+            ("/v1/chat/completions", chat(false), "FAKE-REPLY: hello"),
+            ("/v1beta/models/m:streamGenerateContent?alt=sse", gemini.clone(), "\"finishReason\":\"STOP\""),
+            ("/v1beta/models/m:generateContent", gemini.clone(), "FAKE-REPLY: hello"),
+            ("/v1beta/models/m:countTokens", gemini, "totalTokens"),
+            ("/v1/messages/count_tokens", anthropic("hello"), "input_tokens"),
+        ];
+        for (path, body, said) in cases {
+            let answer = post(&model, path, &body);
+            assert!(answer.starts_with("HTTP/1.1 200"), "{path}: {answer}");
+            assert!(answer.contains(said), "{path}: {answer}");
+        }
+        assert!(model.requests().iter().take(8).all(|request| request.is_conversation() && request.asked.model == "m"));
+    }
+
+    #[test]
+    fn an_ordered_error_has_its_status() {
+        let model = Model::start().expect("a port");
+        for status in [401, 429, 500, 529] {
+            let answer = post(&model, "/v1/messages", &anthropic(&format!("ERR{status}")));
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
+        }
+    }
+
+    #[test]
+    fn a_script_goes_before_the_words() {
+        let model = Model::scripted(|asked| (asked.user_text == "knock").then(|| Reply::text("who is there")));
+        let model = model.expect("a port");
+        assert!(post(&model, "/v1/messages", &anthropic("knock")).contains("is there"));
+        assert!(post(&model, "/v1/messages", &anthropic("ERR500")).starts_with("HTTP/1.1 500"));
+    }
+
+    #[test]
+    fn a_kept_connection_carries_request_after_request_and_bodies_in_chunks() {
+        let model = Model::start().expect("a port");
+        let body = anthropic("in chunks").to_string();
+        let (first, second) = body.split_at(20);
+        let request = format!(
+            "POST /v1/messages HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n{:x}\r\n{first}\r\n{:x}\r\n{second}\r\n0\r\n\r\n",
+            first.len(),
+            second.len(),
+        );
+        let last = "GET /v1/models HTTP/1.1\r\nConnection: close\r\n\r\n";
+        let mut answers = String::new();
+        send(&model, &format!("{request}{request}{last}")).read_to_string(&mut answers).expect("answers that end");
+        assert_eq!(answers.matches("event: message_stop").count(), 2, "{answers}");
+        assert!(answers.contains("fake-model"));
+        assert!(model.requests()[1].asked.user_text == "in chunks");
+    }
+
+    #[test]
+    fn a_request_is_seen_while_its_answer_is_still_spoken() {
+        let model = Model::start().expect("a port");
+        let body = anthropic("SLOW:60000").to_string();
+        let length = body.len();
+        let open = send(&model, &format!("POST /v1/messages HTTP/1.1\r\ncontent-length: {length}\r\n\r\n{body}"));
+        let seen = model.wait_for_request(|request| request.asked.user_text.contains("SLOW"), PATIENCE);
+        assert_eq!(seen.expect("the request").header("content-length"), Some(length.to_string().as_str()));
+        // Dropping the fake waits for no slow answer; the reader finds the end of the stream.
+        drop(model);
+        let mut rest = String::new();
+        let _ = (&open).read_to_string(&mut rest);
+        assert!(rest.contains("message_start") && !rest.contains("message_stop"), "{rest}");
+    }
+}

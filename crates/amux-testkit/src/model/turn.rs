@@ -309,7 +309,7 @@ pub(super) enum Last {
 pub(super) fn settle(asked: &mut Asked, parts: impl IntoIterator<Item = Last>) {
     for part in parts {
         match part {
-            Last::ToolOutput(output) => asked.tool_output = Some(output),
+            Last::ToolOutput(output) => asked.tool_output = Some(said(&output)),
             Last::Text(text) => {
                 if let Some(text) = users_own(&text) {
                     asked.user_text = text;
@@ -318,6 +318,12 @@ pub(super) fn settle(asked: &mut Asked, parts: impl IntoIterator<Item = Last>) {
             }
         }
     }
+}
+
+/// Codex, gemini and qwen put a report before what a command said.
+fn said(output: &str) -> String {
+    let line = output.match_indices("Output:").find(|(at, _)| *at == 0 || output[..*at].ends_with('\n'));
+    line.map_or(output, |(at, word)| output[at + word.len()..].trim()).to_owned()
 }
 
 /// The user's own words in a text that an agent sent as the user's.
@@ -420,7 +426,10 @@ mod tests {
     #[test]
     fn a_tools_output_ends_the_errand_until_the_user_speaks_again() {
         let mut conversation = asked("", &[("Bash", json!({}))]);
-        settle(&mut conversation, [Last::Text("USETOOL".into()), Last::ToolOutput("out".into())]);
+        settle(
+            &mut conversation,
+            [Last::Text("USETOOL".into()), Last::ToolOutput("Exit code 0\nOutput:\nout\n".into())],
+        );
         assert_eq!(reply(&conversation), Reply::text("FAKE-DONE: out"));
         settle(&mut conversation, [Last::Text("hello".into())]);
         assert_eq!(reply(&conversation), Reply::text("FAKE-REPLY: hello"));
