@@ -256,6 +256,8 @@ impl Painter {
         // A cursor that waits for the next character to wrap can only be saved while it does.
         let waits =
             saved.input_needs_wrap && saved.point.column == last && glyph(grid, saved.point.line, last) != Glyph::Lead;
+        // With history the rows still move while they are painted, so there it is made to wait afterwards.
+        let later = waits && grid.history_size() > 0;
         if *saved != Cursor::default() && !waits {
             self.go(saved.point, 0);
             self.save(saved);
@@ -264,7 +266,7 @@ impl Painter {
         let mut wrapped = false;
         for line in (grid.topmost_line().0..=grid.bottommost_line().0).map(Line) {
             let wraps = wraps(grid, line);
-            let saves = waits && line == saved.point.line;
+            let saves = waits && !later && line == saved.point.line;
             let end = if wraps || saves {
                 last + 1
             } else {
@@ -288,6 +290,10 @@ impl Painter {
                 self.out.push_str("\r\n");
             }
             wrapped = wraps;
+        }
+        if later {
+            self.place(grid, saved, 0);
+            self.save(saved);
         }
     }
 
@@ -372,4 +378,375 @@ fn drawing(cursor: &Cursor<Cell>) -> impl Iterator<Item = char> {
         .into_iter()
         .filter(|(index, _)| cursor.charsets[*index] != StandardCharset::Ascii)
         .map(|(_, slot)| slot)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use amux_proto::entity::Size;
+
+    /// All that can be seen of a screen or felt by the next byte.
+    #[derive(Debug, PartialEq)]
+    struct Picture {
+        primary: Page,
+        alternate: Option<Page>,
+        mode: TermMode,
+        margins: String,
+        tabs: Vec<usize>,
+        shifts_out: bool,
+        style: String,
+        colors: String,
+        title: Option<String>,
+        pending: Vec<u8>,
+    }
+
+    #[derive(Debug, PartialEq)]
+    struct Page {
+        rows: Vec<String>,
+        cursor: String,
+        saved: String,
+    }
+
+    fn picture(screen: &mut Screen) -> Picture {
+        let alternate = screen.alternate().then(|| page(screen.term.grid(), None));
+        let primary = screen.on_primary(|grid| page(grid, alternate.is_some().then(|| grid.cursor.clone())));
+        let (mut margins, mut style, mut colors) = (String::new(), String::new(), String::new());
+        screen.write_margins(&mut margins);
+        screen.write_cursor_style(&mut style);
+        screen.write_colors(&mut colors);
+        Picture {
+            primary,
+            alternate,
+            mode: *screen.term.mode(),
+            margins,
+            tabs: screen.tab_stops(),
+            shifts_out: screen.shifts_out(),
+            style,
+            colors,
+            title: screen.title(),
+            pending: screen.scanner.pending().to_vec(),
+        }
+    }
+
+    /// The primary cursor under an alternate screen is the saved one as well.
+    fn page(grid: &Grid<Cell>, saved: Option<Cursor<Cell>>) -> Page {
+        let waits = |cursor: &Cursor<Cell>| {
+            cursor.input_needs_wrap
+                && cursor.point.column == grid.last_column()
+                && glyph(grid, cursor.point.line, cursor.point.column.0) != Glyph::Lead
+        };
+        let told = |cursor: &Cursor<Cell>| {
+            let template = &cursor.template;
+            let sets: String = drawing(cursor).collect();
+            let pen = (Pen::of(template), waits(cursor));
+            format!("{},{} {sets} {pen:?}", cursor.point.line.0, cursor.point.column.0)
+        };
+        let rows = (grid.topmost_line().0..=grid.bottommost_line().0).map(Line).map(|line| {
+            let mut row = String::new();
+            for column in 0..grid.columns() {
+                let cell = &grid[line][Column(column)];
+                let _ = match glyph(grid, line, column) {
+                    Glyph::Narrow(c) => write!(row, "{c}{:?}{}", marks(cell), Pen::of(cell).short()),
+                    Glyph::Wide(c) => {
+                        write!(row, "{c}{:?}{}", cell.zerowidth().unwrap_or_default(), Pen::of(cell).short())
+                    }
+                    Glyph::Second => write!(row, "<"),
+                    Glyph::Lead => write!(row, ">"),
+                };
+            }
+            // The character in the last column, written again to make the cursor wait, does not wrap yet.
+            let rewritten = |cursor: &Cursor<Cell>| cursor.point.line == line && waits(cursor);
+            let rewritten = rewritten(&grid.cursor) || grid.history_size() > 0 && rewritten(&grid.saved_cursor);
+            let wraps = wraps(grid, line) && !rewritten;
+            row + if wraps { "\\" } else { "|" }
+        });
+        Page {
+            rows: rows.collect(),
+            cursor: told(&grid.cursor),
+            saved: told(saved.as_ref().unwrap_or(&grid.saved_cursor)),
+        }
+    }
+
+    #[derive(Debug, PartialEq)]
+    struct Pen(String, Option<Hyperlink>);
+
+    impl Pen {
+        fn of(cell: &Cell) -> Self {
+            let mut look = String::new();
+            Look::of(cell).write(&mut look);
+            Self(look, cell.hyperlink())
+        }
+
+        fn short(&self) -> String {
+            if self.0 == "\x1b[0m" && self.1.is_none() { String::new() } else { format!("{self:?}") }
+        }
+    }
+
+    fn assert_same(mut ours: Screen, history: usize, what: &str) {
+        let snapshot = ours.snapshot();
+        let expected = picture(&mut ours);
+        let mut fresh = Screen::with_history(ours.size(), history);
+        fresh.feed(&snapshot);
+        assert_eq!(picture(&mut fresh), expected, "{what}\n{:?}", String::from_utf8_lossy(&snapshot));
+        // Whoever has seen something else before sees the same.
+        let mut used = Screen::live(ours.size());
+        used.feed("\x1b(0\x0e\x1b[2;3r\x1b[?6;1049;1003;1h\x1b[4;20h\x1b[41;4:3;58:5:3mé日\x1b]8;;x\x07y\x1b[5 q\x1b]4;1;#123456\x07\x1bH\x1b7\x1b]0;cut".as_bytes());
+        used.feed(&snapshot);
+        let mut used = picture(&mut used);
+        used.title.clone_from(&expected.title);
+        if history == 0 {
+            assert_eq!(used, expected, "{what}, into a used one");
+        }
+    }
+
+    fn screen(rows: u16, cols: u16, history: usize, text: &str) -> Screen {
+        let mut screen = Screen::with_history(Size { rows, cols }, history);
+        screen.feed(text.as_bytes());
+        screen
+    }
+
+    const CORPUS: &[&str] = &[
+        "",
+        "plain\r\ntext",
+        "\x1b[31;44mred on blue \x1b[38;5;200;48;2;1;2;3mmore\x1b[K\r\n\x1b[97;103mbright\x1b[m",
+        "\x1b[1mb\x1b[2md\x1b[3mi\x1b[4mu\x1b[7mv\x1b[8mh\x1b[9ms\x1b[m-\x1b[4:2md\x1b[4:3mc\x1b[4:4mo\x1b[4:5ma\x1b[58:2::9:8:7mx\x1b[58;5;4my",
+        "a line that is longer than the screen is wide and wraps over two rows",
+        "日本語の文字が折り返す一二三四五六七八九",
+        "x日本語の文字が折り返す一二三四五六七八九",
+        "e\u{301}\u{302} \u{1f468}\u{200d}\u{1f469} a\u{308}日\u{3099}\r\n\u{301}first",
+        "\x1b]8;;http://a/b;c\x07link\x1b]8;id=x;http://d\x1b\\other\x1b]8;;\x07 no\x1b]8;;http://open\x07",
+        "below\x1b[?1049hvi\x1b[3;5H\x1b[?25l\x1b[32mx",
+        "\x1b[41mred\x1b[?1049h\x1b[42mgreen\x1b[?1049l back",
+        "\x1b[2;4r\x1b[?6h\x1b[2;3Hin\x1b[4h\x1b[?7l\x1b[?1h\x1b=\x1b[?2004h\x1b[?1002;1006;1004h",
+        "\x1b[100;200r below",
+        "\x1b[3gab\x1bH\x1b[9Cx\x1bH",
+        "\x1b[5 q\x1b]0;a title; with more\x07",
+        "\x1b[?12h\x1b[20h",
+        "\x1b(0lqk\x1b(B x\x1b)0\x0eqq",
+        "\x1b[2;20HX\x1b7\x1b[Hmore\x1b[3;1H",
+        "12345678901234567890",
+        "12345678901234567890\x1b7wrapped\x1b[5;1H",
+        "123456789012345678日",
+        "1234567890123456789日",
+        "ab\x1b[3D\x1b[@\x1b[5;5Hc\tq\tz",
+        "日本\x1b[2D\x1b[@\x1b[1;1H\x1b[P",
+        "\x1b]4;3;#ff0000;17;#00ff00\x07\x1b]10;#111111\x07\x1b]11;#222222\x07\x1b]12;#333333\x07",
+        "half\x1b[3",
+        "half\x1b]0;ti",
+        "\x1b[44m\x1b[2J\x1b[5;1Hend\r\nscrolled",
+        "\x1b#8\x1b[2;2H\x1b[3X",
+        "\x1b[?2026hshown anyway",
+        "\x1b[41m1234567890123456789012\x1b[m\r\n\x1b[5;1H\x1b[44m1234567890123456789012",
+    ];
+
+    #[test]
+    fn a_snapshot_shows_the_screen_it_was_taken_of() {
+        for text in CORPUS {
+            assert_same(screen(5, 20, 0, text), 0, text);
+            assert_same(screen(5, 20, 50, &format!("{text}\r\n{}", "more\r\n".repeat(3))), 50, text);
+        }
+    }
+
+    #[test]
+    fn a_snapshot_of_a_snapshot_is_the_same() {
+        for text in CORPUS {
+            let mut first = screen(5, 20, 0, text);
+            let bytes = first.snapshot();
+            let mut second = Screen::live(first.size());
+            second.feed(&bytes);
+            assert_eq!(String::from_utf8_lossy(&second.snapshot()), String::from_utf8_lossy(&bytes), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_snapshot_changes_nothing() {
+        for text in CORPUS {
+            // A link without a name would get another one in each.
+            let text = &text.replace("]8;;http", "]8;id=1;http");
+            let mut asked = screen(5, 20, 0, text);
+            let mut left_alone = screen(5, 20, 0, text);
+            left_alone.parser.stop_sync(&mut left_alone.term);
+            asked.snapshot();
+            for screen in [&mut asked, &mut left_alone] {
+                screen.feed(b"go\ton\x1b8x\x1b[?1049l\x1b8y");
+            }
+            assert_eq!(picture(&mut asked), picture(&mut left_alone), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_follows_a_snapshot_looks_the_same_on_both_sides() {
+        let text = "日本\x1b[31mx\x1b]0;title\x1b\\\x1b[3;4Hé\x1bPq1\x1b\\end\x1b[1;5;38;2;1;2;3mz";
+        for cut in 0..text.len() {
+            let (before, after) = text.as_bytes().split_at(cut);
+            let mut ours = Screen::live(Size { rows: 5, cols: 20 });
+            ours.feed(before);
+            let mut theirs = Screen::live(ours.size());
+            theirs.feed(&ours.snapshot());
+            ours.feed(after);
+            theirs.feed(after);
+            assert_eq!(picture(&mut theirs), picture(&mut ours), "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn a_wrapped_line_is_one_line_after_a_resize() {
+        let mut ours = screen(5, 20, 0, "a line that is longer than the screen is wide");
+        let mut theirs = Screen::live(ours.size());
+        theirs.feed(&ours.snapshot());
+        for screen in [&mut ours, &mut theirs] {
+            screen.resize(Size { rows: 5, cols: 60 });
+        }
+        assert_eq!(theirs.rows(None, false)[0], "a line that is longer than the screen is wide");
+        assert_eq!(ours.rows(None, false), theirs.rows(None, false));
+    }
+
+    /// Small and the same everywhere; quality does not matter here.
+    struct Chance(u64);
+
+    impl Chance {
+        fn below(&mut self, end: usize) -> usize {
+            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            ((self.0 >> 33) as usize) % end
+        }
+
+        fn of<'a>(&mut self, choices: &[&'a str]) -> &'a str {
+            choices[self.below(choices.len())]
+        }
+    }
+
+    /// A stream of what terminals are told, with everything in it that programs do and some that they do not.
+    fn stream(chance: &mut Chance, steps: usize) -> Vec<u8> {
+        const WORDS: &[&str] =
+            &["a", "hello ", "日", "本語", "é", "e\u{301}", "\u{200d}", "👩‍👩‍👧", "    ", "~~qqxx", "\u{308}"];
+        const PLAIN: &[&str] = &[
+            "\r\n",
+            "\n",
+            "\r",
+            "\t",
+            "\x08",
+            "\x07",
+            "\x0e",
+            "\x0f",
+            "\x1b7",
+            "\x1b8",
+            "\x1bM",
+            "\x1bD",
+            "\x1bE",
+            "\x1bH",
+            "\x1b(0",
+            "\x1b(B",
+            "\x1b)0",
+            "\x1b)B",
+            "\x1b=",
+            "\x1b>",
+            "\x1b#8",
+            "\x1bc",
+            "\x1b[3g",
+            "\x1b[g",
+            "\x1b[s",
+            "\x1b[u",
+            "\x1b]0;title\x07",
+            "\x1b]8;;http://x\x07",
+            "\x1b]8;id=7;http://y\x1b\\",
+            "\x1b]8;;\x07",
+            "\x1b]4;5;#abcdef\x07",
+            "\x1b]104\x07",
+            "\x1b[0 q",
+            "\x1b[3 q",
+            "\x1b[6 q",
+            "\x1b[?12h",
+            "\x1b[?12l",
+            "\x1b[?2026h",
+            "\x1b[?2026l",
+            "\x1b[2J",
+            "\x1b[22t",
+            "\x1b[23t",
+            "\x1bPq1;2\x1b\\",
+            "\x1b_x\x1b\\",
+            "\x1b]7;file:///x\x07",
+            "\u{fffd}",
+            "\x1b[",
+            "\x1b",
+            "\x1b]2;",
+        ];
+        const PENS: &[&str] = &[
+            "",
+            "0",
+            "1",
+            "2",
+            "3",
+            "4",
+            "4:2",
+            "4:3",
+            "4:5",
+            "7",
+            "8",
+            "9",
+            "22",
+            "24",
+            "27",
+            "31",
+            "92",
+            "38;5;9",
+            "38;2;1;2;3",
+            "44",
+            "105",
+            "48;5;77",
+            "39",
+            "49",
+            "58:5:3",
+            "58:2::1:2:3",
+            "59",
+        ];
+        const MODES: &[&str] = &[
+            "?1", "?6", "?7", "?25", "?1000", "?1002", "?1003", "?1004", "?1005", "?1006", "?1007", "?1049", "?2004",
+            "4", "20", "?3",
+        ];
+        let mut out = Vec::new();
+        for _ in 0..steps {
+            let text = match chance.below(12) {
+                0..=3 => chance.of(WORDS).repeat(1 + chance.below(4)),
+                4 => chance.of(PLAIN).to_owned(),
+                5 => format!("\x1b[{}m", chance.of(PENS)),
+                6 => format!("\x1b[{};{}H", chance.below(9), chance.below(24)),
+                7 | 8 => format!(
+                    "\x1b[{}{}",
+                    chance.below(5),
+                    chance.of(&[
+                        "A", "B", "C", "D", "E", "F", "G", "@", "P", "X", "L", "M", "S", "T", "J", "K", "I", "Z", "b",
+                        "d"
+                    ])
+                ),
+                9 => format!("\x1b[{}{}", chance.of(MODES), chance.of(&["h", "l"])),
+                10 if chance.below(3) == 0 => format!("\x1b[{};{}r", chance.below(6), chance.below(9)),
+                10 => chance.of(&["\r\n", "\n", "x"]).to_owned(),
+                _ => {
+                    out.push(chance.below(256) as u8);
+                    continue;
+                }
+            };
+            out.extend_from_slice(text.as_bytes());
+        }
+        out
+    }
+
+    #[test]
+    fn a_snapshot_of_anything_shows_it() {
+        for seed in 0..3000 {
+            let chance = &mut Chance(seed);
+            let size =
+                |chance: &mut Chance| Size { rows: 2 + chance.below(6) as u16, cols: 4 + chance.below(18) as u16 };
+            let history = [0, 0, 30][chance.below(3)];
+            let mut screen = Screen::with_history(size(chance), history);
+            for _ in 0..1 + chance.below(3) {
+                let steps = 1 + chance.below(40);
+                screen.feed(&stream(chance, steps));
+                if chance.below(4) == 0 {
+                    screen.resize(size(chance));
+                }
+            }
+            assert_same(screen, history, &format!("seed {seed}"));
+        }
+    }
 }
