@@ -688,7 +688,6 @@ impl Codex {
         }
     }
 
-    #[expect(clippy::too_many_lines, reason = "one arm per notification; splitting hides the protocol")]
     fn notified(&mut self, method: &str, params: &Value, out: &mut Out) {
         let text = |key: &str| params[key].as_str().unwrap_or_default();
         let thread = params["threadId"].as_str();
