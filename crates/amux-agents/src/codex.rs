@@ -95,6 +95,8 @@ pub struct Codex {
     asks: Vec<Asking>,
     asked: u64,
     tools: Vec<OpenTool>,
+    /// Texts that stream and are not told whole yet.
+    streams: Vec<Stream>,
     /// Threads of sub-agents, with the tool that started each.
     children: Vec<(String, String)>,
     notices: BTreeSet<String>,
@@ -170,6 +172,15 @@ struct Sent {
     turn: Option<String>,
     is_shown: bool,
     is_begun: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Stream {
+    id: String,
+    text: String,
+    is_thinking: bool,
+    parent: Option<String>,
+    turn: String,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -616,6 +627,7 @@ impl Codex {
         }
         self.turn_started(id, out);
         self.finished = Some(id.to_owned());
+        self.flush(id, out);
         self.close_asks(|asking| asking.turn.as_deref() == Some(id), "its turn has ended", out);
         let status = turn["status"].as_str().unwrap_or_default();
         if status != "completed" {
@@ -676,7 +688,6 @@ impl Codex {
         }
     }
 
-    #[expect(clippy::too_many_lines, reason = "one arm per notification; splitting hides the protocol")]
     fn notified(&mut self, method: &str, params: &Value, out: &mut Out) {
         let text = |key: &str| params[key].as_str().unwrap_or_default();
         let thread = params["threadId"].as_str();
@@ -695,21 +706,20 @@ impl Codex {
             "turn/completed" => {
                 if let Some(id) = params["turn"]["id"].as_str() {
                     self.close_asks(|asking| asking.turn.as_deref() == Some(id), "its turn has ended", out);
+                    self.flush(id, out);
                     self.close_tools(id, out);
                 }
             }
             "item/started" | "item/completed" => {
                 self.item(method == "item/completed", params, parent.as_deref(), out);
             }
-            "item/agentMessage/delta" | "item/plan/delta" => {
-                out.say(Item::MessageDelta { id: text("itemId").to_owned(), text: text("delta").to_owned(), parent });
-            }
+            "item/agentMessage/delta" | "item/plan/delta" => self.stream(params, text("delta"), false, parent, out),
             "item/reasoning/summaryTextDelta" | "item/reasoning/textDelta" => {
-                out.say(Item::ThinkingDelta { id: text("itemId").to_owned(), text: text("delta").to_owned(), parent });
+                self.stream(params, text("delta"), true, parent, out);
             }
             "item/reasoning/summaryPartAdded" => {
                 if params["summaryIndex"].as_u64().is_some_and(|index| index > 0) {
-                    out.say(Item::ThinkingDelta { id: text("itemId").to_owned(), text: "\n\n".to_owned(), parent });
+                    self.stream(params, "\n\n", true, parent, out);
                 }
             }
             "item/commandExecution/outputDelta" => {
@@ -767,11 +777,38 @@ impl Codex {
         }
     }
 
+    fn stream(&mut self, params: &Value, delta: &str, is_thinking: bool, parent: Option<String>, out: &mut Out) {
+        let owned = |key: &str| params[key].as_str().unwrap_or_default().to_owned();
+        let (id, text) = (owned("itemId"), delta.to_owned());
+        match self.streams.iter_mut().find(|stream| stream.id == id) {
+            Some(stream) => stream.text.push_str(delta),
+            None => {
+                let (id, text, parent, turn) = (id.clone(), text.clone(), parent.clone(), owned("turnId"));
+                self.streams.push(Stream { id, text, is_thinking, parent, turn });
+            }
+        }
+        out.say(match is_thinking {
+            true => Item::ThinkingDelta { id, text, parent },
+            false => Item::MessageDelta { id, text, parent },
+        });
+    }
+
+    /// What was cut off, by steering or by the end of its turn, was said nevertheless.
+    fn flush(&mut self, turn: &str, out: &mut Out) {
+        for Stream { id, text, is_thinking, parent, .. } in self.streams.extract_if(.., |stream| stream.turn == turn) {
+            out.say(match is_thinking {
+                true => Item::Thinking { id, text, parent },
+                false => Item::Message { id, text, parent },
+            });
+        }
+    }
+
     fn item(&mut self, is_completed: bool, params: &Value, parent: Option<&str>, out: &mut Out) {
         let item = &params["item"];
         let turn = params["turnId"].as_str().unwrap_or_default();
         if item::kind(item) == "userMessage" && parent.is_none() {
             let Some(input) = item["clientId"].as_str() else { return };
+            self.flush(turn, out);
             self.shown(input, Some(turn), "its message is in the thread", out);
             if matches!(&self.running, Running::Turn { id } if id == turn) {
                 self.begun(input, "its message is in the turn", out);
@@ -786,6 +823,9 @@ impl Codex {
                     self.children.remove(0);
                 }
             }
+        }
+        if is_completed {
+            self.streams.retain(|stream| item["id"] != stream.id);
         }
         let step = if is_completed { item::completed } else { item::started };
         if step(item, parent, turn, &mut self.tools, out).is_none() {

@@ -43,14 +43,14 @@ pub(crate) fn of_text(text: &str) -> FailureClass {
 /// The first three digits that stand behind a word for a status.
 fn status_in(text: &str) -> Option<u64> {
     let lower = text.to_lowercase();
-    ["status code", "last status", "unexpected status", "status", "http", "api error", "rejected"].iter().find_map(
-        |word| {
+    ["\"code\"", "status code", "last status", "unexpected status", "status", "http", "api error", "rejected"]
+        .iter()
+        .find_map(|word| {
             let rest = &lower[lower.find(word)? + word.len()..];
             let rest = rest.trim_start_matches([' ', ':', '=', '(', '"']);
             let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
             (digits.len() == 3).then(|| digits.parse().ok()).flatten()
-        },
-    )
+        })
 }
 
 #[cfg(test)]

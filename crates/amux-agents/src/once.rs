@@ -473,7 +473,7 @@ fn fill(template: &[String], values: &[(&str, Option<&str>)]) -> Vec<String> {
         }
         filled.push_str(rest);
         if is_whole {
-            is_after_flag = filled.starts_with('-');
+            is_after_flag = arg.starts_with('-');
             argv.push(filled);
         } else {
             if is_after_flag && !arg.starts_with('-') {

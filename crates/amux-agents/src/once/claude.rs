@@ -122,7 +122,8 @@ fn result(frame: &Value, out: &mut Out, facts: &mut Vec<Fact>) {
     let cached = told("cache_read_input_tokens");
     let window = frame["modelUsage"].as_object().into_iter().flatten();
     let window = window.filter_map(|(_, model)| model["contextWindow"].as_u64()).max();
-    if frame["usage"].is_object() {
+    // Where nothing was asked of a model, nothing was used.
+    if told("input_tokens").unwrap_or(0) + told("output_tokens").unwrap_or(0) > 0 {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a cost is small and not negative")]
         let micro = |usd: f64| (usd.max(0.0) * 1e6).round() as u64;
         out.say(Item::Usage {

@@ -53,7 +53,8 @@ pub(super) fn read(frame: &Value, reading: &mut Reading, out: &mut Out, facts: &
         "result" => {
             reading.flush(out);
             let told = |key: &str| frame["stats"][key].as_u64();
-            if frame["stats"].is_object() {
+            // Where nothing was asked of a model, nothing was used.
+            if told("input_tokens").unwrap_or(0) + told("output_tokens").unwrap_or(0) > 0 {
                 out.say(Item::Usage {
                     usage: Usage {
                         input_tokens: told("input_tokens"),

@@ -1,0 +1,442 @@
+//! What the machines of codex and of one process per turn promise where no recording happens to show it.
+
+use amux_agents::codex::Codex;
+use amux_agents::once::{Format, Once};
+use amux_agents::{Begin, How, Machine, Order, Out, Refused, Session};
+use amux_proto::Time;
+use amux_proto::entity::{Answer, RequestOptionKind};
+use amux_proto::transcript::{FailureClass, InputStage, Item, Opened, Trigger, TurnEnd};
+use serde_json::{Value, json};
+
+struct Talk {
+    machine: Machine,
+    items: Vec<Item>,
+    writes: Vec<Value>,
+}
+
+impl Talk {
+    fn new(machine: Machine, session: Session) -> Self {
+        let mut talk = Self { machine, items: Vec::new(), writes: Vec::new() };
+        let begin = Begin { cwd: "/home/u/proj".to_owned(), session, model: None, mode: None, mcp: None };
+        talk.order(&Order::Begin(begin)).expect("a run begins");
+        talk
+    }
+
+    /// With an open thread `T`.
+    fn codex() -> Self {
+        let mut talk = Self::new(Machine::Codex(Codex::default()), Session::New { id: "x".to_owned() });
+        talk.hear(&json!({ "id": 1, "result": {} }));
+        talk.hear(&json!({ "id": 2, "result": { "thread": { "id": "T" } } }));
+        talk.take();
+        talk
+    }
+
+    /// With turn `t1` running, which contains input `i1`.
+    fn codex_in_turn() -> Self {
+        let mut talk = Self::codex();
+        talk.input("i1", How::Next);
+        talk.hear(&json!({ "id": 3, "result": { "turn": { "id": "t1" } } }));
+        talk.turn("started", "t1", "inProgress");
+        talk.take();
+        talk
+    }
+
+    fn once(session: Session, resume: Option<&str>) -> Self {
+        let argv = |words: &str| words.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        let fresh = argv("cli -m {model} --id {session} -p {prompt}");
+        Self::new(Machine::Once(Once::new(Format::Codex, fresh, resume.map(argv))), session)
+    }
+
+    fn hear(&mut self, frame: &Value) {
+        self.hear_line(&frame.to_string());
+    }
+
+    fn hear_line(&mut self, line: &str) {
+        let mut out = Out::default();
+        self.machine.hear(line, Time(0), &mut out);
+        self.keep(out);
+    }
+
+    fn order(&mut self, order: &Order) -> Result<(), Refused> {
+        let mut out = Out::default();
+        let done = self.machine.order(order, Time(0), &mut out);
+        self.keep(out);
+        done
+    }
+
+    fn keep(&mut self, out: Out) {
+        self.items.extend(out.items);
+        self.writes.extend(out.writes.iter().map(|write| serde_json::from_str(&write.line).expect("a frame")));
+    }
+
+    fn take(&mut self) -> (Vec<Item>, Vec<Value>) {
+        (std::mem::take(&mut self.items), std::mem::take(&mut self.writes))
+    }
+
+    fn input(&mut self, input: &str, how: How) {
+        let text = format!("text of {input}");
+        self.order(&Order::Input { input: input.to_owned(), text, how }).expect("an input is kept");
+    }
+
+    fn turn(&mut self, what: &str, id: &str, status: &str) {
+        let params = json!({ "threadId": "T", "turn": { "id": id, "status": status } });
+        self.hear(&json!({ "method": format!("turn/{what}"), "params": params }));
+    }
+
+    fn option(&mut self, ask: &str, option: &str) -> Result<(), Refused> {
+        let answer = Answer::Option { option: option.to_owned() };
+        self.order(&Order::Answer { ask: ask.to_owned(), answer })
+    }
+
+    fn relay(&mut self, turn: &str, code: i64, stderr: &str, lines: &[Value]) {
+        self.hear(&json!({ "agentmux": { "turn": turn, "pid": 7 } }));
+        lines.iter().for_each(|line| self.hear(line));
+        self.hear(&json!({ "agentmux": { "turn": turn, "code": code, "signal": null, "stderr": stderr } }));
+    }
+}
+
+fn stages(items: &[Item], of: &str) -> Vec<InputStage> {
+    let stage = |item: &Item| match item {
+        Item::InputStage { input, stage, .. } if input == of => Some(*stage),
+        _ => None,
+    };
+    items.iter().filter_map(stage).collect()
+}
+
+fn methods(writes: &[Value]) -> Vec<&str> {
+    writes.iter().map(|write| write["method"].as_str().unwrap_or("answer")).collect()
+}
+
+fn ends(items: &[Item]) -> usize {
+    items.iter().filter(|item| matches!(item, Item::TurnEnded { .. })).count()
+}
+
+const WHOLE: [InputStage; 3] = [InputStage::Shown, InputStage::Begun, InputStage::Ended];
+
+#[test]
+fn inputs_that_come_before_the_conversation_is_open_are_put_in_order() {
+    let mut talk = Talk::new(Machine::Codex(Codex::default()), Session::New { id: "x".to_owned() });
+    talk.input("i1", How::Next);
+    talk.input("i2", How::Steer);
+    talk.hear(&json!({ "id": 1, "result": {} }));
+    talk.hear(&json!({ "id": 2, "result": { "thread": { "id": "T" } } }));
+    talk.turn("started", "t1", "inProgress");
+    let (_, writes) = talk.take();
+    assert_eq!(methods(&writes), ["initialize", "initialized", "thread/start", "turn/start", "turn/steer"]);
+    assert_eq!(writes[3]["params"]["clientUserMessageId"], "i1");
+    assert_eq!(writes[4]["params"]["expectedTurnId"], "t1");
+}
+
+#[test]
+fn a_turn_that_ends_before_its_request_is_answered_stays_ended() {
+    let mut talk = Talk::codex();
+    talk.input("i1", How::Next);
+    talk.turn("completed", "t1", "completed");
+    talk.hear(&json!({ "id": 3, "result": { "turn": { "id": "t1", "status": "inProgress" } } }));
+    talk.turn("started", "t1", "inProgress");
+    let (items, _) = talk.take();
+    assert_eq!(stages(&items, "i1"), WHOLE);
+    assert_eq!(ends(&items), 1);
+    assert!(talk.machine.is_idle());
+}
+
+#[test]
+fn an_input_refused_because_a_turn_is_active_is_put_again_when_it_is_over() {
+    let mut talk = Talk::codex();
+    talk.input("i1", How::Next);
+    talk.hear(&json!({ "id": 3, "error": { "code": -32600, "message": "Turn already active" } }));
+    assert_eq!(methods(&talk.take().1), ["turn/start"]);
+    talk.turn("started", "other", "inProgress");
+    talk.turn("completed", "other", "completed");
+    assert_eq!(methods(&talk.take().1), ["turn/start"]);
+    talk.turn("started", "t1", "inProgress");
+    let items = talk.take().0;
+    assert_eq!(stages(&items, "i1"), WHOLE[..2]);
+    assert!(!items.iter().any(|item| matches!(item, Item::Input { .. })), "it is told once that it was put");
+}
+
+#[test]
+fn an_input_that_joins_a_turn_which_began_by_itself_is_begun_in_that_turn() {
+    let mut talk = Talk::codex();
+    talk.input("i1", How::Next);
+    talk.hear(&json!({ "id": 3, "result": { "turn": { "id": "own" } } }));
+    talk.turn("started", "self", "inProgress");
+    talk.turn("completed", "self", "completed");
+    assert!(!talk.machine.is_idle(), "its turn is still to come");
+    talk.turn("started", "own", "inProgress");
+    talk.turn("completed", "own", "completed");
+    let (items, _) = talk.take();
+    assert_eq!(stages(&items, "i1"), WHOLE);
+    assert!(items.contains(&Item::TurnStarted { turn: 1, trigger: Trigger::Itself }));
+    assert!(items.contains(&Item::TurnStarted { turn: 2, trigger: Trigger::Input }));
+}
+
+#[test]
+fn steering_that_is_refused_becomes_the_next_turn() {
+    let mut talk = Talk::codex_in_turn();
+    talk.input("i2", How::Steer);
+    talk.input("i3", How::Next);
+    assert_eq!(methods(&talk.take().1), ["turn/steer"]);
+    talk.hear(&json!({ "id": 4, "error": { "message": "no active turn to steer" } }));
+    talk.turn("completed", "t1", "completed");
+    let (_, writes) = talk.take();
+    assert_eq!(methods(&writes), ["turn/start"]);
+    assert_eq!(writes[0]["params"]["clientUserMessageId"], "i2");
+}
+
+#[test]
+fn steering_that_was_accepted_and_never_read_is_unproven() {
+    let mut talk = Talk::codex_in_turn();
+    talk.input("i2", How::Steer);
+    talk.hear(&json!({ "id": 4, "result": { "turnId": "t1" } }));
+    talk.turn("completed", "t1", "interrupted");
+    assert_eq!(stages(&talk.items, "i2"), [InputStage::Shown, InputStage::Unproven]);
+}
+
+#[test]
+fn a_text_that_is_cut_off_is_in_the_transcript() {
+    let mut talk = Talk::codex_in_turn();
+    for delta in ["half of ", "a sentence"] {
+        let params = json!({ "threadId": "T", "turnId": "t1", "itemId": "m", "delta": delta });
+        talk.hear(&json!({ "method": "item/agentMessage/delta", "params": params }));
+    }
+    talk.turn("completed", "t1", "interrupted");
+    let whole = Item::Message { id: "m".to_owned(), text: "half of a sentence".to_owned(), parent: None };
+    assert!(talk.items.contains(&whole));
+}
+
+#[test]
+fn an_interrupt_waits_for_the_id_of_its_turn_and_is_refused_without_one() {
+    let mut talk = Talk::codex();
+    assert_eq!(talk.order(&Order::Interrupt), Err(Refused::NotRunning));
+    talk.input("i1", How::Next);
+    assert_eq!(talk.order(&Order::Interrupt), Ok(()));
+    assert_eq!(methods(&talk.take().1), ["turn/start"]);
+    talk.turn("started", "t1", "inProgress");
+    let (_, writes) = talk.take();
+    assert_eq!(methods(&writes), ["turn/interrupt"]);
+    assert_eq!(writes[0]["params"]["turnId"], "t1");
+}
+
+#[test]
+fn a_resumed_thread_may_be_in_the_middle_of_a_turn() {
+    let mut talk = Talk::new(Machine::Codex(Codex::default()), Session::Resume { id: "T".to_owned() });
+    talk.input("i1", How::Next);
+    talk.hear(&json!({ "id": 1, "result": {} }));
+    let turns = json!([{ "id": "t0", "status": "inProgress" }]);
+    talk.hear(&json!({ "id": 2, "result": { "thread": { "id": "T", "turns": turns } } }));
+    let (items, writes) = talk.take();
+    assert!(items.iter().any(|item| matches!(item, Item::Session { session } if session.how == Opened::Resumed)));
+    assert!(items.contains(&Item::TurnStarted { turn: 1, trigger: Trigger::Itself }));
+    assert_eq!(methods(&writes), ["initialize", "initialized", "thread/resume"]);
+    talk.turn("completed", "t0", "completed");
+    assert_eq!(methods(&talk.take().1), ["turn/start"]);
+}
+
+#[test]
+fn a_question_is_answered_exactly_once_and_survives_a_wrong_answer() {
+    for id in [json!(0), json!("zero")] {
+        let mut talk = Talk::codex_in_turn();
+        let params = json!({ "threadId": "T", "turnId": "t1", "itemId": "c", "command": "rm x" });
+        talk.hear(&json!({ "id": id, "method": "item/commandExecution/requestApproval", "params": params }));
+        let Some(Item::Asked { ask }) = talk.take().0.pop() else { panic!("it is asked") };
+        assert_eq!((ask.tool.as_deref(), ask.subject.as_deref()), (Some("commandExecution"), Some("rm x")));
+        let kinds: Vec<_> = ask.options.iter().map(|option| option.kind).collect();
+        use RequestOptionKind::{AllowAlways, AllowOnce, RejectAlways, RejectOnce};
+        assert_eq!(kinds, [AllowOnce, AllowAlways, RejectOnce, RejectAlways]);
+        assert!(matches!(talk.option(&ask.id, "perhaps"), Err(Refused::BadAnswer(_))));
+        assert_eq!(talk.option(&ask.id, "decline"), Ok(()));
+        assert_eq!(talk.take().1, [json!({ "id": id, "result": { "decision": "decline" } })]);
+        assert_eq!(talk.option(&ask.id, "decline"), Err(Refused::NotAsked(ask.id.clone())));
+    }
+}
+
+#[test]
+fn a_question_is_withdrawn_when_the_agent_resolves_it() {
+    let mut talk = Talk::codex_in_turn();
+    let params = json!({ "threadId": "T", "turnId": "t1", "itemId": "c" });
+    talk.hear(&json!({ "id": 5, "method": "item/fileChange/requestApproval", "params": params }));
+    talk.hear(&json!({ "method": "serverRequest/resolved", "params": { "threadId": "T", "requestId": 5 } }));
+    assert!(matches!(talk.items.as_slice(), [Item::Asked { .. }, Item::AskClosed { .. }]));
+    assert!(matches!(talk.option("1:5", "accept"), Err(Refused::NotAsked(_))));
+}
+
+#[test]
+fn questions_and_permissions_are_answered_in_their_own_shapes() {
+    let mut talk = Talk::codex_in_turn();
+    let question = |id: &str| json!({ "id": id, "question": "Which?", "options": [{ "label": "Red" }] });
+    let params = json!({ "turnId": "t1", "questions": [question("q")] });
+    talk.hear(&json!({ "id": 1, "method": "item/tool/requestUserInput", "params": params }));
+    talk.option("1:1", "Red").expect("it is an option");
+    let params = json!({ "turnId": "t1", "questions": [question("q"), question("r")] });
+    talk.hear(&json!({ "id": 2, "method": "item/tool/requestUserInput", "params": params }));
+    let text = |text: &str| Order::Answer { ask: "2:2".to_owned(), answer: Answer::Text { text: text.to_owned() } };
+    assert!(matches!(talk.order(&text("only one")), Err(Refused::BadAnswer(_))));
+    talk.order(&text("one\ntwo")).expect("a line for each");
+    let params = json!({ "turnId": "t1", "permissions": { "network": { "enabled": true }, "fileSystem": null } });
+    talk.hear(&json!({ "id": 3, "method": "item/permissions/requestApproval", "params": params }));
+    talk.option("3:3", "acceptForSession").expect("it is an option");
+    let answers = |write: &Value| write["result"].clone();
+    assert_eq!(
+        talk.writes.iter().map(answers).collect::<Vec<_>>(),
+        [
+            json!({ "answers": { "q": { "answers": ["Red"] } } }),
+            json!({ "answers": { "q": { "answers": ["one"] }, "r": { "answers": ["two"] } } }),
+            json!({ "permissions": { "network": { "enabled": true } }, "scope": "session" }),
+        ]
+    );
+}
+
+#[test]
+fn every_other_request_is_answered_and_every_other_frame_is_told_once_and_counted() {
+    let mut talk = Talk::codex();
+    talk.hear(&json!({ "id": 0, "method": "item/tool/call", "params": {} }));
+    for _ in 0..3 {
+        talk.hear(&json!({ "method": "brand/new", "params": {} }));
+    }
+    talk.hear_line("not a frame");
+    let (items, writes) = talk.take();
+    assert_eq!((&writes[0]["id"], &writes[0]["error"]["code"]), (&json!(0), &json!(-32601)));
+    let kinds = ["item/tool/call", "brand/new"].map(|kind| Item::Unknown { kind: kind.to_owned() });
+    assert_eq!(items, kinds);
+    assert_eq!(talk.machine.unknown(), 5);
+}
+
+#[test]
+fn what_a_sub_agent_says_is_its_own_and_does_not_end_our_turn() {
+    let mut talk = Talk::codex_in_turn();
+    let item = json!({ "type": "agentMessage", "id": "m", "text": "hi" });
+    let params = json!({ "threadId": "child", "turnId": "c1", "item": item });
+    talk.hear(&json!({ "method": "item/completed", "params": params }));
+    let params = json!({ "threadId": "child", "turn": { "id": "c1", "status": "completed" } });
+    talk.hear(&json!({ "method": "turn/completed", "params": params }));
+    let parent = Some("child".to_owned());
+    assert_eq!(talk.items, [Item::Message { id: "m".to_owned(), text: "hi".to_owned(), parent }]);
+}
+
+#[test]
+fn a_process_that_cannot_open_a_conversation_refuses_what_waits() {
+    let mut talk = Talk::new(Machine::Codex(Codex::default()), Session::New { id: "x".to_owned() });
+    talk.input("i1", How::Next);
+    talk.hear(&json!({ "id": 1, "result": {} }));
+    talk.hear(&json!({ "id": 2, "error": { "message": "bad config" } }));
+    assert_eq!(stages(&talk.items, "i1"), [InputStage::Refused]);
+    let order = Order::Input { input: "i2".to_owned(), text: String::new(), how: How::Next };
+    assert_eq!(talk.order(&order), Err(Refused::NotReady));
+}
+
+#[test]
+fn a_mode_is_words_the_server_knows() {
+    let mut talk = Talk::codex();
+    let set = |mode: &str| Order::Set { model: None, mode: Some(mode.to_owned()) };
+    assert!(matches!(talk.order(&set("yolo")), Err(Refused::Unsupported(_))));
+    talk.order(&set("never/read-only")).expect("two words");
+    talk.input("i1", How::Next);
+    let params = &talk.writes[0]["params"];
+    assert_eq!(params["approvalPolicy"], "never");
+    assert_eq!(params["sandboxPolicy"], json!({ "type": "readOnly" }));
+}
+
+fn done(id: &str) -> Vec<Value> {
+    vec![json!({ "type": "thread.started", "thread_id": id }), json!({ "type": "turn.completed", "usage": {} })]
+}
+
+const RESUME: Option<&str> = Some("cli -m {model} resume {session}");
+
+#[test]
+fn inputs_during_a_turn_are_started_one_by_one_and_go_on_with_its_conversation() {
+    let mut talk = Talk::once(Session::New { id: "chosen".to_owned() }, RESUME);
+    talk.input("i1", How::Next);
+    talk.input("i2", How::Steer);
+    assert_eq!(talk.take().1.len(), 1);
+    talk.relay("i1", 0, "", &done("S"));
+    let (items, writes) = talk.take();
+    assert_eq!(stages(&items, "i1"), WHOLE);
+    assert_eq!(writes, [json!({ "turn": { "id": "i2", "argv": ["cli", "resume", "S"], "stdin": "text of i2" } })]);
+    talk.relay("i2", 0, "", &done("S"));
+    assert!(!talk.items.iter().any(|item| matches!(item, Item::Session { .. })), "it is the same conversation");
+    assert!(talk.machine.is_idle());
+}
+
+#[test]
+fn arguments_without_a_value_are_left_out_and_a_prompt_is_never_read_as_a_template() {
+    let mut talk = Talk::once(Session::New { id: "chosen".to_owned() }, RESUME);
+    let text = "say {session} and {model}".to_owned();
+    talk.order(&Order::Set { model: Some("m".to_owned()), mode: None }).expect("a model");
+    talk.order(&Order::Input { input: "i1".to_owned(), text: text.clone(), how: How::Next }).expect("an input");
+    assert_eq!(talk.writes[0]["turn"]["argv"], json!(["cli", "-m", "m", "--id", "chosen", "-p", text]));
+    assert_eq!(talk.writes[0]["turn"]["stdin"], "");
+    assert!(matches!(
+        talk.order(&Order::Set { model: None, mode: Some("x".to_owned()) }),
+        Err(Refused::Unsupported(_))
+    ));
+}
+
+#[test]
+fn a_cli_that_cannot_resume_says_with_every_turn_that_its_conversation_is_fresh() {
+    let mut talk = Talk::once(Session::Resume { id: "old".to_owned() }, None);
+    for (input, id) in [("i1", "A"), ("i2", "B")] {
+        talk.input(input, How::Next);
+        talk.relay(input, 0, "", &done(id));
+    }
+    let attempted = talk.items.iter().filter_map(|item| match item {
+        Item::Session { session } => match &session.how {
+            Opened::Fresh { attempted, .. } => Some((attempted.as_str(), session.id.as_str())),
+            _ => None,
+        },
+        _ => None,
+    });
+    assert_eq!(attempted.collect::<Vec<_>>(), [("old", "A"), ("A", "B")]);
+}
+
+#[test]
+fn a_dead_conversation_is_tried_once_and_never_adopted_again() {
+    let mut talk = Talk::once(Session::Resume { id: "dead".to_owned() }, RESUME);
+    talk.input("i1", How::Next);
+    talk.relay("i1", 1, "no rollout found for thread id dead", &[]);
+    talk.relay("i1", 0, "", &done("dead"));
+    let (items, writes) = talk.take();
+    assert_eq!(writes.len(), 2);
+    assert_eq!(stages(&items, "i1"), WHOLE);
+    talk.input("i2", How::Next);
+    assert!(!talk.writes[0].to_string().contains("dead"));
+}
+
+#[test]
+fn a_failure_that_is_not_a_dead_conversation_ends_the_turn_and_keeps_the_conversation() {
+    let mut talk = Talk::once(Session::Resume { id: "S".to_owned() }, RESUME);
+    talk.input("i1", How::Next);
+    talk.relay("i1", 1, "error: unexpected status 401 Unauthorized", &[]);
+    let (items, writes) = talk.take();
+    assert_eq!(writes.len(), 1);
+    let end = TurnEnd::Error { class: FailureClass::Auth };
+    assert!(items.contains(&Item::TurnEnded { turn: 1, end }));
+    talk.input("i2", How::Next);
+    assert_eq!(talk.writes[0]["turn"]["argv"], json!(["cli", "resume", "S"]));
+}
+
+#[test]
+fn an_interrupted_resume_is_not_tried_again() {
+    let mut talk = Talk::once(Session::Resume { id: "S".to_owned() }, RESUME);
+    assert_eq!(talk.order(&Order::Interrupt), Err(Refused::NotRunning));
+    talk.input("i1", How::Next);
+    talk.order(&Order::Interrupt).expect("a process is on its way");
+    talk.relay("i1", 1, "no rollout found for thread id S", &[]);
+    let (items, writes) = talk.take();
+    assert_eq!(writes[1], json!({ "interrupt": "i1" }));
+    assert_eq!(writes.len(), 2);
+    assert!(items.contains(&Item::TurnEnded { turn: 1, end: TurnEnd::Interrupted }));
+}
+
+#[test]
+fn an_input_whose_process_cannot_be_started_is_refused_and_the_next_is_tried() {
+    let mut talk = Talk::once(Session::New { id: "x".to_owned() }, RESUME);
+    talk.input("i1", How::Next);
+    talk.input("i2", How::Next);
+    let end = json!({ "turn": "i1", "code": null, "signal": null, "stderr": "cli: not found" });
+    talk.hear(&json!({ "agentmux": end }));
+    let (items, writes) = talk.take();
+    assert_eq!(stages(&items, "i1"), [InputStage::Refused]);
+    assert_eq!(writes.last().expect("a write")["turn"]["id"], "i2");
+    assert_eq!(ends(&items), 0);
+}
