@@ -698,15 +698,18 @@ impl Acp {
     }
 
     fn end_prompt(&mut self, at: usize, result: &Value, out: &mut Out) {
-        self.prove_call(at, "its prompt is answered", out);
         self.texts.flush(out);
-        self.calls.remove(at);
         say_usage(usage_of_tokens(&result["usage"]), out);
         say_usage(usage_of_quota(&result["_meta"]["quota"]["token_count"]), out);
+        if result["stopReason"] == "cancelled" {
+            self.end_prompt_cancelled(at, out);
+            return;
+        }
+        self.prove_call(at, "its prompt is answered", out);
+        self.calls.remove(at);
         let failed = |class, text: &str| (class, text.to_owned());
         let end = match result["stopReason"].as_str() {
             Some("end_turn") => Ok(TurnEnd::Done),
-            Some("cancelled") => Ok(TurnEnd::Interrupted),
             Some("max_tokens") => Err(failed(FailureClass::ContextExceeded, "the model has reached its last token")),
             Some("max_turn_requests") => Err(failed(FailureClass::MaxTurns, "the turn has had all its requests")),
             Some("refusal") => Err(failed(FailureClass::Refused, "the model refuses to go on")),
@@ -722,13 +725,25 @@ impl Acp {
         self.maybe_end_turn(end, out);
     }
 
+    fn end_prompt_cancelled(&mut self, at: usize, out: &mut Out) {
+        // A prompt that waited behind the running one goes with it, and nothing tells whether the model has seen it.
+        if let What::Prompt { input, is_begun: false } = &self.calls[at].what
+            && self.turns.is_open()
+        {
+            let evidence = "it was cancelled before anything was heard of it".to_owned();
+            out.say(Item::InputStage { input: input.clone(), stage: InputStage::Unproven, evidence });
+        } else {
+            self.prove_call(at, "its prompt is answered", out);
+        }
+        self.calls.remove(at);
+        self.maybe_end_turn(TurnEnd::Interrupted, out);
+    }
+
     fn end_prompt_badly(&mut self, at: usize, error: &Value, out: &mut Out) {
         self.texts.flush(out);
         // Cancelled work comes back as an error from some agents.
         if self.is_cancelling {
-            self.prove_call(at, "its prompt is answered", out);
-            self.calls.remove(at);
-            self.maybe_end_turn(TurnEnd::Interrupted, out);
+            self.end_prompt_cancelled(at, out);
             return;
         }
         let mut failure = error::failure(error);

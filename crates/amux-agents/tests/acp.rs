@@ -628,6 +628,21 @@ fn an_interrupt_cancels_the_turn_and_what_it_asks_and_will_ask() {
 }
 
 #[test]
+fn an_interrupt_takes_along_what_waits_inside_the_agent_and_says_that_nobody_knows() {
+    let meta = json!({"_meta": {"claudeCode": {"promptQueueing": true}}});
+    let mut talk = Talk::with(new(), meta, json!({"sessionId": "s1"}));
+    talk.order(&input("a", How::Next)).unwrap();
+    talk.says("hm");
+    talk.order(&input("b", How::Steer)).unwrap();
+    talk.order(&Order::Interrupt).unwrap();
+    talk.result(3, json!({"stopReason": "cancelled"}));
+    assert_eq!(talk.turn_end(), None);
+    talk.result(4, json!({"stopReason": "cancelled"}));
+    assert_eq!(talk.stages("b"), [InputStage::Unproven]);
+    assert_eq!(talk.turn_end(), Some(&TurnEnd::Interrupted));
+}
+
+#[test]
 fn a_question_does_not_outlive_its_turn_and_can_be_withdrawn() {
     let mut talk = Talk::open();
     talk.order(&input("a", How::Next)).unwrap();
