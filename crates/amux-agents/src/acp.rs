@@ -1,8 +1,8 @@
 //! The Agent Client Protocol, version 1, from the client's side: JSON-RPC over lines, one session a process.
 //!
-//! The envelope is read here, field by field, and not with the types of the protocol: agents are of many versions,
-//! and a kind of update that this build does not know must cost that update only. The types check in the tests what
-//! we write.
+//! Frames are read field by field and not with the types of the protocol: agents are of many versions, and a kind of
+//! update that this build does not know must cost that update only. What we write is checked in the tests by the
+//! published schema.
 //!
 //! We offer no files and no terminals: an agent has its own. Every request we cannot serve is answered so.
 
@@ -158,7 +158,10 @@ impl Acp {
         match (frame.get("method"), id) {
             (Some(method), Some(id)) => self.hear_request(id, method, &params, out),
             (Some(Value::String(method)), None) => self.hear_notification(method, &params, out),
-            (None, Some(id)) => self.hear_response(&id, frame.get("error"), frame.get("result"), out),
+            (None, Some(id)) => {
+                let error = frame.get("error").filter(|error| !error.is_null());
+                self.hear_response(&id, error, frame.get("result"), out);
+            }
             (Some(_) | None, None) => self.miss("frame", out),
         }
     }

@@ -175,6 +175,8 @@ fn assert_valid(line: &str) {
 }
 
 /// Of the published types for what a client writes, by method; the responses it gives are `permission` and `error`.
+/// It was printed from the types once: their crate orders the keys of all JSON in a build that has it, and ours must
+/// not be another one in tests.
 static SCHEMA: LazyLock<Value> = LazyLock::new(|| serde_json::from_str(include_str!("acp-v1.schema.json")).unwrap());
 
 /// As much of JSON schema as that file uses.
@@ -690,6 +692,7 @@ fn an_error_before_the_turn_refuses_the_input_and_one_inside_it_ends_the_turn() 
     assert_eq!(talk.turn_end(), Some(&TurnEnd::Error { class: FailureClass::Overloaded }));
     talk.order(&input("c", How::Next)).unwrap();
     talk.error(5, 429, "too fast");
+    assert!(talk.items.iter().any(|item| matches!(item, Item::Error { error } if error.retryable)));
     assert_eq!(talk.turn_end(), Some(&TurnEnd::Error { class: FailureClass::RateLimited }));
     for (id, (reason, class)) in (6..).zip([
         ("max_tokens", FailureClass::ContextExceeded),
@@ -700,6 +703,14 @@ fn an_error_before_the_turn_refuses_the_input_and_one_inside_it_ends_the_turn() 
         talk.result(id, json!({"stopReason": reason}));
         assert_eq!(talk.turn_end(), Some(&TurnEnd::Error { class }));
     }
+}
+
+#[test]
+fn an_error_that_is_null_is_none() {
+    let mut talk = Talk::open();
+    talk.order(&input("a", How::Next)).unwrap();
+    talk.hear(&json!({"jsonrpc": "2.0", "id": 3, "error": null, "result": {"stopReason": "end_turn"}}));
+    assert_eq!(talk.turn_end(), Some(&TurnEnd::Done));
 }
 
 #[test]
