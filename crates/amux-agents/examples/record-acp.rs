@@ -2,6 +2,9 @@
 //!
 //!     record-acp SAMPLE CWD PROGRAM [ARGUMENT…] < SCRIPT
 //!
+//! A sample has a line for each input: `< ` and what was heard, or `> ` and the order. Its paths are made neutral
+//! (`/home/u/proj`) and its long lists short before it is kept.
+//!
 //! A script has a step a line: `begin`, `resume ID`, `input TEXT`, `steer TEXT`, `interrupt`, `mode ID`, `model ID`,
 //! `answer KIND` (of the newest question, by the kind of the option) and `wait ITEM`, which reads on until an item of
 //! that type has come since the step before.

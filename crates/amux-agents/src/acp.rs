@@ -1,8 +1,8 @@
 //! The Agent Client Protocol, version 1, from the client's side: JSON-RPC over lines, one session a process.
 //!
-//! The envelope is read here, field by field, and not with the types of the protocol: agents are of many versions,
-//! and a kind of update that this build does not know must cost that update only. The types check in the tests what
-//! we write.
+//! Frames are read field by field and not with the types of the protocol: agents are of many versions, and a kind of
+//! update that this build does not know must cost that update only. What we write is checked in the tests by the
+//! published schema.
 //!
 //! We offer no files and no terminals: an agent has its own. Every request we cannot serve is answered so.
 
@@ -27,6 +27,9 @@ use text::Texts;
 use tool::Tools;
 
 const PROTOCOL: u64 = 1;
+
+/// Of the protocol, and only for clients that declare it.
+const NOT_OFFERED: &[&str] = &["fs/", "terminal/", "elicitation/"];
 
 const INVALID_REQUEST: i64 = -32600;
 const METHOD_NOT_FOUND: i64 = -32601;
@@ -109,10 +112,23 @@ struct Call {
 enum What {
     Initialize,
     Authenticate,
-    Load { session: String },
+    Load {
+        session: String,
+    },
+    /// Nothing is wanted but the answer: what was on its way before it has been heard then.
+    Settle {
+        session: String,
+        replayed: u64,
+    },
     New,
-    Set { model: Option<String>, mode: Option<String> },
-    Prompt { input: String, is_begun: bool },
+    Set {
+        model: Option<String>,
+        mode: Option<String>,
+    },
+    Prompt {
+        input: String,
+        is_begun: bool,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -142,7 +158,10 @@ impl Acp {
         match (frame.get("method"), id) {
             (Some(method), Some(id)) => self.hear_request(id, method, &params, out),
             (Some(Value::String(method)), None) => self.hear_notification(method, &params, out),
-            (None, Some(id)) => self.hear_response(&id, frame.get("error"), frame.get("result"), out),
+            (None, Some(id)) => {
+                let error = frame.get("error").filter(|error| !error.is_null());
+                self.hear_response(&id, error, frame.get("result"), out);
+            }
             (Some(_) | None, None) => self.miss("frame", out),
         }
     }
@@ -219,6 +238,13 @@ impl Acp {
         }
     }
 
+    /// Some agents go on telling history behind the answer to `session/load`, and a prompt would make it look like
+    /// their reply. So one more answer is waited for, until nothing comes before it.
+    fn settle(&mut self, session: String, out: &mut Out) {
+        let params = json!({ "sessionId": session });
+        self.call(What::Settle { session, replayed: self.replayed }, "_agentmux/settle", &params, out);
+    }
+
     fn open_new(&mut self, out: &mut Out) {
         let params = self.session_params();
         self.call(What::New, "session/new", &params, out);
@@ -233,9 +259,7 @@ impl Acp {
         json!({ "cwd": begin.map_or("", |begin| &begin.cwd), "mcpServers": mcp.as_slice() })
     }
 
-    fn opened(&mut self, id: &str, how: Opened, result: &Value, out: &mut Out) {
-        self.offers = Offers::default();
-        self.offers.learn(result);
+    fn opened(&mut self, id: &str, how: Opened, out: &mut Out) {
         self.session = Some(id.to_owned());
         let (cwd, model, mode) = match &self.begin {
             Some(begin) => (Some(begin.cwd.clone()), begin.model.clone(), begin.mode.clone()),
@@ -408,7 +432,10 @@ impl Acp {
         match method.as_str() {
             Some("session/request_permission") => self.hear_permission(id, params, out),
             Some(method) => {
-                self.miss(method, out);
+                // Some agents offer a file to the editor whatever we declare; that is nothing new to us.
+                if !NOT_OFFERED.iter().any(|part| method.starts_with(part)) {
+                    self.miss(method, out);
+                }
                 refuse(&id, METHOD_NOT_FOUND, &format!("this client does not offer {}", crate::cut(method, 80)), out);
             }
             None => {
@@ -470,7 +497,7 @@ impl Acp {
     fn is_ours(&self, params: &Value) -> bool {
         let Some(theirs) = params["sessionId"].as_str() else { return true };
         let loading = self.calls.iter().find_map(|call| match &call.what {
-            What::Load { session } => Some(session),
+            What::Load { session } | What::Settle { session, .. } => Some(session),
             _ => None,
         });
         self.session.as_ref().or(loading).is_none_or(|ours| ours == theirs)
@@ -479,11 +506,16 @@ impl Acp {
     fn hear_update(&mut self, update: &Value, out: &mut Out) {
         let kind = update["sessionUpdate"].as_str().unwrap_or_default();
         match kind {
-            "user_message_chunk" | "agent_message_chunk" | "agent_thought_chunk" | "tool_call" | "tool_call_update"
+            "user_message_chunk"
+            | "agent_message_chunk"
+            | "agent_thought_chunk"
+            | "tool_call"
+            | "tool_call_update"
             | "plan"
                 if !self.has_prompted =>
             {
-                self.hear_replay(out);
+                // History, which whoever reads the transcript has.
+                self.replayed += 1;
             }
             "user_message_chunk" => {
                 self.prove("it repeats the prompt", out);
@@ -519,24 +551,6 @@ impl Acp {
             }
             "available_commands_update" | "session_info_update" => {}
             _ => self.miss(&format!("session/update {kind}"), out),
-        }
-    }
-
-    /// History, which whoever reads the transcript has.
-    fn hear_replay(&mut self, out: &mut Out) {
-        self.replayed += 1;
-        // An empty load was disclosed, and then history came: the word is taken back.
-        let Some((attempted, _)) = self.lost.as_ref().filter(|_| self.session.is_some()) else { return };
-        if self.session.as_ref() == Some(attempted) {
-            let session = SessionOpened {
-                id: attempted.clone(),
-                how: Opened::Resumed,
-                model: self.offers.model.current.clone(),
-                mode: self.offers.mode.current.clone(),
-                cwd: self.begin.as_ref().map(|begin| begin.cwd.clone()),
-            };
-            out.say(Item::Session { session });
-            self.lost = None;
         }
     }
 
@@ -590,14 +604,15 @@ impl Acp {
                 self.ask_login(error, out);
             }
             (What::Load { session }, None) => {
-                let how = if self.replayed > 0 {
-                    Opened::Resumed
-                } else {
-                    let why = "it was loaded without any history".to_owned();
-                    self.lost = Some((session.clone(), why.clone()));
-                    Opened::Fresh { attempted: session.clone(), why }
-                };
-                self.opened(&session, how, result, out);
+                self.offers.learn(result);
+                self.settle(session, out);
+            }
+            // Most agents do not know the method, and their word for that is an answer too.
+            (What::Settle { session, replayed }, _) if replayed < self.replayed => self.settle(session, out),
+            (What::Settle { session, .. }, _) if self.replayed > 0 => self.opened(&session, Opened::Resumed, out),
+            (What::Settle { session, .. }, _) => {
+                let why = "it was loaded without any history".to_owned();
+                self.opened(&session, Opened::Fresh { attempted: session.clone(), why }, out);
             }
             (What::New, None) => match result["sessionId"].as_str() {
                 Some(session) => {
@@ -605,7 +620,8 @@ impl Acp {
                         Some((attempted, why)) => Opened::Fresh { attempted, why },
                         None => Opened::New,
                     };
-                    self.opened(session, how, result, out);
+                    self.offers.learn(result);
+                    self.opened(session, how, out);
                 }
                 None => {
                     let text = "the agent opened a session and did not say which".to_owned();
@@ -685,15 +701,18 @@ impl Acp {
     }
 
     fn end_prompt(&mut self, at: usize, result: &Value, out: &mut Out) {
-        self.prove_call(at, "its prompt is answered", out);
         self.texts.flush(out);
-        self.calls.remove(at);
         say_usage(usage_of_tokens(&result["usage"]), out);
         say_usage(usage_of_quota(&result["_meta"]["quota"]["token_count"]), out);
+        if result["stopReason"] == "cancelled" {
+            self.end_prompt_cancelled(at, out);
+            return;
+        }
+        self.prove_call(at, "its prompt is answered", out);
+        self.calls.remove(at);
         let failed = |class, text: &str| (class, text.to_owned());
         let end = match result["stopReason"].as_str() {
             Some("end_turn") => Ok(TurnEnd::Done),
-            Some("cancelled") => Ok(TurnEnd::Interrupted),
             Some("max_tokens") => Err(failed(FailureClass::ContextExceeded, "the model has reached its last token")),
             Some("max_turn_requests") => Err(failed(FailureClass::MaxTurns, "the turn has had all its requests")),
             Some("refusal") => Err(failed(FailureClass::Refused, "the model refuses to go on")),
@@ -709,13 +728,25 @@ impl Acp {
         self.maybe_end_turn(end, out);
     }
 
+    fn end_prompt_cancelled(&mut self, at: usize, out: &mut Out) {
+        // A prompt that waited behind the running one goes with it, and nothing tells whether the model has seen it.
+        if let What::Prompt { input, is_begun: false } = &self.calls[at].what
+            && self.turns.is_open()
+        {
+            let evidence = "it was cancelled before anything was heard of it".to_owned();
+            out.say(Item::InputStage { input: input.clone(), stage: InputStage::Unproven, evidence });
+        } else {
+            self.prove_call(at, "its prompt is answered", out);
+        }
+        self.calls.remove(at);
+        self.maybe_end_turn(TurnEnd::Interrupted, out);
+    }
+
     fn end_prompt_badly(&mut self, at: usize, error: &Value, out: &mut Out) {
         self.texts.flush(out);
         // Cancelled work comes back as an error from some agents.
         if self.is_cancelling {
-            self.prove_call(at, "its prompt is answered", out);
-            self.calls.remove(at);
-            self.maybe_end_turn(TurnEnd::Interrupted, out);
+            self.end_prompt_cancelled(at, out);
             return;
         }
         let mut failure = error::failure(error);
@@ -767,6 +798,7 @@ impl Acp {
 impl Offers {
     /// From the answer to `session/new` or `session/load`.
     fn learn(&mut self, result: &Value) {
+        *self = Self::default();
         for (offer, category) in [(&mut self.mode, "mode"), (&mut self.model, "model")] {
             if let Some(config) = items(&result["configOptions"]).find(|config| config["category"] == category)
                 && let Some(id) = config["id"].as_str()

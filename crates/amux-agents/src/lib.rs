@@ -136,7 +136,7 @@ pub enum Refused {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "dialect", rename_all = "snake_case")]
 pub enum Machine {
-    Acp(acp::Acp),
+    Acp(Box<acp::Acp>),
     Claude(claude::Claude),
     Codex(codex::Codex),
     Once(once::Once),

@@ -114,10 +114,7 @@ mod tests {
             (json!({"code": -32000, "message": "Authentication required"}), FailureClass::Auth),
             (json!({"code": 429, "message": "slow down"}), FailureClass::RateLimited),
             (json!({"code": -32603, "message": "Internal error", "data": {"status": 529}}), FailureClass::Overloaded),
-            (
-                json!({"code": -32603, "message": "Internal error: API Error: 500 fake"}),
-                FailureClass::Overloaded,
-            ),
+            (json!({"code": -32603, "message": "Internal error: API Error: 500 fake"}), FailureClass::Overloaded),
             (json!({"code": -32603, "message": "x", "data": {"details": "rate limit"}}), FailureClass::RateLimited),
             (json!({"code": -32602, "message": "Invalid params"}), FailureClass::Protocol),
             (json!({"code": -32603, "message": "cannot read /srv/429/a"}), FailureClass::Unknown),

@@ -73,7 +73,8 @@ impl Tools {
         match status {
             Some("completed") => call.finish(update, false, out),
             Some("failed") => call.finish(update, true, out),
-            _ if call.is_running => call.say_output(update, out),
+            // What comes with the first word describes the call.
+            _ if call.is_running && !is_new => call.say_output(update, out),
             _ => {}
         }
     }
@@ -213,7 +214,7 @@ impl Call {
     }
 
     fn subject(&self, about: &Value) -> Subject {
-        const FIELDS: &[&str] = &["command", "file_path", "filePath", "path", "url", "query", "pattern"];
+        const FIELDS: &[&str] = &["command", "file_path", "filePath", "filepath", "path", "url", "query", "pattern"];
         let of_input = FIELDS.iter().find_map(|field| self.input[field].as_str()).map(str::to_owned);
         let of_diff = || self.diffs.first().map(|diff| diff.path.clone());
         let of_title = || Some(self.title.clone()).filter(|_| self.kind == "execute");
