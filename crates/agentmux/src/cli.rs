@@ -21,6 +21,7 @@ use std::process::ExitCode;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 use crate::context::Context;
+use crate::relay;
 use crate::report::Failure;
 
 /// Runs a team of coding agents on your machine, keeps them alive and shows what each is doing.
@@ -147,6 +148,15 @@ enum Verb {
     /// The version of this program, and of the server when one runs
     #[command(after_help = "Example: agentmux version")]
     Version,
+    /// Roles that the program plays for itself
+    #[command(subcommand, hide = true)]
+    Internal(Internal),
+}
+
+#[derive(Subcommand)]
+enum Internal {
+    /// Runs an agent's turns one by one
+    Relay,
 }
 
 pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
@@ -154,6 +164,10 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
     if let Some(Verb::Completions { shell }) = cli.verb {
         clap_complete::generate(shell, &mut Cli::command(), "agentmux", &mut std::io::stdout());
         return Ok(ExitCode::SUCCESS);
+    }
+    // Its place is the agent's, and all it knows comes over its stdin.
+    if let Some(Verb::Internal(Internal::Relay)) = cli.verb {
+        return Ok(relay::run());
     }
     let context = Context::new(&cli.global)?;
     let Some(verb) = cli.verb else { return bare::run(&context) };
@@ -180,7 +194,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Verb::Doctor => doctor::run(&context),
         Verb::Diag(diag) => diag.run(&context),
         Verb::Config(config) => config.run(&context),
-        Verb::Completions { .. } => Ok(ExitCode::SUCCESS),
+        Verb::Completions { .. } | Verb::Internal(_) => Ok(ExitCode::SUCCESS),
         Verb::Version => server::version(&context),
     }
 }

@@ -4,6 +4,7 @@
 mod cli;
 mod context;
 mod output;
+mod relay;
 mod report;
 mod text;
 

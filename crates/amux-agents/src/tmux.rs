@@ -3,7 +3,8 @@
 //! written, come out. Needs tmux 3.2.
 //!
 //! The pane, its window and its session are the user's. We give them no size, choose no window, change no environment,
-//! stop no program, and leave by detaching. What leaves no trace in control mode is the end of a program whose pane is
+//! stop no program, and leave by detaching. A client that is not read from makes tmux throw output away for it where
+//! others look on, and makes the program wait where nobody does; so it is to be read always. What leaves no trace in control mode is the end of a program whose pane is
 //! kept open (`remain-on-exit`): whoever adopts watches the pid of [`Told::Ready`] and then asks for a [`Control::look`].
 
 use std::collections::{BTreeSet, VecDeque};
@@ -64,7 +65,7 @@ pub enum Told {
         command: u64,
         text: String,
     },
-    /// The last word.
+    /// The last word. A client that still runs ends when its standard input is closed.
     Gone(Why),
 }
 
@@ -159,6 +160,8 @@ struct Asked {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 enum What {
+    /// That there is what the rest of the line is about.
+    Check,
     Find,
     Facts,
     Capture,
@@ -220,8 +223,10 @@ impl Control {
         if session_of(&target) == Some(target.as_str()) {
             target.push(':');
         }
-        let line = format!("display-message -p -t {} '#{{pane_id}}'", quoted(target.as_bytes()));
-        vec![self.ask(&[What::Find], line)]
+        let target = quoted(target.as_bytes());
+        // For a target that does not exist, display-message speaks of another pane; a capture fails.
+        let line = format!("capture-pane -p -q -S 0 -E 0 -t {target} ; display-message -p -t {target} '#{{pane_id}}'");
+        vec![self.ask(&[What::Check, What::Find], line)]
     }
 
     /// A line the client printed, without its newline.
@@ -250,7 +255,8 @@ impl Control {
     }
 
     /// Bytes for the program as they are. They go by way of a buffer, because keys that are sent to a pane whose user
-    /// scrolls in it are taken by the scrolling, and those sent to a synchronized pane reach its neighbours.
+    /// scrolls in it are taken by the scrolling, and those sent to a synchronized pane reach its neighbours. A zero byte
+    /// has no other way than as a key.
     pub fn keys(&mut self, bytes: &[u8]) -> Result<Command, Refused> {
         self.write(bytes, "-r")
     }
@@ -362,9 +368,11 @@ impl Control {
                 // Whatever was not asked over this client, its own attaching or a hook of the user's, has even flags.
                 let flags = words(rest).nth(2).and_then(number);
                 let is_ours = flags.is_some_and(|flags| flags % 2 == 1);
-                let is_capture = is_ours && self.asked.front().is_some_and(|asked| asked.what == What::Capture);
-                let rows = self.facts.as_ref().map_or(0, |facts| usize::from(facts.rows));
-                let verbatim = if is_capture { rows } else { 0 };
+                let verbatim = match self.asked.front().filter(|_| is_ours).map(|asked| asked.what) {
+                    Some(What::Capture) => self.facts.as_ref().map_or(0, |facts| usize::from(facts.rows)),
+                    Some(What::Check) => 1,
+                    _ => 0,
+                };
                 self.block = Some(Block { mark: rest.to_vec(), is_ours, lines: Vec::new(), bytes: 0, verbatim });
             }
             b"%output" => {
@@ -454,6 +462,8 @@ impl Control {
             while self.asked.pop_front_if(|next| next.line == asked.line).is_some() {}
         }
         match asked.what {
+            What::Check if is_good => {}
+            What::Check => self.gone(Why::NotFound(text()), told),
             What::Find => match block.lines.first().and_then(|line| id(line, b'%')) {
                 Some(pane) if is_good => {
                     self.pane = Some(pane);
@@ -557,7 +567,6 @@ impl Control {
 
     fn gone(&mut self, why: Why, told: &mut Vec<Told>) {
         self.stage = Stage::Gone;
-        told.push(Told::Write("detach-client".to_owned()));
         told.push(Told::Gone(why));
     }
 
@@ -774,7 +783,8 @@ mod tests {
     fn ready() -> Control {
         let mut control = Control::new("work");
         control.begin();
-        hear(&mut control, &["%begin 1 1 1", "%5", "%end 1 1 1", "%begin 1 2 0", "%end 1 2 0"]);
+        hear(&mut control, &["%begin 1 0 1", "%end 1 0 1", "%end 1 0 1", "%begin 1 1 1", "%5", "%end 1 1 1"]);
+        hear(&mut control, &["%begin 1 2 0", "%end 1 2 0"]);
         let told = hear(&mut control, &["%session-changed $0 work"]);
         assert!(matches!(&told[..], [Told::Write(line)] if line.contains("capture-pane")), "{told:?}");
         let told = looks(&mut control, 3, &["one", "two", ""]);

@@ -3,4 +3,5 @@
 mod doors;
 mod harness;
 mod life;
+mod relay;
 mod words;

@@ -33,7 +33,7 @@ fn tmux() -> Option<Tmux> {
 impl Tmux {
     fn spec(&self, args: &[&str], stdio: Stdio) -> SpawnSpec {
         let socket = self.path("s");
-        let args = ["-S", &socket, "-f", "/dev/null"].iter().chain(args);
+        let args = ["-S", &socket, "-f", "/dev/null"].into_iter().chain(args.iter().copied());
         SpawnSpec {
             program: "tmux".into(),
             args: args.map(Into::into).collect(),
@@ -77,14 +77,23 @@ impl Tmux {
         self.run(&["display-message", "-p", "-t", target, format])
     }
 
+    /// Somebody attached to `work`, with a terminal of 90x26.
+    fn user(&self) -> Child {
+        let terminal = Stdio::Pty { rows: 26, cols: 90 };
+        let user = spawn::spawn(&self.spec(&["attach-session", "-t", "work"], terminal)).unwrap();
+        until("the user is there", || (self.ask("work:", "#{window_width}x#{window_height}") == "90x25").then_some(()));
+        user
+    }
+
     fn adopt(&self, target: &str) -> Adopted {
         let mut control = Control::new(target);
         let argv = control.argv();
         let argv: Vec<&str> = argv.iter().map(String::as_str).collect();
         let mut child = spawn::spawn(&self.spec(&argv, Stdio::Pipes)).unwrap();
-        let (stdin, stdout) = (child.stdin.take().unwrap().into(), child.stdout.take().unwrap());
+        let (stdin, stdout) = (child.stdin.take().map(File::from), child.stdout.take().unwrap());
         let begin = control.begin();
-        let mut adopted = Adopted { control, child, stdin, stdout, read: Vec::new(), told: VecDeque::new() };
+        let mut adopted =
+            Adopted { control, child, stdin, stdout, read: Vec::new(), foreign: 0, told: VecDeque::new() };
         for line in begin {
             adopted.write(&line);
         }
@@ -110,16 +119,20 @@ impl Drop for Tmux {
 struct Adopted {
     control: Control,
     child: Child,
-    stdin: File,
+    stdin: Option<File>,
     stdout: OwnedFd,
     read: Vec<u8>,
+    /// Lines of other panes' output.
+    foreign: u32,
     told: VecDeque<Told>,
 }
 
 impl Adopted {
     fn write(&mut self, line: &str) {
         // A client that has ended reads nothing more; that is told by its output.
-        let _ = self.stdin.write_all(format!("{line}\n").as_bytes());
+        if let Some(stdin) = &mut self.stdin {
+            let _ = stdin.write_all(format!("{line}\n").as_bytes());
+        }
     }
 
     fn command(&mut self, command: Command) -> u64 {
@@ -150,8 +163,9 @@ impl Adopted {
             }
             let left = deadline.saturating_duration_since(Instant::now());
             assert!(!left.is_zero(), "never: {what}, but {seen:?}");
-            poll::wait(&[self.stdout.as_fd()], Some(left)).unwrap();
-            self.hear();
+            if poll::wait(&[self.stdout.as_fd()], Some(left)).unwrap() == [true] {
+                self.hear();
+            }
         }
     }
 
@@ -165,6 +179,7 @@ impl Adopted {
         self.read.extend(&buffer[..count]);
         while let Some(end) = self.read.iter().position(|byte| *byte == b'\n') {
             let line: Vec<u8> = self.read.drain(..=end).collect();
+            self.foreign += u32::from(line.starts_with(b"%extended-output %1 "));
             for told in self.control.hear(&line[..end]) {
                 match told {
                     Told::Write(line) => self.write(&line),
@@ -189,7 +204,8 @@ impl Adopted {
     fn gone(&mut self) -> Why {
         let seen = self.until("it is gone", |told| matches!(told, Told::Gone(_)));
         let Some(Told::Gone(why)) = seen.into_iter().last() else { unreachable!() };
-        self.child.wait().unwrap();
+        self.stdin = None;
+        until("the client ends", || self.child.try_wait().unwrap());
         why
     }
 }
@@ -261,10 +277,10 @@ fn a_screen_shows_what_the_pane_shows() {
     };
     assert_eq!(title, "a, title");
     let screen = String::from_utf8_lossy(screen);
-    for part in ["\x1b[?1049h", "red ", "é日", "\x1b[7;1H        %end 1 2 3", "\x1b[3;10r", "\x1b[?25l", "\x1b[?1h"] {
+    for part in ["\x1b[?1049h", "red ", "é日", "        %end 1 2 3\x1b[8;1H", "\x1b[3;10r", "\x1b[?25l", "\x1b[?1h"] {
         assert!(screen.contains(part), "{part:?} in {screen:?}");
     }
-    assert!(screen.ends_with("\x1b[7;20H"), "{screen:?}");
+    assert!(screen.ends_with("\x1b[7;19H"), "{screen:?}");
     // Fed to a pane of another tmux it shows the same.
     std::fs::write(tmux.path("screen"), screen.as_bytes()).unwrap();
     let copy = format!("stty raw -echo; cat {}; cat", tmux.path("screen"));
@@ -316,11 +332,11 @@ fn keys_arrive_even_while_the_user_scrolls() {
     let Some(tmux) = tmux() else { return };
     let path = raw_reader(&tmux, "");
     let mut adopted = tmux.adopt_ready("work");
-    tmux.run(&["copy-mode", "-t", "work:"]);
     let keys = [&every_byte(600)[..], b"\0\0\x1b[A\n\r"].concat();
     let command = adopted.control.keys(&keys).unwrap();
     adopted.done(command);
     assert_eq!(kept(&path, keys.len()), keys);
+    tmux.run(&["copy-mode", "-t", "work:"]);
     let large = "large ".repeat(20_000);
     let command = adopted.control.keys(large.as_bytes()).unwrap();
     adopted.done(command);
@@ -339,11 +355,16 @@ fn only_our_pane_is_heard_and_the_others_run_on() {
     let before = until("it counts", count);
     let keys = adopted.control.keys(b"hello\r").unwrap();
     adopted.done(keys);
-    until("it counts on", || count().filter(|now| *now > before + 20));
+    until("it counts on", || {
+        let keys = adopted.control.keys(b"on\r").unwrap();
+        adopted.done(keys);
+        count().filter(|now| *now > before + 50)
+    });
     let keys = adopted.control.keys(b"bye\r").unwrap();
     adopted.command(keys);
     let output = adopted.output_until(b"bye");
     assert!(!String::from_utf8_lossy(&output).contains("noise"), "{output:?}");
+    assert!((1..25).contains(&adopted.foreign), "{} lines of the other pane were sent to us", adopted.foreign);
     assert_eq!(adopted.control.unknown(), 0);
 }
 
@@ -353,14 +374,14 @@ fn it_stays_our_pane_wherever_the_user_takes_it() {
     tmux.work("cat");
     tmux.run(&["new-window", "-d", "-t", "work:", "cat"]);
     let mut adopted = tmux.adopt_ready("work:0");
-    let mut says = |adopted: &mut Adopted, word: &str| {
+    let says = |adopted: &mut Adopted, word: &str| {
         let keys = adopted.control.keys(format!("{word}\r").as_bytes()).unwrap();
         adopted.command(keys);
         adopted.output_until(word.as_bytes());
     };
     tmux.run(&["rename-session", "-t", "work", "play"]);
     says(&mut adopted, "renamed");
-    tmux.run(&["move-window", "-s", "play:0", "-t", "play:7"]);
+    tmux.run(&["move-window", "-d", "-s", "play:0", "-t", "play:7"]);
     says(&mut adopted, "moved");
     tmux.run(&["join-pane", "-d", "-s", "play:7", "-t", "play:1"]);
     adopted.until("it is smaller", |told| matches!(told, Told::Resized { rows, cols: 100 } if *rows < 30));
@@ -369,7 +390,7 @@ fn it_stays_our_pane_wherever_the_user_takes_it() {
     adopted.until("it is larger", |told| matches!(told, Told::Resized { rows: 30, cols: 100 }));
     says(&mut adopted, "broken");
     tmux.run(&["new-session", "-d", "-s", "far", "cat"]);
-    tmux.run(&["move-window", "-s", "play:9", "-t", "far:3"]);
+    tmux.run(&["move-window", "-d", "-s", "play:9", "-t", "far:3"]);
     let seen = adopted.until("what it shows there", |told| matches!(told, Told::Screen(_)));
     let Some(Told::Screen(screen)) = seen.last() else { unreachable!() };
     assert!(String::from_utf8_lossy(screen).contains("broken"));
@@ -386,8 +407,7 @@ fn the_user_notices_nothing() {
     tmux.work("cat");
     tmux.run(&["new-window", "-t", "work:", "cat"]);
     tmux.run(&["split-window", "-t", "work:1", "cat"]);
-    let mut user =
-        spawn::spawn(&tmux.spec(&["attach-session", "-t", "work"], Stdio::Pty { rows: 26, cols: 90 })).unwrap();
+    let mut user = tmux.user();
     let sizes = || {
         tmux.run(&[
             "list-windows",
@@ -397,7 +417,6 @@ fn the_user_notices_nothing() {
             "#{window_index} #{window_width}x#{window_height} #{window_active} #{window_layout}",
         ])
     };
-    until("the user is there", || sizes().contains("90x25").then_some(()));
     let everything = || (sizes(), tmux.ask("work:", "#{pane_id}"), tmux.run(&["show-environment", "-t", "work"]));
     let before = everything();
     // Its id names a window the user does not look at.
@@ -422,17 +441,21 @@ fn the_user_notices_nothing() {
 }
 
 #[test]
-fn a_pause_ends_with_the_screen() {
+fn a_reader_who_is_late_is_given_the_screen() {
     let Some(tmux) = tmux() else { return };
-    tmux.work("cat");
+    tmux.work("stty -echo; head -n1 > /dev/null; while :; do echo flood; done");
+    // Without anybody else who looks, tmux makes the program wait for us instead.
+    let _user = tmux.user();
     let mut adopted = tmux.adopt_ready("work");
-    // As the server does on its own when we read too slowly.
-    adopted.write("refresh-client -A '%0:pause'");
-    let seen = adopted.until("a screen", |told| matches!(told, Told::Screen(_)));
-    assert!(seen.contains(&Told::Paused), "{seen:?}");
-    let keys = adopted.control.keys(b"again\r").unwrap();
-    adopted.command(keys);
-    adopted.output_until(b"again");
+    adopted.write("refresh-client -f pause-after=1");
+    let enter = adopted.control.enter().unwrap();
+    adopted.done(enter);
+    // To be late is a matter of time.
+    std::thread::sleep(Duration::from_millis(1500));
+    adopted.until("the pause", |told| *told == Told::Paused);
+    adopted.until("a screen", |told| matches!(told, Told::Screen(screen) if screen.ends_with(b"H")));
+    adopted.output_until(b"flood");
+    assert_eq!(adopted.control.unknown(), 1, "the line that the test slipped in");
 }
 
 #[test]
