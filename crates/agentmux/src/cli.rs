@@ -6,7 +6,9 @@ mod config;
 mod doctor;
 mod events;
 mod layout;
+mod log;
 mod ls;
+mod message;
 mod pane;
 mod request;
 mod server;
@@ -87,7 +89,7 @@ enum Verb {
     New(agent::New),
     /// Start an agent
     #[command(after_help = "Example: agentmux start api")]
-    Start(agent::Named),
+    Start(agent::Start),
     /// Stop an agent and everything it started
     #[command(after_help = "Example: agentmux stop api")]
     Stop(agent::Stop),
@@ -100,7 +102,16 @@ enum Verb {
     /// Give an agent another name
     #[command(after_help = "Example: agentmux rename api backend")]
     Rename(agent::Rename),
-    /// Show an agent's screen
+    /// Give agents work, or tell them something
+    #[command(after_help = "Example: agentmux send api -m 'run the tests' --wait acked")]
+    Send(message::Send),
+    /// End an agent's running turn; the agent stays
+    #[command(after_help = "Example: agentmux interrupt api")]
+    Interrupt(agent::Named),
+    /// What an agent said and did
+    #[command(after_help = "Example: agentmux log api -f")]
+    Log(log::Log),
+    /// Show an agent's screen, or the end of what it said
     #[command(after_help = "Example: agentmux look api --lines 40")]
     Look(agent::Look),
     /// Press keys in an agent's terminal
@@ -127,6 +138,15 @@ enum Verb {
     /// What waits for a human
     #[command(after_help = "Example: agentmux requests")]
     Requests,
+    /// Allow what an agent asks for
+    #[command(after_help = "Example: agentmux approve 3f9a21c0")]
+    Approve(request::Approve),
+    /// Refuse what an agent asks for
+    #[command(after_help = "Example: agentmux deny 3f9a21c0 -m 'not on main'")]
+    Deny(request::Deny),
+    /// Answer what an agent asks
+    #[command(after_help = "Example: agentmux answer 3f9a21c0 1")]
+    Answer(request::Answer),
     /// The event stream as JSON lines
     #[command(after_help = "Example: agentmux events -f --topic agent")]
     Events(events::Events),
@@ -175,11 +195,17 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Verb::Ls(ls) => ls.run(&context),
         Verb::Show(show) => show.run(&context),
         Verb::New(new) => new.run(&context),
-        Verb::Start(named) => agent::start(&context, &named),
+        Verb::Start(start) => agent::start(&context, &start),
         Verb::Stop(stop) => agent::stop(&context, &stop),
         Verb::Restart(stop) => agent::restart(&context, &stop),
         Verb::Rm(rm) => rm.run(&context),
         Verb::Rename(rename) => rename.run(&context),
+        Verb::Send(send) => send.run(&context),
+        Verb::Interrupt(named) => agent::interrupt(&context, &named),
+        Verb::Log(log) => log.run(&context),
+        Verb::Approve(approve) => approve.run(&context),
+        Verb::Deny(deny) => deny.run(&context),
+        Verb::Answer(answer) => answer.run(&context),
         Verb::Look(look) => look.run(&context),
         Verb::Keys(keys) => keys.run(&context),
         Verb::Wait(wait) => wait.run(&context),

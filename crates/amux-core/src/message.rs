@@ -105,7 +105,9 @@ pub(crate) fn seen(case: &mut Case<'_>, of: (AgentId, RunNo), id: MessageId, sta
         InputStage::Refused => Stage::Refused { reason: reason.clone() },
         InputStage::Unproven => Stage::Unproven { reason: reason.clone() },
     };
-    if delivery.stage.is_end() || rank(&wanted) <= rank(&delivery.stage) {
+    // What was acknowledged stays acknowledged, whatever becomes of the turn.
+    let is_over = delivery.stage.is_end() || delivery.stage == Stage::Acked;
+    if is_over || rank(&wanted) <= rank(&delivery.stage) {
         return;
     }
     let evidence = Some(reason);
@@ -300,15 +302,35 @@ fn recipient_name(state: &State, to: Recipient) -> String {
     }
 }
 
-/// What the sender is told: of a repeated key, how far the one message has come.
-fn receipt(state: &State, message: &Message) -> Value {
-    let deliveries = message.deliveries.iter().map(|delivery| SentDelivery {
+/// One message as anybody who may read it sees it.
+pub(crate) fn shown(state: &State, message: &Message) -> proto_view::Message {
+    proto_view::Message {
+        id: message.id,
+        from: match &message.from {
+            Principal::Agent { agent, .. } => view::label(state, *agent),
+            other => other.to_string(),
+        },
+        body: message.body.clone(),
+        thread: message.thread,
+        reply_to: message.reply_to,
+        created: message.created,
+        deliveries: deliveries(state, message),
+    }
+}
+
+fn deliveries(state: &State, message: &Message) -> Vec<SentDelivery> {
+    let each = message.deliveries.iter().map(|delivery| SentDelivery {
         to: recipient_name(state, delivery.to),
         id: message.id,
         stage: view::stage_name(&delivery.stage).to_owned(),
         reason: view::stage_reason(&delivery.stage).map(str::to_owned),
     });
-    let sent = proto_view::Sent { id: message.id, thread: message.thread, deliveries: deliveries.collect() };
+    each.collect()
+}
+
+/// What the sender is told: of a repeated key, how far the one message has come.
+fn receipt(state: &State, message: &Message) -> Value {
+    let sent = proto_view::Sent { id: message.id, thread: message.thread, deliveries: deliveries(state, message) };
     serde_json::to_value(sent).expect("a receipt has string keys and no fallible serializer")
 }
 

@@ -75,7 +75,7 @@ enum Kind {
 
 fn kind(verb: &str) -> Option<Kind> {
     Some(match verb {
-        "snapshot" | "agents" | "agent" | "teams" | "requests" | "settings" | "kinds" | "status" | "diag" | "doctor"
+        "snapshot" | "agents" | "agent" | "teams" | "requests" | "message" | "settings" | "kinds" | "status" | "diag" | "doctor"
         | "look" | "events" | "processes" | "transcript" => Kind::Read,
         "login_code" => Kind::SignIn,
         "team.create" | "team.rename" | "team.remove" => Kind::Arrange,

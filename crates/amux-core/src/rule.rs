@@ -13,8 +13,8 @@ use crate::case::Case;
 use crate::state::State;
 use crate::view;
 
-/// What lets one command line hold two. A pattern that ends with `*` never matches a subject with one of these, so
-/// that allowing `git *` does not allow what somebody writes behind a semicolon.
+/// What lets one command line hold two. A pattern that ends with `*` allows nothing that has one of these behind its
+/// beginning: allowing `git *` does not allow what somebody writes behind a semicolon. Denying is not held back by it.
 const SHELL_GLUE: &[char] = &[';', '|', '&', '$', '`', '<', '>', '(', ')', '\n', '\r'];
 
 pub(crate) fn decide(case: &mut Case<'_>, command: &Command) -> Result<Value, Rejection> {
@@ -65,7 +65,10 @@ fn matches(rule: &Rule, agent: &str, ask: &Ask) -> bool {
         (None, _) => true,
         (Some(_), None) => false,
         (Some(pattern), Some(subject)) => match pattern.strip_suffix('*') {
-            Some(start) => subject.strip_prefix(start).is_some_and(|rest| !rest.contains(SHELL_GLUE)),
+            Some(start) => subject.strip_prefix(start).is_some_and(|rest| {
+                let is_plain = !rest.contains(SHELL_GLUE);
+                is_plain || rule.answer != RuleAnswer::Allow
+            }),
             None => pattern == subject,
         },
     };
@@ -105,6 +108,8 @@ mod tests {
         for hostile in ["git status; rm -rf /", "git status && x", "git status $(x)", "git status\nx", "git push"] {
             assert!(!matches(&rule, "a@b", &ask(hostile)), "{hostile}");
         }
+        let deny = Rule { answer: RuleAnswer::Deny, ..rule.clone() };
+        assert!(matches(&deny, "a@b", &ask("git status; rm -rf /")), "a semicolon does not get around a denial");
         let other_tool = Rule { tool: Some("Write".into()), ..rule };
         assert!(!matches(&other_tool, "a@b", &ask("git status")));
     }

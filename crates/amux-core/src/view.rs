@@ -7,7 +7,7 @@ use amux_proto::entity::{
     self, Desired, ExitWhy, KindName, Message, Phase, Recipient, RequestKind, RunState, Stage,
 };
 use amux_proto::query;
-use amux_proto::view::{AgentDetail, AgentState, Evidence, Request, Snapshot};
+use amux_proto::view::{self as proto_view, AgentDetail, AgentState, Evidence, Request, Snapshot};
 use amux_proto::{AgentId, Epoch, Rejection, Seq, Time};
 
 use crate::resolve;
@@ -86,6 +86,11 @@ pub fn requests(state: &State) -> Vec<Request> {
 
 fn undecided(state: &State) -> impl Iterator<Item = &entity::Request> {
     state.requests.values().filter(|request| request.decided.is_none())
+}
+
+/// One message, by its id or the end of it.
+pub fn message(state: &State, reference: &str) -> Result<proto_view::Message, Rejection> {
+    resolve::message(state, reference).map(|found| crate::message::shown(state, found))
 }
 
 /// The kinds of agents there are, by name.

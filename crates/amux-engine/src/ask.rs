@@ -45,6 +45,7 @@ impl Published {
                 Query::Teams(_) => raw(&state.teams.values().collect::<Vec<_>>()),
                 Query::Requests(_) => raw(&view::requests(state)),
                 Query::Settings(_) => raw(&state.settings.values().collect::<Vec<_>>()),
+                Query::Message(query) => view::message(state, &query.message).and_then(|message| raw(&message)),
                 Query::Kinds(_) => raw(&view::kinds(state)),
                 Query::Status(_)
                 | Query::Diag(_)

@@ -30,6 +30,8 @@ mod questions {
         "agent" "GetAgent" Agent { agent: String }
         "teams" "GetTeams" Teams {}
         "requests" "GetRequests" Requests {}
+        /// One message, with how far each copy of it has come.
+        "message" "GetMessage" Message { message: String }
         "settings" "GetSettings" Settings {}
         "kinds" "GetKinds" Kinds {}
         /// Processes of an agent's tree, with what they use.

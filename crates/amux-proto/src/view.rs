@@ -120,6 +120,20 @@ pub struct Sent {
     pub deliveries: Vec<SentDelivery>,
 }
 
+/// One message and what became of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
+#[ts(rename = "MessageView")]
+#[schemars(rename = "MessageView")]
+pub struct Message {
+    pub id: MessageId,
+    pub from: String,
+    pub body: String,
+    pub thread: ThreadId,
+    pub reply_to: Option<MessageId>,
+    pub created: Time,
+    pub deliveries: Vec<SentDelivery>,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
 pub struct SentDelivery {
     /// `name@team` or `operator`

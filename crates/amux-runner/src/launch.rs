@@ -197,7 +197,7 @@ pub(crate) fn machine(kind: &Kind, plan: &Plan) -> Option<Machine> {
     Some(match kind.dialect {
         Dialect::Claude => Machine::Claude(amux_agents::claude::Claude::default()),
         Dialect::Codex => Machine::Codex(amux_agents::codex::Codex::default()),
-        Dialect::Acp => Machine::Acp(amux_agents::acp::Acp::default()),
+        Dialect::Acp => Machine::Acp(Box::default()),
         Dialect::CodexExec => Machine::Once(once(Format::Codex, kind, plan)),
         Dialect::ClaudeOnce => Machine::Once(once(Format::Claude, kind, plan)),
         Dialect::GeminiOnce => Machine::Once(once(Format::Gemini, kind, plan)),

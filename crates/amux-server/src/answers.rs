@@ -41,6 +41,7 @@ pub(crate) async fn answer(daemon: &Daemon, principal: &Principal, name: &str, a
         | Query::Agent(_)
         | Query::Teams(_)
         | Query::Requests(_)
+        | Query::Message(_)
         | Query::Settings(_)
         | Query::Kinds(_) => return Err(Rejection::new(Code::Internal, format!("nobody answers: {name}"))),
     };

@@ -2,7 +2,6 @@
 //! person's, and the server tells the log what they say.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
 use std::path::Path;
 
 use amux_proto::entity::{Kind, Rule};
@@ -38,13 +37,15 @@ pub(crate) fn add_rule(path: &Path, rule: &Rule) -> Result<(), Rejection> {
     }
     let text = toml::to_string(&Policy { rules: vec![rule.clone()] })
         .map_err(|error| Rejection::new(Code::Internal, format!("the rule cannot be written: {error}")))?;
-    let append = || {
+    let written = read(path)?.unwrap_or_default();
+    let all = if written.is_empty() { text } else { format!("{}\n\n{text}", written.trim_end()) };
+    // A form of the file that nothing can be put behind is left alone.
+    toml::from_str::<Policy>(&all).map_err(|error| bad(&format!("policy.toml: {error}")))?;
+    let write = || {
         path.parent().map_or(Ok(()), std::fs::create_dir_all)?;
-        let mut file = std::fs::OpenOptions::new().create(true).append(true).open(path)?;
-        file.write_all(format!("\n{text}").as_bytes())?;
-        file.sync_all()
+        amux_sys::disk::write_atomic(path, all.as_bytes(), 0o600)
     };
-    append().map_err(|error| Rejection::new(Code::Conflict, format!("{}: {error}", path.display())))
+    write().map_err(|error| Rejection::new(Code::Conflict, format!("{}: {error}", path.display())))
 }
 
 /// `None` for a file that is not there.

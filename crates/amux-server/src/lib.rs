@@ -9,7 +9,7 @@ mod auth;
 mod boot;
 pub mod daemon;
 mod files;
-mod http;
+pub mod http;
 mod local;
 mod logs;
 mod metrics;

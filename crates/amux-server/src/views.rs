@@ -36,7 +36,6 @@ struct Viewed {
     view: View,
     /// Sent up to here.
     at: u64,
-    may_type: bool,
 }
 
 impl Views {
@@ -66,7 +65,7 @@ impl Views {
             view = ask_live(daemon, agent, |reply| Ask::ViewAgain { viewer, reply }).await??;
         }
         let run = published.agent(&agent.to_string())?.agent.run.unwrap_or(RunNo(0));
-        let viewed = Viewed { id, agent, run, at: view.offset, view, may_type };
+        let viewed = Viewed { id, agent, run, at: view.offset, view };
         let frame = viewed.screen(daemon);
         self.0.push(viewed);
         Ok(frame)
@@ -152,14 +151,16 @@ enum Moved {
 impl Viewed {
     async fn moved(&mut self) -> Moved {
         loop {
+            // Levels, not edges: whoever is interrupted between noticing and acting notices again.
+            if *self.view.resized.borrow_and_update() != self.view.size {
+                return Moved::Resized;
+            }
             if *self.view.grown.borrow_and_update() > self.at {
                 return Moved::Grown;
             }
             tokio::select! {
                 changed = self.view.grown.changed() => if changed.is_err() { return Moved::Gone },
-                changed = self.view.resized.changed() => {
-                    return if changed.is_err() { Moved::Gone } else { Moved::Resized };
-                }
+                changed = self.view.resized.changed() => if changed.is_err() { return Moved::Gone },
             }
         }
     }

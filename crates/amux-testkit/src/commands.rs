@@ -5,12 +5,16 @@ use std::collections::BTreeMap;
 
 use amux_core::State;
 use amux_core::setting::REGISTRY;
-use amux_proto::command::{agent, host, layout, message, pane, request, run, setting, tab, team, workspace};
+use amux_proto::command::run::Fact;
+use amux_proto::command::{
+    agent, host, kind, layout, message, pane, policy, request, run, setting, tab, team, workspace,
+};
 use amux_proto::entity::{
-    self, Answer, ClosedWhat, Content, Exit, ExitWhy, Kind, Process, RequestKind, RequestOption, RequestOptionKind,
-    Size,
+    self, Activity, Answer, ClosedWhat, Content, Dialect, Exit, ExitWhy, KindName, Phase, Process, RequestKind,
+    RequestOption, RequestOptionKind, Rule, RuleAnswer, Size,
 };
 use amux_proto::layout::{Node, Place, Side};
+use amux_proto::transcript::{Ask, InputStage, Opened, SessionOpened, Trigger, TurnEnd};
 use amux_proto::{
     AgentId, ClosedId, Command, MessageId, Name, NodeId, PaneId, Principal, RequestId, RunNo, TabId, TeamId, ThreadId,
     Time, WorkspaceId,
@@ -112,9 +116,10 @@ const VERBS: &[(u32, Verb)] = &[
     (2, pane_tear_off),
     (4, layout_resize),
     (6, layout_reopen),
-    (6, request_open),
+    (9, run_seen),
+    (1, kind_load),
+    (2, policy_load),
     (3, request_decide),
-    (1, request_withdraw),
     (8, message_send),
     (4, message_ack),
     (2, message_cancel),
@@ -158,8 +163,9 @@ impl Say<'_> {
                 | "run.failed"
                 | "run.exited"
                 | "run.lost"
-                | "request.open"
-                | "request.withdraw"
+                | "run.seen"
+                | "kind.load"
+                | "policy.load"
                 | "setting.load"
                 | "host.boot"
         );
@@ -360,7 +366,12 @@ fn team_remove(s: &mut Say<'_>) -> Command {
 }
 
 fn agent_create(s: &mut Say<'_>) -> Command {
-    let kind = if s.rng.one_in(2) { Kind::Shell } else { Kind::Cmd };
+    let kind = match s.rng.below(6) {
+        0 => KindName("claude".into()),
+        1 => KindName("unheard-of".into()),
+        2 | 3 => KindName::shell(),
+        _ => KindName::cmd(),
+    };
     let env = match s.rng.below(12) {
         0 => BTreeMap::from([("AGENTMUX_TOKEN".to_owned(), "mine".to_owned())]),
         1 => BTreeMap::from([("A=B".to_owned(), "1".to_owned())]),
@@ -373,6 +384,10 @@ fn agent_create(s: &mut Say<'_>) -> Command {
         name: s.name(),
         team: if s.rng.one_in(3) { None } else { Some(s.team()) },
         kind,
+        model: s.rng.one_in(6).then(|| "large".to_owned()),
+        mode: None,
+        resume: s.rng.one_in(6).then(|| "a-conversation".to_owned()),
+        worktree: s.rng.one_in(8),
         argv: if s.rng.one_in(6) { Vec::new() } else { vec!["sleep".into(), "1000".into()] },
         cwd: if s.rng.one_in(15) { "here".into() } else { "/tmp".into() },
         env,
@@ -404,7 +419,7 @@ fn grace(s: &mut Say<'_>) -> Option<u64> {
 }
 
 fn agent_stop(s: &mut Say<'_>) -> Command {
-    agent::Command::Stop(agent::Stop { agent: s.agent(), grace_ms: grace(s) }).into()
+    agent::Command::Stop(agent::Stop { agent: s.agent(), grace_ms: grace(s), reason: s.rng.one_in(4).then(|| s.text()) }).into()
 }
 
 fn agent_restart(s: &mut Say<'_>) -> Command {
@@ -433,6 +448,125 @@ fn run_exited(s: &mut Say<'_>) -> Command {
         _ => Exit { code: None, signal: Some(15), why: ExitWhy::Stopped, survivors: Vec::new() },
     };
     run::Command::Exited(run::Exited { agent, run, exit }).into()
+}
+
+/// What a dialect reports: mostly the next input, sometimes one that was reported before.
+fn run_seen(s: &mut Say<'_>) -> Command {
+    let (agent, run, _) = s.observed();
+    let known = s.state.agents.get(&agent).and_then(|agent| agent.run.as_ref()).map(|run| run.activity.clone());
+    let mut activity = known.unwrap_or_default();
+    activity.seen = if s.rng.one_in(10) { activity.seen } else { activity.seen + 1 + s.rng.below(3) };
+    activity.phase = match s.rng.below(5) {
+        0 => Phase::Idle,
+        1 => Phase::Working { doing: Some(s.text()) },
+        2 => Phase::Retrying { attempt: 1, max: Some(10), until: Some(Time(1_700_000_000_000)), reason: s.text() },
+        3 => Phase::Compacting,
+        _ => Phase::Limited { reason: s.text() },
+    };
+    activity.evidence = s.text();
+    activity.tasks = u32::try_from(s.rng.below(3)).unwrap_or(0);
+    let facts = (0..s.rng.below(4)).map(|_| fact(s, &mut activity)).collect();
+    run::Command::Seen(run::Seen { agent, run, activity: Box::new(activity), facts }).into()
+}
+
+fn fact(s: &mut Say<'_>, activity: &mut Activity) -> Fact {
+    let session = |s: &mut Say<'_>| format!("session-{}", s.rng.below(6));
+    match s.rng.below(10) {
+        0 => {
+            let how = match s.rng.below(3) {
+                0 => Opened::New,
+                1 => Opened::Resumed,
+                _ => Opened::Fresh { attempted: session(s), why: s.text() },
+            };
+            Fact::Session { session: SessionOpened { id: session(s), how, model: None, mode: None, cwd: None } }
+        }
+        1 => Fact::SessionLost { session: session(s), why: s.text() },
+        2 => {
+            activity.turn += 1;
+            activity.turn_open = true;
+            Fact::TurnStarted { turn: activity.turn, trigger: Trigger::Input }
+        }
+        3 => {
+            activity.turn_open = false;
+            let end = if s.rng.one_in(3) { TurnEnd::Interrupted } else { TurnEnd::Done };
+            Fact::TurnEnded { turn: activity.turn, end }
+        }
+        4..=6 => asked(s),
+        7 => {
+            let known = s.rng.pick(s.state.requests.keys()).copied();
+            let request = known.filter(|_| !s.rng.one_in(8)).unwrap_or_else(|| RequestId(s.rng.uuid()));
+            Fact::AskClosed { request, how: s.text() }
+        }
+        _ => {
+            let known = s.rng.pick(s.state.messages.keys().rev().take(10).collect::<Vec<_>>()).copied();
+            let message = known.unwrap_or_else(|| MessageId(s.rng.uuid()));
+            let stages = [
+                InputStage::Handed,
+                InputStage::Shown,
+                InputStage::Begun,
+                InputStage::Ended,
+                InputStage::Failed,
+                InputStage::Refused,
+                InputStage::Unproven,
+            ];
+            let stage = s.rng.pick(stages).unwrap_or(InputStage::Handed);
+            Fact::Input { message, stage, evidence: s.text() }
+        }
+    }
+}
+
+fn asked(s: &mut Say<'_>) -> Fact {
+    let kinds = [RequestKind::Permission, RequestKind::Question, RequestKind::Login, RequestKind::HeldMessage];
+    let option = |id: &str, kind| RequestOption { id: id.into(), label: id.to_uppercase(), kind };
+    let mut options = vec![option("yes", RequestOptionKind::AllowOnce), option("no", RequestOptionKind::RejectOnce)];
+    if s.rng.one_in(10) {
+        options.push(option("yes", RequestOptionKind::Choice));
+    }
+    let taken = s.rng.pick(s.state.requests.keys()).copied();
+    let request = taken.filter(|_| s.rng.one_in(10)).unwrap_or_else(|| RequestId(s.rng.uuid()));
+    let ask = Ask {
+        id: s.text(),
+        kind: s.rng.pick(kinds).unwrap_or(RequestKind::Question),
+        title: s.text(),
+        detail: s.text(),
+        options,
+        tool: s.rng.one_in(2).then(|| "Bash".to_owned()),
+        subject: s.rng.one_in(2).then(|| format!("git {}", s.rng.below(4))),
+    };
+    Fact::Asked { request, ask: Box::new(ask) }
+}
+
+fn kind_load(s: &mut Say<'_>) -> Command {
+    let kind = |program: &str, dialect| entity::Kind {
+        dialect,
+        program: Some(program.to_owned()),
+        args: Vec::new(),
+        new_args: Vec::new(),
+        resume_args: vec!["--resume".to_owned(), "{session}".to_owned()],
+        model_args: Vec::new(),
+        mode_args: Vec::new(),
+        env: BTreeMap::new(),
+        unset: Vec::new(),
+        install: None,
+        about: String::new(),
+    };
+    let mut kinds = BTreeMap::from([("claude".to_owned(), kind("claude", Dialect::Claude))]);
+    if s.rng.one_in(2) {
+        kinds.insert("other".to_owned(), kind("other", Dialect::Acp));
+    }
+    kind::Command::Load(kind::Load { kinds }).into()
+}
+
+fn policy_load(s: &mut Say<'_>) -> Command {
+    let answers = [RuleAnswer::Allow, RuleAnswer::Deny, RuleAnswer::Ask];
+    let rules = (0..s.rng.below(3)).map(|_| Rule {
+        agent: None,
+        tool: s.rng.one_in(2).then(|| if s.rng.one_in(8) { String::new() } else { "Bash".to_owned() }),
+        subject: s.rng.one_in(2).then(|| format!("git {}*", s.rng.below(4))),
+        answer: s.rng.pick(answers).unwrap_or(RuleAnswer::Ask),
+    });
+    let rules = rules.collect();
+    policy::Command::Load(policy::Load { rules }).into()
 }
 
 fn run_lost(s: &mut Say<'_>) -> Command {
@@ -598,43 +732,15 @@ fn layout_reopen(s: &mut Say<'_>) -> Command {
     layout::Command::Reopen(layout::Reopen { closed }).into()
 }
 
-fn request_open(s: &mut Say<'_>) -> Command {
-    let (agent, run, _) = s.observed();
-    let kinds = [RequestKind::Permission, RequestKind::Question, RequestKind::Login, RequestKind::HeldMessage];
-    let option = |id: &str, kind| RequestOption { id: id.into(), label: id.to_uppercase(), kind };
-    let mut options = vec![option("yes", RequestOptionKind::AllowOnce), option("no", RequestOptionKind::RejectOnce)];
-    if s.rng.one_in(10) {
-        options.push(option("yes", RequestOptionKind::Choice));
-    }
-    let taken = s.rng.pick(s.state.requests.keys()).copied();
-    request::Command::Open(request::Open {
-        id: taken.filter(|_| s.rng.one_in(10)).unwrap_or_else(|| RequestId(s.rng.uuid())),
-        agent,
-        run,
-        kind: s.rng.pick(kinds).unwrap_or(RequestKind::Question),
-        title: s.text(),
-        detail: s.text(),
-        options,
-        expires: s.rng.one_in(8).then_some(Time(1_700_000_000_000)),
-    })
-    .into()
-}
-
 fn request_decide(s: &mut Say<'_>) -> Command {
     let id = s.rng.pick(s.state.requests.keys()).map(|id| id.0);
     let answer = match s.rng.below(6) {
         0 => Answer::Text { text: s.text() },
-        1 => Answer::Option { option: "perhaps".into() },
-        2 => Answer::Option { option: "no".into() },
-        _ => Answer::Option { option: "yes".into() },
+        1 => Answer::Option { option: "perhaps".into(), text: None },
+        2 => Answer::Option { option: "no".into(), text: None },
+        _ => Answer::Option { option: "yes".into(), text: None },
     };
     request::Command::Decide(request::Decide { request: s.reference(id), answer }).into()
-}
-
-fn request_withdraw(s: &mut Say<'_>) -> Command {
-    let known = s.rng.pick(s.state.requests.keys()).copied();
-    let request = known.filter(|_| !s.rng.one_in(8)).unwrap_or_else(|| RequestId(s.rng.uuid()));
-    request::Command::Withdraw(request::Withdraw { request, why: s.text() }).into()
 }
 
 fn message_send(s: &mut Say<'_>) -> Command {

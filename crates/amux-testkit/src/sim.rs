@@ -8,11 +8,12 @@ use std::path::Path;
 use amux_core::{State, invariant};
 use amux_engine::store::{Keep, MIGRATIONS, Upcasters};
 use amux_engine::{Answer, Cursor, Options, Page, Store, Submission, Writer, doctor};
-use amux_proto::command::run;
-use amux_proto::entity::{Exit, ExitWhy, Process};
+use amux_proto::command::run::{self, Fact};
+use amux_proto::entity::{Activity, Exit, ExitWhy, Process};
 use amux_proto::event::Line;
+use amux_proto::transcript::InputStage;
 use amux_proto::view::Level;
-use amux_proto::{AgentId, CmdId, Command, Effect, Event, Principal, RunNo, Seq, Time};
+use amux_proto::{AgentId, CmdId, Command, Effect, Event, MessageId, Principal, RequestId, RunNo, Seq, Time};
 use uuid::Uuid;
 
 use crate::commands::{Rng, random_command};
@@ -192,6 +193,8 @@ impl<'a> World<'a> {
             match wish.effect {
                 Effect::EnsureRunning { agent, run } => self.start_process(agent, run),
                 Effect::EnsureStopped { agent, run, .. } => self.stop_process(agent, run),
+                Effect::Deliver { agent, message } => self.deliver(agent, message),
+                Effect::Answer { request } => self.answer(request),
             }
         }
         let ended: Vec<_> = self.processes.keys().copied().filter(|_| self.rng.below(20) == 0).collect();
@@ -222,6 +225,25 @@ impl<'a> World<'a> {
                 self.observations.push_back(run::Command::Started(run::Started { agent, run, process }));
             }
         }
+    }
+
+    /// A scripted agent reads whatever it is given, and goes as far with it as it likes.
+    fn deliver(&mut self, agent: AgentId, message: MessageId) {
+        let stages = [InputStage::Handed, InputStage::Shown, InputStage::Begun, InputStage::Ended];
+        let stage = self.rng.pick(stages).unwrap_or(InputStage::Handed);
+        self.see(agent, Fact::Input { message, stage, evidence: "the script says so".into() });
+    }
+
+    fn answer(&mut self, request: RequestId) {
+        let Some(asked) = self.writer().published().request(request) else { return };
+        self.see(asked.agent, Fact::AskClosed { request, how: "answered".into() });
+    }
+
+    fn see(&mut self, agent: AgentId, fact: Fact) {
+        let Some((run, _)) = self.processes.get(&agent).copied() else { return };
+        let Some(known) = self.writer().published().activity(agent, run) else { return };
+        let activity = Box::new(Activity { seen: known.seen + 1, ..known });
+        self.observations.push_back(run::Command::Seen(run::Seen { agent, run, activity, facts: vec![fact] }));
     }
 
     fn stop_process(&mut self, agent: AgentId, run: RunNo) {
@@ -387,7 +409,15 @@ impl<'a> World<'a> {
         let live: Vec<_> = self.writer().published().live_runs();
         for (agent, run, state) in live {
             let process_gone = self.processes.get(&agent).is_none_or(|(of, _)| *of != run);
-            let was_seen = amux_proto::entity::Run { no: run, state, since: Time(0) }.process().is_some();
+            let was_seen = amux_proto::entity::Run {
+                no: run,
+                state,
+                since: Time(0),
+                activity: Activity::default(),
+                lost_session: false,
+            }
+            .process()
+            .is_some();
             if process_gone && was_seen {
                 let why = "nobody saw it end".to_owned();
                 self.observations.push_back(run::Command::Lost(run::Lost { agent, run, why }));

@@ -18,7 +18,8 @@ use crate::text::{coloured, plain};
 #[derive(clap::Args)]
 pub(crate) struct New {
     name: String,
-    /// What it is: shell, or cmd (a program after --)
+    /// What it is: claude, codex, gemini, qwen, opencode, shell, cmd (a program after --), acp or ndjson (the same,
+    /// in those protocols), tmux:TARGET (a pane that is there), or a kind of agents.toml
     #[arg(long = "agent", value_name = "KIND")]
     kind: String,
     #[arg(long, value_name = "TEAM")]
@@ -29,6 +30,17 @@ pub(crate) struct New {
     /// A variable of its environment; not for secrets, definitions are part of the log
     #[arg(long, value_name = "K=V")]
     env: Vec<String>,
+    #[arg(long, value_name = "MODEL")]
+    model: Option<String>,
+    /// The CLI's permission mode, in its own word
+    #[arg(long, value_name = "MODE")]
+    mode: Option<String>,
+    /// Go on with a conversation, by the CLI's id of it
+    #[arg(long, value_name = "ID")]
+    resume: Option<String>,
+    /// Give it a git worktree and a branch of its own
+    #[arg(long)]
+    worktree: bool,
     /// Create it without starting it
     #[arg(long)]
     no_start_agent: bool,
@@ -37,23 +49,17 @@ pub(crate) struct New {
     args: Vec<String>,
 }
 
-/// Kinds of the contract that this build does not run.
-const LATER: [&str; 8] = ["claude", "codex", "gemini", "qwen", "opencode", "acp", "ndjson", "tmux"];
-
 impl New {
     pub(crate) fn run(&self, context: &Context) -> Result<ExitCode, Failure> {
-        if LATER.contains(&self.kind.split(':').next().unwrap_or_default()) {
-            let message = format!("this build runs shell and cmd agents only, not: {}", self.kind);
-            let hint = format!("agentmux new {} --agent cmd -- {}", self.name, self.kind);
-            return Err(Failure::new(Exit::Usage, Code::Unsupported, message).hint(hint));
-        }
-        if !["shell", "cmd"].contains(&self.kind.as_str()) {
-            return Err(Failure::usage(format!("no such kind of agent: {}", self.kind)).hint("agentmux new --help"));
-        }
-        if self.kind == "cmd" && self.args.is_empty() {
-            let hint = format!("agentmux new {} --agent cmd -- PROGRAM", self.name);
-            return Err(Failure::usage("a cmd agent needs a program after --").hint(hint));
-        }
+        let mut argv = self.args.clone();
+        // The pane is the first word of what is run.
+        let kind = match self.kind.split_once(':') {
+            Some(("tmux", target)) => {
+                argv.insert(0, target.to_owned());
+                "tmux"
+            }
+            _ => &self.kind,
+        };
         let cwd = self.cwd.clone().map_or_else(std::env::current_dir, std::path::absolute);
         let cwd = cwd.map_err(|error| Failure::failed(format!("the working directory is not known: {error}")))?;
         let mut env = BTreeMap::new();
@@ -62,8 +68,9 @@ impl New {
             env.insert(key, value);
         }
         let args = json!({
-            "name": self.name, "kind": self.kind, "team": self.team, "cwd": cwd, "env": env,
-            "argv": self.args, "start": !self.no_start_agent,
+            "name": self.name, "kind": kind, "team": self.team, "cwd": cwd, "env": env,
+            "argv": argv, "start": !self.no_start_agent, "model": self.model, "mode": self.mode,
+            "resume": self.resume, "worktree": self.worktree,
         });
         let answer = context.order("agent.create", &args)?;
         if self.no_start_agent {
@@ -81,8 +88,28 @@ pub(crate) struct Named {
     agents: Vec<String>,
 }
 
-pub(crate) fn start(context: &Context, named: &Named) -> Result<ExitCode, Failure> {
+#[derive(clap::Args)]
+pub(crate) struct Start {
+    #[arg(required = true, value_name = "AGENT")]
+    agents: Vec<String>,
+    /// End whoever drives its conversation elsewhere on this machine
+    #[arg(long)]
+    take_over: bool,
+}
+
+pub(crate) fn interrupt(context: &Context, named: &Named) -> Result<ExitCode, Failure> {
     each(context, &named.agents, |agent| {
+        let answer = context.act("agent.interrupt", &json!({ "agent": agent }))?;
+        let words = format!("{} was interrupted", word(&answer["agent"]));
+        Ok((answer, words))
+    })
+}
+
+pub(crate) fn start(context: &Context, start: &Start) -> Result<ExitCode, Failure> {
+    each(context, &start.agents, |agent| {
+        if start.take_over {
+            context.act("agent.take_over", &json!({ "agent": agent }))?;
+        }
         let answer = context.order("agent.start", &json!({ "agent": agent }))?;
         if answer["changed"] == false {
             let words = format!("{} runs already", word(&answer["agent"]));
@@ -165,7 +192,10 @@ fn begun(context: &Context, mut answer: Value) -> Result<(Value, String), Failur
         Some("running") => Ok((answer, format!("{label} runs (pid {})", word(&state["process"]["pid"])))),
         Some("failed") => {
             let message = format!("{label} could not be started: {}", word(&state["error"]));
-            let hint = format!("agentmux show {label}");
+            let hint = match word(&state["error"]).contains("is driven by") {
+                true => format!("agentmux start {label} --take-over"),
+                false => format!("agentmux show {label}"),
+            };
             let mut failure = Failure::failed(message).hint(hint);
             failure.rejection = failure.rejection.details(answer);
             Err(failure)
@@ -258,7 +288,10 @@ pub(crate) struct Show {
 
 impl Show {
     pub(crate) fn run(&self, context: &Context) -> Result<ExitCode, Failure> {
-        let detail = context.ask("agent", &json!({ "agent": self.agent }))?;
+        let mut detail = context.ask("agent", &json!({ "agent": self.agent }))?;
+        // Looked up for whoever asks; nobody keeps count in between.
+        let processes = context.ask("processes", &json!({ "agent": self.agent }))?;
+        detail["processes"] = processes["processes"].clone();
         Ok(context.out.done(&detail, || {
             let agent = &detail["agent"];
             let argv: Vec<_> = detail["definition"]["argv"].as_array().into_iter().flatten().map(word).collect();
@@ -274,6 +307,17 @@ impl Show {
                 format!("  run      {} (pid {})", word(&agent["run"]), word(&agent["pid"])),
                 format!("  uid      {}", word(&agent["uid"])),
             ];
+            lines.extend(told(agent));
+            for request in detail["requests"].as_array().into_iter().flatten() {
+                let id = super::request::short(&request["id"]);
+                lines.push(format!("  asks     {} ({}: agentmux approve {id})", word(&request["title"]), id));
+            }
+            for process in processes["processes"].as_array().into_iter().flatten() {
+                let (rss, cpu) = (process["rss_bytes"].as_u64().unwrap_or(0), process["cpu_ms"].as_u64().unwrap_or(0));
+                let command: String = word(&process["command"]).chars().take(80).collect();
+                let (mb, seconds) = (rss / 1_000_000, cpu as f64 / 1000.0);
+                lines.push(format!("  process  {} {mb} MB {seconds:.1} s  {command}", word(&process["pid"])));
+            }
             for evidence in detail["evidence"].as_array().into_iter().flatten() {
                 let (fact, source) = (word(&evidence["fact"]), word(&evidence["source"]));
                 let at = age(evidence["at"].as_str().unwrap_or_default());
@@ -282,6 +326,25 @@ impl Show {
             lines.iter().map(|line| plain(line)).collect::<Vec<_>>().join("\n")
         }))
     }
+}
+
+/// What the CLI says of itself, where it says anything.
+fn told(agent: &Value) -> Vec<String> {
+    let mut lines = Vec::new();
+    if !agent["session_id"].is_null() {
+        lines.push(format!("  session  {}", word(&agent["session_id"])));
+    }
+    if !agent["model"].is_null() {
+        lines.push(format!("  model    {}", word(&agent["model"])));
+    }
+    if let Some(used) = agent["context_used"].as_u64() {
+        let of = agent["context_size"].as_u64().map_or_else(String::new, |size| format!(" of {size}"));
+        lines.push(format!("  context  {used}{of} tokens"));
+    }
+    if let Some(micro) = agent["cost_micro_usd"].as_u64() {
+        lines.push(format!("  cost     ${:.4}", micro as f64 / 1e6));
+    }
+    lines
 }
 
 #[derive(clap::Args)]

@@ -91,7 +91,7 @@ pub(crate) fn until<T>(
     if let Some(found) = look(&quiet)? {
         return Ok(Some(found));
     }
-    let topics = ["agent", "run", "request", "message"].map(str::to_owned);
+    let topics = ["agent", "run", "request", "message", "turn", "session"].map(str::to_owned);
     let mut outcome = None;
     let mut caught_up = false;
     follow(&context.layout.srv_socket(), follower, &topics, Some(from), deadline, |heard| {

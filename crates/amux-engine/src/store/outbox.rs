@@ -11,7 +11,8 @@ pub(crate) fn insert(conn: &Connection, wish: &Effect, seq: Seq) -> Result<(), E
     let body = serde_json::to_string(wish).map_err(|error| Error::Corrupt { what: error.to_string() })?;
     let mut statement = conn.prepare_cached(
         "INSERT INTO outbox (seq, kind, agent, run, body, subject) VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
-         ON CONFLICT (kind, agent, run, subject) WHERE state = 'open' DO UPDATE SET seq = excluded.seq, body = excluded.body",
+         ON CONFLICT (kind, agent, run, subject) WHERE state = 'open' DO UPDATE \
+         SET seq = excluded.seq, body = excluded.body, attempts = 0, lease_until = NULL",
     )?;
     statement.execute((seq.0, key.kind.as_str(), key.agent.to_string(), key.run.0, body, key.subject.to_string()))?;
     Ok(())
