@@ -2,7 +2,7 @@
 //! lines to be written. Inputs are counted; the same inputs in the same order lead here again, and what was told
 //! already is not told again.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -36,6 +36,8 @@ pub(crate) struct Book {
     ordered: VecDeque<String>,
     /// Set while the past is gone through: nothing is written into the journal then.
     replaying: bool,
+    /// When lines of the past were heard, as far as they led to an entry of the transcript.
+    heard_at: BTreeMap<u64, Time>,
 }
 
 /// Where a machine stands; with what follows on the tape and in the journal it is where the run stands.
@@ -95,6 +97,7 @@ impl Book {
             writes: VecDeque::new(),
             ordered: VecDeque::new(),
             replaying: false,
+            heard_at: BTreeMap::new(),
         })
     }
 
@@ -125,6 +128,7 @@ impl Book {
         book.reported = known;
         let records: Vec<Record> = journal::read(&journal::journal(dir), book.kept.journal)?;
         book.replaying = true;
+        book.heard_at = times(dir, book.kept.n)?;
         let (mut begun, mut parts) = (Vec::new(), Vec::new());
         for record in records {
             match record {
@@ -151,6 +155,7 @@ impl Book {
         }
         book.hear_up_to(u64::MAX, &mut output, now)?;
         book.replaying = false;
+        book.heard_at.clear();
         book.settle_writes(&begun, &parts, now);
         Ok(book)
     }
@@ -254,6 +259,7 @@ impl Book {
     fn hear(&mut self, line: &str, at: Time) {
         let mut out = Out::default();
         self.kept.n += 1;
+        let at = self.heard_at.get(&self.kept.n).copied().unwrap_or(at);
         self.kept.machine.hear(line, at, &mut out);
         self.take(out, at);
     }
@@ -401,6 +407,26 @@ impl Book {
         let why = "the CLI does not know it any more".to_owned();
         self.facts.push(Fact::SessionLost { session, why });
     }
+}
+
+/// When the inputs after `n` were taken, by the transcript.
+fn times(dir: &Path, n: u64) -> io::Result<BTreeMap<u64, Time>> {
+    let mut times = BTreeMap::new();
+    journal::each(&journal::transcript(dir), 0, |_, line| {
+        if let Ok(entry) = serde_json::from_slice::<EntryTime>(line)
+            && entry.n > n
+        {
+            times.insert(entry.n, entry.at);
+        }
+        true
+    })?;
+    Ok(times)
+}
+
+#[derive(Deserialize)]
+struct EntryTime {
+    n: u64,
+    at: Time,
 }
 
 /// The id of a question: the same for the same question of the same run, whoever works it out.

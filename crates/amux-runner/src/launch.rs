@@ -234,9 +234,8 @@ fn directory(shared: &Shared, agent: AgentId, plan: &Plan) -> Result<PathBuf, Er
     if definition.worktree {
         let uid = agent.to_string();
         let branch = format!("agentmux/{}", plan.label.replace('@', "-at-"));
-        let root = shared.world.worktrees.join(&uid);
         let git = worktree::Git::new(&shared.world.base_env);
-        let asked = worktree::Wanted { repo: &wanted, root: &root, branch: &branch, agent: &uid };
+        let asked = worktree::Wanted { repo: &wanted, root: &shared.world.worktrees, branch: &branch, agent: &uid };
         let prepared = worktree::prepare(&git, &asked).map_err(|error| Error::Worktree(Box::new(error)))?;
         for warning in &prepared.warnings {
             tracing::warn!(agent = %plan.label, warning, "A worktree was made.");

@@ -19,6 +19,7 @@ mod report;
 pub mod screen;
 pub mod tape;
 mod terminal;
+mod tidy;
 pub mod worktree;
 
 use std::collections::HashMap;
@@ -120,6 +121,7 @@ impl Runner {
         };
         runner.take_over(kept).await;
         tokio::spawn(follow(runner.clone()));
+        runner.tidy();
         runner
     }
 
@@ -162,6 +164,12 @@ impl Runner {
         let dir = tape::dir(&self.shared.world.tapes, agent, run);
         screen.feed(&tape::tail(&dir, tape::OUT, REPLAY_BYTES)?.1);
         Ok(screen)
+    }
+
+    /// What removed agents left on the disk goes, by and by.
+    pub fn tidy(&self) {
+        let shared = Arc::clone(&self.shared);
+        tokio::spawn(async move { tidy::worktrees(&shared).await });
     }
 
     /// Where a run is kept.
@@ -212,6 +220,9 @@ impl Runner {
                 tracing::error!(%agent, %error, "The task of an agent broke.");
             }
             shared.live.lock().unwrap_or_else(PoisonError::into_inner).remove(&agent);
+            if !shared.world.engine.published().read(|state, _| state.agents.contains_key(&agent)) {
+                tidy::worktrees(&shared).await;
+            }
             // A wish that arrived while the task was ending would otherwise wait for the slow tick.
             shared.orphans_moved.send_modify(|count| *count += 1);
         });

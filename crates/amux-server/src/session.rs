@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use amux_engine::{Cursor, Page, Submission};
+use amux_proto::command::agent;
 use amux_proto::event;
 use amux_proto::frame::{CaughtUp, Client, FrameId, Hello, Reset, ServerFrame, Sub, Welcome};
 use amux_proto::query::{Act, Query};
@@ -234,11 +235,18 @@ impl Session {
         }
         match order(name, args)? {
             Order::Command(command) => {
+                let removes = matches!(*command, Command::Agent(agent::Command::Remove(_)));
                 let submission = submission(*command, self.principal.clone(), cmd_id, expect);
                 let answer = self.daemon.engine.enqueue(submission).await?;
+                let daemon = Arc::clone(&self.daemon);
                 Ok(Box::pin(async move {
                     match answer.await {
-                        Ok(Ok(committed)) => ServerFrame::ok(id, committed.answer, committed.seq),
+                        Ok(Ok(committed)) => {
+                            if removes {
+                                daemon.runner.tidy();
+                            }
+                            ServerFrame::ok(id, committed.answer, committed.seq)
+                        }
                         Ok(Err(refusal)) => ServerFrame::error(Some(id), refusal),
                         Err(_) => {
                             ServerFrame::error(Some(id), Rejection::new(Code::Unavailable, "the server is ending"))
