@@ -151,6 +151,15 @@ impl Published {
         self.is_live(agent, run).then_some(Principal::Agent { agent, run })
     }
 
+    /// How long a run rests before its tape is archived, and what the archives may take.
+    pub fn archive_policy(&self) -> (i64, u64) {
+        const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+        self.read(|state, _| {
+            let days = i64::try_from(setting::archive_idle_days(state)).unwrap_or(i64::MAX / DAY_MS);
+            (days * DAY_MS, setting::archive_max_mb(state) * 1_000_000)
+        })
+    }
+
     /// What the tape of a terminal may take.
     pub fn tape_bytes_max(&self) -> u64 {
         self.read(|state, _| setting::tape_max_mb(state)) * 1_000_000

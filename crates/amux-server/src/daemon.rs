@@ -35,7 +35,7 @@ use crate::auth::Keys;
 use crate::boot::Boot;
 use crate::metrics::Counters;
 use crate::tasks::Tasks;
-use crate::{files, http, local, logs, session, settings};
+use crate::{files, http, keeping, local, logs, session, settings};
 
 /// What the process was given by whoever started it.
 pub struct Config {
@@ -131,8 +131,6 @@ const STOP_PATIENCE: Duration = Duration::from_secs(8);
 
 /// Answers that are under way when the doors close.
 const CLOSE_PATIENCE: Duration = Duration::from_millis(300);
-
-const COMPACT_EVERY: Duration = Duration::from_secs(60 * 60);
 
 /// Where the system does not tell us about a removed socket, we look this often.
 const LOOK_AT_SOCKET: Duration = Duration::from_secs(1);
@@ -342,7 +340,7 @@ async fn serve(
     if let Some(listener) = listener {
         tasks.spawn("http door", http::serve(Arc::clone(&daemon), listener));
     }
-    tasks.spawn("compaction", compact(Arc::clone(&daemon)));
+    tasks.spawn("keeping", keeping::keep(Arc::clone(&daemon)));
     tasks.spawn("signals", follow_signals(Arc::clone(&daemon)));
     if let Some(lifeline) = config.lifeline {
         tasks.spawn("life-line", follow_lifeline(Arc::clone(&daemon), lifeline, Arc::clone(&notifier)));
@@ -533,19 +531,6 @@ async fn something_moved(watched: Option<&mut AsyncFd<OwnedFd>>) {
             }
         }
         None => tokio::time::sleep(LOOK_AT_SOCKET).await,
-    }
-}
-
-async fn compact(daemon: Arc<Daemon>) {
-    loop {
-        let keep = daemon.engine.published().keep();
-        while daemon.engine.compact(keep).await {
-            tokio::task::yield_now().await;
-        }
-        if let Err(error) = logs::prune(&daemon.layout.logs(), daemon.engine.published().log_keep_days()) {
-            tracing::warn!(%error, "Old log files could not be removed.");
-        }
-        tokio::time::sleep(COMPACT_EVERY).await;
     }
 }
 

@@ -150,6 +150,10 @@ impl Layout {
     pub fn archive(&self) -> PathBuf {
         self.state_dir.join("archive")
     }
+    /// Tapes of runs that nobody touches.
+    pub fn archived_tapes(&self) -> PathBuf {
+        self.archive().join("tapes")
+    }
     pub fn logs(&self) -> PathBuf {
         self.state_dir.join("logs")
     }
