@@ -462,7 +462,6 @@ impl Roots {
         shelf.remove(dropped_name(key)).and_then(|()| shelf.sync()).and_then(|()| archive.sync()).map_err(fail(&to))?;
         watch(Stage::Placed).map_err(fail(&to))?;
 
-        tape.untouched(&folder)?;
         let gone = leftover_name(key, Leftover::Gone);
         agent.rename(tape_name(key), &gone).and_then(|()| agent.sync()).map_err(fail(&at))?;
         watch(Stage::SetAside).map_err(fail(&at))?;

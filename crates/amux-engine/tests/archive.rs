@@ -316,6 +316,8 @@ fn a_tape_that_is_touched_while_it_is_packed_stays_and_is_packed_later_with_all(
         assert!(matches!(error, Error::Touched { .. }), "{at:?}: {error}");
         let out = fs::read(house.tape(key).join("out")).unwrap();
         assert!(out.starts_with(b"hello\r\nmore"), "{at:?}");
+        let was_in_time = !matches!(at, Stage::Placed | Stage::SetAside);
+        assert_eq!(house.packed(key).exists(), !was_in_time, "{at:?}: an archive of half a tape helps nobody");
         // The plan was of another tape.
         assert!(matches!(house.carry_out(step).unwrap_err(), Error::Touched { .. }));
 
