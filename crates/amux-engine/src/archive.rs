@@ -12,7 +12,6 @@
 //! Nothing here has a clock or a thread, and nothing locks: the caller does one thing at a time, where it may block.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsStr;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read, Seek as _, Write};
@@ -308,10 +307,10 @@ impl Roots {
             let mut tape = Tape::open(key, &at, &tape, &[])?;
             let manifest = tape.manifest(now_ms);
             return match form {
-                Form::Tar => tape.write(&manifest, to, &mut |_| Ok(())).map(|_| manifest),
+                Form::Tar => tape.write(&manifest, to, &at, &mut |_| Ok(())).map(|_| manifest),
                 Form::TarZst { level } => {
                     let out = encoder(to, level).map_err(fail(&at))?;
-                    let out = tape.write(&manifest, out, &mut |_| Ok(()))?;
+                    let out = tape.write(&manifest, out, &at, &mut |_| Ok(()))?;
                     out.finish().map_err(fail(&at)).map(|_| manifest)
                 }
             };
@@ -444,7 +443,7 @@ impl Roots {
             let placed = (|| {
                 shelf.remove(&part).map_err(fail(&to))?;
                 let out = encoder(shelf.create(&part).map_err(fail(&to))?, level).map_err(fail(&to))?;
-                let out = tape.write(&manifest, out, watch)?.finish().map_err(fail(&to))?;
+                let out = tape.write(&manifest, out, &to, watch)?.finish().map_err(fail(&to))?;
                 out.sync_all().and_then(|()| watch(Stage::Packed)).map_err(fail(&to))?;
                 let read_back = verify_as(&shelf, &part, key)?;
                 if read_back != manifest {
@@ -459,10 +458,10 @@ impl Roots {
                 return Err(error);
             }
         }
-        shelf.remove(dropped_name(key)).and_then(|()| shelf.sync()).map_err(fail(&to))?;
+        // The folder too: it may have been made in a life that ended before this.
+        shelf.remove(dropped_name(key)).and_then(|()| shelf.sync()).and_then(|()| archive.sync()).map_err(fail(&to))?;
         watch(Stage::Placed).map_err(fail(&to))?;
 
-        tape.untouched(&folder)?;
         let gone = leftover_name(key, Leftover::Gone);
         agent.rename(tape_name(key), &gone).and_then(|()| agent.sync()).map_err(fail(&at))?;
         watch(Stage::SetAside).map_err(fail(&at))?;
@@ -507,11 +506,11 @@ impl Roots {
         let shelf = self.shelf(key)?.ok_or(Error::Missing(key))?;
         let name = leftover_name(key, leftover);
         let manifest = verify(&shelf, key)?;
+        let at = self.leftover_path(key, leftover);
         if leftover == Leftover::Part {
-            shelf.remove(&name).and_then(|()| shelf.sync()).map_err(fail(&self.packed_path(key)))?;
+            shelf.remove(&name).and_then(|()| shelf.sync()).map_err(fail(&at))?;
             return Ok(Done::Cleaned);
         }
-        let at = self.tape_path(key).with_file_name(&name);
         let agent = Folder::open(&self.tapes).and_then(|tapes| tapes.sub(key.agent.to_string())).map_err(fail(&at))?;
         if leftover == Leftover::Gone {
             let rest = Tape::open(key, &at, &agent.sub(&name).map_err(fail(&at))?, &[])?;
@@ -539,7 +538,7 @@ impl Roots {
                     (self.packed_path(key), last.map(|last_ms| found.packed = Some((entry.bytes, last_ms))))
                 }
                 Name::Leftover(leftover) => {
-                    found.leftovers.push(leftover);
+                    found.leftovers.push((leftover, self.leftover_path(key, leftover)));
                     continue;
                 }
                 Name::Dropped => continue,
@@ -596,6 +595,14 @@ impl Roots {
     fn packed_path(&self, key: Key) -> PathBuf {
         self.archive.join(key.agent.to_string()).join(packed_name(key))
     }
+
+    fn leftover_path(&self, key: Key, leftover: Leftover) -> PathBuf {
+        let beside = match leftover {
+            Leftover::Gone | Leftover::Restoring => self.tape_path(key),
+            Leftover::Part => self.packed_path(key),
+        };
+        beside.with_file_name(leftover_name(key, leftover))
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -619,7 +626,7 @@ struct Found {
     tape: Option<Rest>,
     /// Bytes, and when the run last said something.
     packed: Option<(u64, i64)>,
-    leftovers: Vec<Leftover>,
+    leftovers: Vec<(Leftover, PathBuf)>,
 }
 
 struct Rest {
@@ -632,15 +639,14 @@ fn decide(survey: Survey, live: &dyn Fn(AgentId, RunNo) -> bool, policy: &Policy
     let mut plan = Plan { steps: Vec::new(), odd };
     runs.retain(|key, _| !odd_agents.contains(&key.agent) && !odd_runs.contains(key) && !live(key.agent, key.run));
     for (key, found) in &runs {
-        for leftover in found.leftovers.iter().copied() {
+        for (leftover, path) in &found.leftovers {
             match (found.packed, &found.tape) {
-                (Some(_), _) => plan.steps.push(Step::Clean { key: *key, leftover }),
+                (Some(_), _) => plan.steps.push(Step::Clean { key: *key, leftover: *leftover }),
                 // Packing it again replaces the part.
-                (None, Some(_)) if leftover == Leftover::Part => {}
-                (None, _) => plan.odd.push(Odd {
-                    path: leftover_name(*key, leftover).into(),
-                    what: format!("no archive stands for what is left of {key}"),
-                }),
+                (None, Some(_)) if *leftover == Leftover::Part => {}
+                (None, _) => plan
+                    .odd
+                    .push(Odd { path: path.clone(), what: format!("no archive stands for what is left of {key}") }),
             }
         }
     }
@@ -652,7 +658,7 @@ fn decide(survey: Survey, live: &dyn Fn(AgentId, RunNo) -> bool, policy: &Policy
         }
     }
     // An archive beside its tape is a second copy and counts for nothing: it goes when the tape is packed again.
-    let alone = |found: &Found| found.tape.is_none() && !found.leftovers.contains(&Leftover::Gone);
+    let alone = |found: &Found| found.tape.is_none() && found.leftovers.iter().all(|(of, _)| *of != Leftover::Gone);
     let mut packed: Vec<_> = runs
         .iter()
         .filter(|(_, found)| alone(found))
@@ -823,22 +829,23 @@ impl<'a> Tape<'a> {
         Manifest { format: FORMAT, key: self.key, packed_ms, files }
     }
 
-    fn write<W: Write>(&mut self, manifest: &Manifest, out: W, watch: Watch<'_>) -> Result<W, Error> {
+    fn write<W: Write>(&mut self, manifest: &Manifest, out: W, to: &Path, watch: Watch<'_>) -> Result<W, Error> {
         let mut out = tar::Builder::new(out);
         let about = serde_json::to_vec_pretty(manifest).map_err(|error| fail(self.path)(error.into()))?;
         let mut about_header = header(about.len() as u64, manifest.packed_ms);
-        out.append_data(&mut about_header, MANIFEST, about.as_slice()).map_err(fail(self.path))?;
+        out.append_data(&mut about_header, MANIFEST, about.as_slice()).map_err(fail(to))?;
         for TapeFile { file, packed, .. } in &mut self.files {
             file.rewind().map_err(fail(self.path))?;
             let mut hashing = Hashing::new(file.take(packed.bytes));
             let mut file_header = header(packed.bytes, packed.mtime_ms);
-            out.append_data(&mut file_header, entry_name(&packed.name), &mut hashing).map_err(fail(self.path))?;
+            let copied = out.append_data(&mut file_header, entry_name(&packed.name), &mut hashing);
+            copied.map_err(|error| fail(if hashing.did_fail { self.path } else { to })(error))?;
             if !hashing.is(packed) {
                 return Err(Error::Touched { key: self.key });
             }
             watch(Stage::FilePacked).map_err(fail(self.path))?;
         }
-        out.into_inner().map_err(fail(self.path))
+        out.into_inner().map_err(fail(to))
     }
 }
 
@@ -856,13 +863,13 @@ fn entry_name(name: &str) -> String {
 
 /// The names of the files of a tape, if it has nothing but files.
 fn plain(path: &Path, entries: &[Entry]) -> Result<Vec<String>, Error> {
-    let odd = |name: &OsStr, what: &str| Error::Odd { path: path.join(name), what: what.into() };
+    let odd = |path: PathBuf, what: &str| Error::Odd { path, what: what.into() };
     if entries.len() > FILES_MAX {
-        return Err(odd(OsStr::new(""), &format!("{} files, more than a tape has", entries.len())));
+        return Err(odd(path.to_owned(), &format!("{} files, more than a tape has", entries.len())));
     }
     let name = |entry: &Entry| match entry.name.to_str() {
-        _ if entry.kind != Kind::File => Err(odd(&entry.name, "not a regular file")),
-        None => Err(odd(&entry.name, "not a name in UTF-8")),
+        _ if entry.kind != Kind::File => Err(odd(path.join(&entry.name), "not a regular file")),
+        None => Err(odd(path.join(&entry.name), "not a name in UTF-8")),
         Some(name) => Ok(name.to_owned()),
     };
     entries.iter().map(name).collect()
@@ -940,11 +947,13 @@ fn verify_as(shelf: &Folder, name: &str, key: Key) -> Result<Manifest, Error> {
 struct Hashing<R> {
     inner: R,
     hasher: blake3::Hasher,
+    /// Of a copy that fails it is good to know which side did.
+    did_fail: bool,
 }
 
 impl<R: Read> Hashing<R> {
     fn new(inner: R) -> Self {
-        Self { inner, hasher: blake3::Hasher::new() }
+        Self { inner, hasher: blake3::Hasher::new(), did_fail: false }
     }
 
     /// Whether all that was read is that file.
@@ -955,7 +964,7 @@ impl<R: Read> Hashing<R> {
 
 impl<R: Read> Read for Hashing<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.inner.read(buffer)?;
+        let count = self.inner.read(buffer).inspect_err(|_| self.did_fail = true)?;
         self.hasher.update(&buffer[..count]);
         Ok(count)
     }
