@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use amux_agents::ledger::Ledger;
 use amux_agents::{Machine, Order, Out, Refused};
 use amux_proto::command::run::Fact;
-use amux_proto::entity::Activity;
+use amux_proto::entity::{Activity, Phase};
 use amux_proto::transcript::{Entry, InputStage};
 use amux_proto::{AgentId, RequestId, RunNo, Time};
 use amux_sys::disk;
@@ -74,8 +74,15 @@ pub(crate) const LINE_BYTES_MAX: usize = 16 * 1024 * 1024;
 const POSITION: &str = "position.json";
 
 impl Book {
-    pub(crate) fn new(agent: AgentId, run: RunNo, dir: &Path, machine: Machine, now: Time) -> io::Result<Self> {
-        let ledger = Ledger::opening(now);
+    pub(crate) fn new(
+        agent: AgentId,
+        run: RunNo,
+        dir: &Path,
+        machine: Machine,
+        cwd: Option<String>,
+        now: Time,
+    ) -> io::Result<Self> {
+        let ledger = Ledger::opening(now, cwd);
         let kept = Position { machine, ledger, n: 0, k: 0, heard: 0, skipping: false, journal: 0 };
         Self::at(agent, run, dir, kept, 0)
     }
@@ -115,9 +122,10 @@ impl Book {
     ) -> io::Result<Self> {
         let position = std::fs::read(dir.join(POSITION)).ok();
         let position = position.and_then(|text| serde_json::from_slice::<Position>(&text).ok());
+        let cwd = known.cwd.clone();
         let start = || Position {
             machine,
-            ledger: Ledger::opening(now),
+            ledger: Ledger::opening(now, cwd),
             n: 0,
             k: 0,
             heard: 0,
@@ -386,6 +394,14 @@ impl Book {
     /// Nothing was said yet, not even the first order.
     pub(crate) fn is_new(&self) -> bool {
         self.kept.n == 0
+    }
+
+    /// Until when nothing may be given to it: a limit is reached, and trying again would only run into it.
+    pub(crate) fn limited_until(&self) -> Option<Time> {
+        match self.kept.ledger.activity().phase {
+            Phase::Limited { until, .. } => until,
+            _ => None,
+        }
     }
 
     pub(crate) fn machine(&self) -> &Machine {

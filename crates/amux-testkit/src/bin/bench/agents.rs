@@ -134,9 +134,12 @@ fn until(wire: &mut Wire, agent: &str, is_so: impl Fn(&serde_json::Value) -> boo
 
 /// From a key's frame to the frame with its echo, while twenty others print.
 pub(super) fn echo() -> Vec<Row> {
+    let alone = world();
+    let (_srv, _) = start(&alone.home);
+    let quiet = echoes(&alone.home, "quiet");
+    stop(&alone.home);
     let world = world();
     let (_srv, _) = start(&world.home);
-    let quiet = echoes(&world.home, "quiet");
     shells(&world.home, 20, "while :; do echo a line of output as a build prints it; sleep 0.01; done");
     let busy = echoes(&world.home, "busy");
     stop(&world.home);
@@ -270,9 +273,9 @@ pub(super) fn send() -> Vec<Row> {
             .map(|n| {
                 let text = format!("message number {n}");
                 let began = Instant::now();
-                let mut child = world.home.command();
+                let mut command = world.home.command();
                 let mut child =
-                    child.args(["send", name, "-m", &text]).stdout(Stdio::null()).spawn().expect("it runs");
+                    command.args(["send", name, "-m", &text]).stdout(Stdio::null()).spawn().expect("it runs");
                 let mut got = Vec::new();
                 while !String::from_utf8_lossy(&got).contains(&text) {
                     let count = pipe.read(&mut bytes).expect("bytes");
