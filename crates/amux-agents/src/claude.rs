@@ -187,10 +187,14 @@ impl Claude {
             out.say(Item::Notice { text: cut(&format!("refused: {}", text(&response["error"])), TITLE_CHARS) });
         }
         // The first answer is to `initialize`: there is a process that speaks the protocol.
-        if text(&response["request_id"]) == "agentmux-1" && self.resume == Resume::New {
-            self.resume = Resume::Settled;
-            if let Some(id) = self.session.clone() {
-                self.say_session(id, Opened::New, out);
+        if text(&response["request_id"]) == "agentmux-1" {
+            if self.resume == Resume::New {
+                self.resume = Resume::Settled;
+                if let Some(id) = self.session.clone() {
+                    self.say_session(id, Opened::New, out);
+                }
+            } else {
+                out.say(Item::Ready);
             }
         }
     }

@@ -10,7 +10,7 @@ use amux_agents::ledger::Ledger;
 use amux_agents::{Machine, Order, Out, Refused};
 use amux_proto::command::run::Fact;
 use amux_proto::entity::{Activity, Phase};
-use amux_proto::transcript::{Entry, InputStage};
+use amux_proto::transcript::{Entry, InputStage, Item, TurnEnd};
 use amux_proto::{AgentId, RequestId, RunNo, Time};
 use amux_sys::disk;
 use serde::{Deserialize, Serialize};
@@ -416,8 +416,16 @@ impl Book {
         self.transcript.len()
     }
 
-    /// The run's conversation is gone: said as the last fact of it.
-    pub(crate) fn lost_session(&mut self, at: Time) {
+    /// The process has ended: an open turn ended with it, and a conversation that was never there is said to be lost.
+    pub(crate) fn ended(&mut self, at: Time) {
+        let activity = self.kept.ledger.activity();
+        if activity.turn_open {
+            let turn = activity.turn;
+            self.mark(at);
+            let mut out = Out::default();
+            out.say(Item::TurnEnded { turn, end: TurnEnd::Exited });
+            self.take(out, at);
+        }
         let Some(session) = self.kept.machine.dead_session().map(str::to_owned) else { return };
         self.mark(at);
         let why = "the CLI does not know it any more".to_owned();

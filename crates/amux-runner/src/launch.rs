@@ -240,7 +240,8 @@ fn directory(shared: &Shared, agent: AgentId, plan: &Plan) -> Result<PathBuf, Er
         for warning in &prepared.warnings {
             tracing::warn!(agent = %plan.label, warning, "A worktree was made.");
         }
-        return Ok(prepared.dir);
+        // As a person would write it.
+        return Ok(prepared.dir.components().collect());
     }
     std::fs::create_dir_all(&wanted).map_err(Error::Directory)?;
     Ok(wanted)
