@@ -28,13 +28,15 @@ pub struct Claude {
     mode: Option<String>,
     /// Written, and not yet part of a pass.
     unread: VecDeque<String>,
-    /// Whether this CLI repeats what it reads; then nothing else says what a pass contains.
-    echoes: bool,
+    /// Read, while no turn was open: of the pass that comes.
+    read: Vec<String>,
     asks: BTreeMap<String, Asked>,
     /// Running, by the CLI's id.
     tasks: BTreeMap<String, Task>,
     /// A task has ended since the last turn did: the reason of a pass that begins by itself.
     task_ended: bool,
+    /// What it has set out to do, by the CLI's id of each step.
+    plan: Vec<(String, PlanEntry)>,
     interrupting: bool,
     controls: u64,
     streams: BTreeMap<String, Stream>,
@@ -82,6 +84,7 @@ enum Asked {
         request: String,
         question: String,
         labels: Vec<String>,
+        takes_several: bool,
         answer: Option<String>,
         input: Value,
     },
@@ -89,6 +92,9 @@ enum Asked {
 
 /// Unknown kinds that are told apart; a CLI that invents more is counted only.
 const UNKNOWN_KINDS_MAX: usize = 32;
+
+/// A plan that is longer is not read by anybody.
+const PLAN_MAX: usize = 256;
 
 impl Claude {
     /// The conversation that was to be resumed and cannot be.
@@ -170,6 +176,7 @@ impl Claude {
                 self.close_asks(|asked| asked.request() == request, "the agent withdrew it", out);
             }
             "rate_limit_event" => self.rate_limit(&frame, out),
+            "keep_alive" | "tool_progress" => {}
             kind => self.not_known(kind, out),
         }
     }
@@ -207,10 +214,7 @@ impl Claude {
     fn system(&mut self, frame: &Value, now: Time, out: &mut Out) {
         match text(&frame["subtype"]) {
             "init" => self.init(frame, out),
-            "status" => match text(&frame["status"]) {
-                "compacting" => out.say(Item::Compaction { done: false, trigger: None }),
-                _ => self.begun_by_itself(out),
-            },
+            "status" => self.status(frame, out),
             "compact_boundary" => {
                 let trigger = frame["compact_metadata"]["trigger"].as_str().map(str::to_owned);
                 out.say(Item::Compaction { done: true, trigger });
@@ -226,8 +230,29 @@ impl Claude {
                 });
             }
             "task_started" | "task_progress" | "task_updated" | "task_notification" => self.task(frame, out),
-            "hook_started" | "hook_progress" | "hook_response" | "files_persisted" | "session_state_changed" => {}
+            "hook_started"
+            | "hook_progress"
+            | "hook_response"
+            | "files_persisted"
+            | "session_state_changed"
+            | "thinking_tokens" => {}
             kind => self.not_known(&format!("system/{kind}"), out),
+        }
+    }
+
+    fn status(&mut self, frame: &Value, out: &mut Out) {
+        match text(&frame["status"]) {
+            "compacting" => out.say(Item::Compaction { done: false, trigger: None }),
+            "requesting" => self.begun_by_itself(out),
+            // A mode that was changed while nothing goes on.
+            _ => {
+                if let Some(mode) = frame["permissionMode"].as_str()
+                    && self.mode.as_deref() != Some(mode)
+                {
+                    self.mode = Some(mode.to_owned());
+                    out.say(Item::Mode { model: None, mode: self.mode.clone() });
+                }
+            }
         }
     }
 
@@ -249,18 +274,20 @@ impl Claude {
         self.begin_pass(out);
     }
 
+    /// The CLI repeats what it puts to the model, but not its own commands: the oldest unread input is what a pass is
+    /// about, unless it can be about a task.
     fn begin_pass(&mut self, out: &mut Out) {
-        let trigger = if !self.unread.is_empty() || self.turns.is_open() {
-            Trigger::Input
-        } else if std::mem::take(&mut self.task_ended) {
-            Trigger::Task
-        } else {
-            Trigger::Itself
+        let is_of_task = std::mem::take(&mut self.task_ended);
+        let trigger = match self.unread.is_empty() && self.read.is_empty() {
+            false => Trigger::Input,
+            true if is_of_task => Trigger::Task,
+            true => Trigger::Itself,
         };
         self.turns.begin(trigger, out);
-        if !self.echoes
-            && let Some(input) = self.unread.pop_front()
-        {
+        for input in std::mem::take(&mut self.read) {
+            self.turns.contains(&input, "a pass began", out);
+        }
+        if !is_of_task && let Some(input) = self.unread.pop_front() {
             self.turns.contains(&input, "a pass began", out);
         }
     }
@@ -364,29 +391,67 @@ impl Claude {
             if let (Some(path), Some(patch)) = (result["filePath"].as_str(), result["structuredPatch"].as_array()) {
                 out.say(Item::Diff { tool: Some(id.clone()), path: path.to_owned(), change: change(result, patch) });
             }
+            self.came_back(&id, out);
+            self.planned(result, out);
             let is_error = block["is_error"] == true;
             out.say(Item::ToolDone { id, output: plain(&block["content"]), is_error, exit_code: None });
         }
     }
 
-    /// The CLI repeats an input when it has read it.
+    /// A call is over whose task goes on: the task is in the background.
+    fn came_back(&mut self, tool: &str, out: &mut Out) {
+        for task in self.tasks.values_mut().filter(|task| !task.background && task.tool.as_deref() == Some(tool)) {
+            task.background = true;
+            out.say(Item::Task { task: task.clone() });
+        }
+    }
+
+    /// A step of its plan was made or has come further, as the result of the call tells.
+    fn planned(&mut self, result: &Value, out: &mut Out) {
+        let task = &result["task"];
+        if let (Some(id), Some(subject)) = (task["id"].as_str(), task["subject"].as_str()) {
+            let status = plan_status(text(&task["status"]));
+            let entry = PlanEntry { text: cut(subject, TITLE_CHARS), status };
+            match self.plan.iter().position(|(known, _)| known == id) {
+                Some(at) if self.plan[at].1 == entry => return,
+                Some(at) => self.plan[at].1 = entry,
+                None if self.plan.len() < PLAN_MAX => self.plan.push((id.to_owned(), entry)),
+                None => return,
+            }
+        } else if let (Some(id), Some(to)) = (result["taskId"].as_str(), result["statusChange"]["to"].as_str()) {
+            let Some(at) = self.plan.iter().position(|(known, _)| known == id) else { return };
+            if to == "deleted" {
+                self.plan.remove(at);
+            } else {
+                self.plan[at].1.status = plan_status(to);
+            }
+        } else {
+            return;
+        }
+        out.say(Item::Plan { entries: self.plan.iter().map(|(_, entry)| entry.clone()).collect() });
+    }
+
+    /// The CLI repeats an input when it puts it to the model. Several that waited are repeated before the pass they
+    /// share, and one that the conversation has already is repeated and that is all.
     fn echo(&mut self, input: &str, out: &mut Out) {
         let Some(at) = self.unread.iter().position(|unread| unread == input) else { return };
-        self.echoes = true;
-        let input = self.unread.remove(at).expect("it was found there");
+        self.unread.remove(at);
         let evidence = "the CLI repeated it".to_owned();
-        out.say(Item::InputStage { input: input.clone(), stage: InputStage::Shown, evidence });
-        if !self.turns.is_open() {
-            self.turns.begin(Trigger::Input, out);
+        out.say(Item::InputStage { input: input.to_owned(), stage: InputStage::Shown, evidence });
+        if self.turns.is_open() {
+            self.turns.contains(input, "the CLI took it into the conversation", out);
+        } else {
+            self.read.push(input.to_owned());
         }
-        self.turns.contains(&input, "the CLI took it into the conversation", out);
     }
 
     fn result(&mut self, frame: &Value, out: &mut Out) {
         self.streams.clear();
         let is_error = frame["is_error"] == true;
         if let Resume::Awaited { id } = &self.resume {
-            if is_error && !self.turns.is_open() {
+            let never_began = is_error && !self.turns.is_open();
+            // A refusal of another kind, as of a missing login, says nothing about the conversation.
+            if never_began && failure(frame, None).class == FailureClass::Unknown {
                 // Held back: the run ends, and the one after it says that this conversation was lost.
                 self.resume = Resume::Dead { id: id.clone() };
                 return;
@@ -413,8 +478,7 @@ impl Claude {
         if !self.turns.is_open() {
             self.begin_pass(out);
         }
-        let more_to_read = !self.unread.is_empty();
-        if more_to_read && !matches!(end, TurnEnd::Error { .. }) {
+        if end == TurnEnd::Done && !self.unread.is_empty() {
             return;
         }
         self.turns.end(end, out);
@@ -449,6 +513,7 @@ impl Claude {
                 tool: frame["tool_use_id"].as_str().map(str::to_owned),
                 title: cut(text(&frame["description"]), TITLE_CHARS),
                 status: TaskStatus::Running,
+                // Its call comes back at once when it does, and when it is over otherwise.
                 background: !self.turns.is_open(),
             };
             self.tasks.insert(id, task.clone());
@@ -462,8 +527,8 @@ impl Claude {
             Some("killed" | "stopped" | "cancelled") => TaskStatus::Stopped,
             Some(_) | None => return,
         };
-        self.task_ended = true;
         if let Some(task) = self.tasks.remove(&id) {
+            self.task_ended |= task.background;
             out.say(Item::Task { task: Task { status, ..task } });
         }
     }
@@ -526,16 +591,18 @@ impl Claude {
             let choices = question["options"].as_array().map(Vec::as_slice).unwrap_or_default();
             let labels: Vec<String> = choices.iter().map(|choice| text(&choice["label"]).to_owned()).collect();
             let options = labels.iter().enumerate();
+            let takes_several = question["multiSelect"] == true;
+            let told = choices.iter().filter(|choice| !text(&choice["description"]).is_empty());
+            let mut detail: Vec<_> =
+                told.map(|choice| format!("{}: {}", text(&choice["label"]), text(&choice["description"]))).collect();
+            if takes_several {
+                detail.push("Several may be chosen; as a text, by their numbers: 1,2".to_owned());
+            }
             let ask = Ask {
                 id: format!("{id}/{at}"),
                 kind: RequestKind::Question,
                 title: cut(text(&question["question"]), TITLE_CHARS),
-                detail: choices
-                    .iter()
-                    .filter(|choice| !text(&choice["description"]).is_empty())
-                    .map(|choice| format!("{}: {}", text(&choice["label"]), text(&choice["description"])))
-                    .collect::<Vec<_>>()
-                    .join("\n"),
+                detail: detail.join("\n"),
                 options: options
                     .map(|(n, label)| option(&(n + 1).to_string(), label, RequestOptionKind::Choice))
                     .collect(),
@@ -546,6 +613,7 @@ impl Claude {
                 request: id.to_owned(),
                 question: text(&question["question"]).to_owned(),
                 labels,
+                takes_several,
                 answer: None,
                 input: input.clone(),
             };
@@ -579,8 +647,10 @@ impl Claude {
                 self.asks.remove(ask);
                 out.say(Item::AskClosed { ask: ask.to_owned(), how: "answered".to_owned() });
             }
-            Asked::Question { request, labels, answer: given, .. } => {
+            Asked::Question { answer: Some(_), .. } => return Err(Refused::NotAsked(ask.to_owned())),
+            Asked::Question { request, labels, takes_several, answer: given, .. } => {
                 let chosen = match answer {
+                    Answer::Text { text } if *takes_several => several(text, labels),
                     Answer::Text { text } => text.clone(),
                     Answer::Option { option, .. } => {
                         let at = option.parse::<usize>().ok().and_then(|n| labels.get(n.checked_sub(1)?));
@@ -649,6 +719,14 @@ fn respond(request: &str, payload: &Value, out: &mut Out) {
     }));
 }
 
+/// `1,3` as the labels it means; any other text is the person's own.
+fn several(text: &str, labels: &[String]) -> String {
+    let chosen = text.split([',', ' ']).filter(|word| !word.is_empty());
+    let chosen: Option<Vec<&str>> =
+        chosen.map(|word| Some(labels.get(word.parse::<usize>().ok()?.checked_sub(1)?)?.as_str())).collect();
+    chosen.filter(|chosen| !chosen.is_empty()).map_or_else(|| text.to_owned(), |chosen| chosen.join(", "))
+}
+
 fn option(id: &str, label: &str, kind: RequestOptionKind) -> RequestOption {
     RequestOption { id: id.to_owned(), label: cut(label, TITLE_CHARS), kind }
 }
@@ -675,19 +753,24 @@ fn kind(tool: &str) -> ToolKind {
         "Grep" | "Glob" | "LS" | "ToolSearch" => ToolKind::Search,
         "WebFetch" | "WebSearch" => ToolKind::Fetch,
         "Task" | "Agent" => ToolKind::Delegate,
-        "TodoWrite" | "ExitPlanMode" | "EnterPlanMode" => ToolKind::Think,
+        "TodoWrite" | "TaskCreate" | "TaskUpdate" | "TaskList" | "TaskGet" | "ExitPlanMode" | "EnterPlanMode" => {
+            ToolKind::Think
+        }
         name if name.starts_with("mcp__") => ToolKind::Mcp,
         _ => ToolKind::Other,
     }
 }
 
 fn plan_entry(todo: &Value) -> PlanEntry {
-    let status = match text(&todo["status"]) {
+    PlanEntry { text: text(&todo["content"]).to_owned(), status: plan_status(text(&todo["status"])) }
+}
+
+fn plan_status(word: &str) -> PlanStatus {
+    match word {
         "completed" => PlanStatus::Completed,
         "in_progress" => PlanStatus::InProgress,
         _ => PlanStatus::Pending,
-    };
-    PlanEntry { text: text(&todo["content"]).to_owned(), status }
+    }
 }
 
 /// What a tool is used on, in one line: what a rule is matched with and a person reads first.

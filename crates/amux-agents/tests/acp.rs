@@ -35,7 +35,8 @@ static SAMPLES: LazyLock<Vec<Sample>> = LazyLock::new(|| {
         if !AGENTS.iter().any(|agent| version.starts_with(agent)) {
             continue;
         }
-        for case in list(&agent) {
+        // What its one-shot mode says is in a directory of its own and in another dialect.
+        for case in list(&agent).into_iter().filter(|case| case.is_file()) {
             let name = format!("{version} {}", case.file_stem().unwrap().to_str().unwrap());
             let text = std::fs::read_to_string(&case).unwrap();
             samples.push(Sample { name, steps: text.lines().map(step).collect() });
@@ -321,9 +322,9 @@ impl Watch {
                 assert!(self.tools.is_empty(), "every tool of a turn ends with it");
             }
             Item::InputStage { input, stage, .. } => match stage {
-                InputStage::Shown => {}
+                InputStage::Handed | InputStage::Shown => {}
                 InputStage::Begun => assert!(self.begun.insert(input.clone())),
-                InputStage::Ended => {
+                InputStage::Ended | InputStage::Failed => {
                     assert!(self.begun.remove(input));
                     self.settled.insert(input.clone());
                 }
@@ -341,7 +342,7 @@ impl Watch {
     /// People answer, sooner or later; then nobody waits.
     fn finish(&mut self, machine: &mut Machine) {
         while let Some((ask, options)) = self.asks.first().cloned() {
-            let answer = Answer::Option { option: options[0].clone() };
+            let answer = Answer::Option { option: options[0].clone(), text: None };
             self.step(machine, &Step::Ordered(Order::Answer { ask, answer })).0.expect("what is asked can be answered");
         }
         assert!(self.requests.is_empty(), "never answered: {:?}", self.requests);
@@ -365,7 +366,7 @@ fn input(input: &str, how: How) -> Order {
 }
 
 fn pick(ask: &str, option: &str) -> Order {
-    Order::Answer { ask: ask.to_owned(), answer: Answer::Option { option: option.to_owned() } }
+    Order::Answer { ask: ask.to_owned(), answer: Answer::Option { option: option.to_owned(), text: None } }
 }
 
 /// A conversation with an agent that is played by the test.

@@ -1,11 +1,12 @@
-//! What the machines of codex and of one process per turn promise where no recording happens to show it.
+//! What the machines of claude, of codex and of one process per turn promise where no recording happens to show it.
 
+use amux_agents::claude::Claude;
 use amux_agents::codex::Codex;
 use amux_agents::once::{Format, Once};
 use amux_agents::{Begin, How, Machine, Order, Out, Refused, Session};
 use amux_proto::Time;
 use amux_proto::entity::{Answer, RequestOptionKind};
-use amux_proto::transcript::{FailureClass, InputStage, Item, Opened, Trigger, TurnEnd};
+use amux_proto::transcript::{FailureClass, InputStage, Item, Opened, PlanStatus, Trigger, TurnEnd};
 use serde_json::{Value, json};
 
 struct Talk {
@@ -39,6 +40,33 @@ impl Talk {
         talk.turn("started", "t1", "inProgress");
         talk.take();
         talk
+    }
+
+    /// With conversation `S`, in turn 1, which contains input `i1`.
+    fn claude_in_turn() -> Self {
+        let mut talk = Self::new(Machine::Claude(Claude::default()), Session::New { id: "S".to_owned() });
+        talk.hear(
+            &json!({ "type": "control_response", "response": { "subtype": "success", "request_id": "agentmux-1" } }),
+        );
+        talk.input("i1", How::Next);
+        talk.hear(&claude_init());
+        talk.take();
+        talk
+    }
+
+    fn claude_asks(&mut self, id: &str, tool: &str, input: Value) {
+        let request = json!({ "subtype": "can_use_tool", "tool_name": tool, "input": input });
+        self.hear(&json!({ "type": "control_request", "request_id": id, "request": request }));
+    }
+
+    fn claude_result(&mut self, is_error: bool, more: Value) {
+        let mut result = json!({ "type": "result", "subtype": "success", "is_error": is_error, "session_id": "S" });
+        result.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        self.hear(&result);
+    }
+
+    fn says(&mut self, ask: &str, text: &str) -> Result<(), Refused> {
+        self.order(&Order::Answer { ask: ask.to_owned(), answer: Answer::Text { text: text.to_owned() } })
     }
 
     fn once(session: Session, resume: Option<&str>) -> Self {
@@ -84,7 +112,7 @@ impl Talk {
     }
 
     fn option(&mut self, ask: &str, option: &str) -> Result<(), Refused> {
-        let answer = Answer::Option { option: option.to_owned() };
+        let answer = Answer::Option { option: option.to_owned(), text: None };
         self.order(&Order::Answer { ask: ask.to_owned(), answer })
     }
 
@@ -439,4 +467,263 @@ fn an_input_whose_process_cannot_be_started_is_refused_and_the_next_is_tried() {
     assert_eq!(stages(&items, "i1"), [InputStage::Refused]);
     assert_eq!(writes.last().expect("a write")["turn"]["id"], "i2");
     assert_eq!(ends(&items), 0);
+}
+
+fn claude_init() -> Value {
+    json!({ "type": "system", "subtype": "init", "session_id": "S", "model": "m", "permissionMode": "default" })
+}
+
+/// Which request was answered, and how.
+fn claude_answers(writes: &[Value]) -> Vec<(String, Value)> {
+    let answer = |write: &Value| {
+        let response = &write["response"];
+        (response["request_id"].as_str().unwrap_or_default().to_owned(), response["response"].clone())
+    };
+    writes.iter().map(answer).collect()
+}
+
+#[test]
+fn several_things_claude_asks_are_answered_in_any_order_and_once() {
+    let mut talk = Talk::claude_in_turn();
+    for id in ["a", "b", "c"] {
+        talk.claude_asks(id, "Bash", json!({ "command": format!("rm {id}") }));
+    }
+    assert!(matches!(talk.option("b", "perhaps"), Err(Refused::BadAnswer(_))));
+    // Nothing was suggested, so there is nothing to remember.
+    talk.option("c", "deny").expect("it is asked");
+    talk.says("a", "Not this one.").expect("it is asked");
+    talk.option("b", "allow").expect("it is asked");
+    assert_eq!(talk.option("b", "allow"), Err(Refused::NotAsked("b".to_owned())));
+    let (items, writes) = talk.take();
+    let allowed = json!({ "behavior": "allow", "updatedInput": { "command": "rm b" } });
+    let denied = |why: &str| json!({ "behavior": "deny", "message": why });
+    assert_eq!(
+        claude_answers(&writes),
+        [
+            ("c".to_owned(), denied("The user does not allow this.")),
+            ("a".to_owned(), denied("Not this one.")),
+            ("b".to_owned(), allowed)
+        ]
+    );
+    assert_eq!(items.iter().filter(|item| matches!(item, Item::AskClosed { .. })).count(), 3);
+}
+
+#[test]
+fn several_questions_of_claude_are_one_answer_when_each_has_its_own() {
+    let mut talk = Talk::claude_in_turn();
+    let question = |text: &str, several: bool| {
+        let options = [json!({ "label": "Red" }), json!({ "label": "Blue" }), json!({ "label": "Green" })];
+        json!({ "question": text, "multiSelect": several, "options": options })
+    };
+    let questions = json!([question("One?", false), question("Some?", true), question("Why?", false)]);
+    talk.claude_asks("q", "AskUserQuestion", json!({ "questions": questions }));
+    talk.says("q/2", "1").expect("a text is a text");
+    talk.says("q/1", "3, 1").expect("several by their numbers");
+    assert_eq!(talk.says("q/1", "2"), Err(Refused::NotAsked("q/1".to_owned())));
+    assert!(matches!(talk.option("q/0", "4"), Err(Refused::BadAnswer(_))));
+    assert!(talk.writes.is_empty());
+    talk.option("q/0", "2").expect("an option");
+    let answers = json!({ "One?": "Blue", "Some?": "Green, Red", "Why?": "1" });
+    let updated = json!({ "questions": questions, "answers": answers });
+    let (items, writes) = talk.take();
+    assert_eq!(claude_answers(&writes), [("q".to_owned(), json!({ "behavior": "allow", "updatedInput": updated }))]);
+    assert_eq!(items.iter().filter(|item| matches!(item, Item::AskClosed { .. })).count(), 3);
+}
+
+#[test]
+fn what_claude_withdraws_or_leaves_behind_is_not_asked_any_more() {
+    let mut talk = Talk::claude_in_turn();
+    talk.claude_asks("a", "Bash", json!({ "command": "rm a" }));
+    talk.claude_asks("b", "Bash", json!({ "command": "rm b" }));
+    talk.hear(&json!({ "type": "control_cancel_request", "request_id": "a" }));
+    assert_eq!(talk.option("a", "allow"), Err(Refused::NotAsked("a".to_owned())));
+    talk.claude_result(false, json!({}));
+    assert_eq!(talk.option("b", "allow"), Err(Refused::NotAsked("b".to_owned())));
+    let closed = talk.items.iter().filter(|item| matches!(item, Item::AskClosed { .. }));
+    assert_eq!(closed.count(), 2);
+    assert!(talk.machine.is_idle());
+}
+
+#[test]
+fn claude_is_told_when_we_cannot_do_what_it_asks() {
+    let mut talk = Talk::claude_in_turn();
+    let request = json!({ "subtype": "hook_callback" });
+    talk.hear(&json!({ "type": "control_request", "request_id": "h", "request": request }));
+    talk.claude_asks("q", "AskUserQuestion", json!({ "questions": [] }));
+    let (items, writes) = talk.take();
+    assert_eq!(items, []);
+    assert_eq!(
+        (&writes[0]["response"]["subtype"], &writes[0]["response"]["request_id"]),
+        (&json!("error"), &json!("h"))
+    );
+    assert_eq!(writes[1]["response"]["response"]["behavior"], "deny");
+}
+
+#[test]
+fn a_usage_limit_of_claude_is_said_and_a_warning_of_one_is_not() {
+    let mut talk = Talk::claude_in_turn();
+    let event =
+        |status: &str| json!({ "type": "rate_limit_event", "rate_limit_info": { "status": status, "resetsAt": 60 } });
+    talk.hear(&event("allowed_warning"));
+    assert_eq!(talk.items, []);
+    talk.hear(&event("rejected"));
+    let Some(Item::Error { error }) = talk.items.pop() else { panic!("it is said") };
+    assert_eq!((error.class, error.retryable), (FailureClass::UsageLimit, false));
+    assert!(error.text.contains("1970-01-01T00:01:00"), "{}", error.text);
+    talk.claude_result(true, json!({ "result": "You have hit your usage limit" }));
+    let end = TurnEnd::Error { class: FailureClass::UsageLimit };
+    assert!(talk.items.contains(&Item::TurnEnded { turn: 1, end }));
+}
+
+#[test]
+fn failures_of_claude_are_classed_by_status_then_by_word_then_by_text() {
+    for (more, class) in [
+        (json!({ "api_error_status": 529, "result": "Prompt is too long" }), FailureClass::Overloaded),
+        (json!({ "api_error_status": 400, "result": "Prompt is too long" }), FailureClass::ContextExceeded),
+        (json!({ "subtype": "error_max_turns" }), FailureClass::MaxTurns),
+        (json!({ "result": "Credit balance is too low" }), FailureClass::UsageLimit),
+        (json!({ "result": "Invalid API key · Please run /login" }), FailureClass::Auth),
+        (json!({ "result": "Unable to connect" }), FailureClass::Network),
+        (json!({ "result": "strange" }), FailureClass::Unknown),
+    ] {
+        let mut talk = Talk::claude_in_turn();
+        talk.claude_result(true, more.clone());
+        assert!(talk.items.contains(&Item::TurnEnded { turn: 1, end: TurnEnd::Error { class } }), "{more}");
+        assert_eq!(stages(&talk.items, "i1"), [InputStage::Failed]);
+    }
+}
+
+#[test]
+fn a_result_of_claude_without_a_pass_is_the_end_of_the_input_it_is_about() {
+    let mut talk = Talk::claude_in_turn();
+    talk.claude_result(false, json!({}));
+    talk.take();
+    talk.input("i2", How::Next);
+    talk.claude_result(true, json!({ "result": "no" }));
+    let (items, _) = talk.take();
+    assert_eq!(stages(&items, "i2"), [InputStage::Begun, InputStage::Failed]);
+    assert_eq!(ends(&items), 1);
+    // One that is about nothing is a turn of its own, which is over at once.
+    talk.claude_result(false, json!({}));
+    assert!(talk.items.contains(&Item::TurnStarted { turn: 3, trigger: Trigger::Itself }));
+    assert!(talk.machine.is_idle());
+}
+
+#[test]
+fn a_foreground_task_of_claude_is_not_the_reason_of_a_later_turn() {
+    let mut talk = Talk::claude_in_turn();
+    let task = |subtype: &str, status: Value| json!({ "type": "system", "subtype": subtype, "task_id": "t", "tool_use_id": "u", "description": "d", "status": status });
+    talk.hear(&task("task_started", Value::Null));
+    talk.hear(&task("task_notification", json!("completed")));
+    talk.claude_result(false, json!({}));
+    talk.take();
+    talk.hear(&claude_init());
+    assert_eq!(talk.take().0, [Item::TurnStarted { turn: 2, trigger: Trigger::Itself }]);
+    talk.hear(&task("task_started", Value::Null));
+    talk.claude_result(false, json!({}));
+    talk.hear(&task("task_notification", json!("failed")));
+    talk.take();
+    talk.hear(&claude_init());
+    assert_eq!(talk.take().0, [Item::TurnStarted { turn: 3, trigger: Trigger::Task }]);
+}
+
+#[test]
+fn an_input_that_waits_while_claude_reports_a_task_is_not_taken_for_it() {
+    let mut talk = Talk::claude_in_turn();
+    let task = |subtype: &str, status: Value| json!({ "type": "system", "subtype": subtype, "task_id": "t", "status": status });
+    talk.hear(&task("task_started", Value::Null));
+    talk.claude_result(false, json!({}));
+    talk.hear(&task("task_notification", json!("completed")));
+    talk.input("i2", How::Next);
+    talk.take();
+    talk.hear(&claude_init());
+    talk.claude_result(false, json!({}));
+    assert_eq!(ends(&talk.items), 0);
+    talk.hear(&claude_init());
+    talk.claude_result(false, json!({}));
+    let (items, _) = talk.take();
+    assert_eq!(stages(&items, "i2"), [InputStage::Begun, InputStage::Ended]);
+    assert_eq!(ends(&items), 1);
+}
+
+#[test]
+fn claude_resumes_only_with_an_answer_of_the_model_and_says_when_it_is_another_conversation() {
+    let assistant =
+        |model: &str| json!({ "type": "assistant", "message": { "id": "m", "model": model, "content": [] } });
+    let session = |items: &[Item]| {
+        let how = |item: &Item| match item {
+            Item::Session { session } => Some(session.how.clone()),
+            _ => None,
+        };
+        items.iter().filter_map(how).collect::<Vec<_>>()
+    };
+    for (asked, opened) in [
+        ("S", Opened::Resumed),
+        ("R", Opened::Fresh { attempted: "R".to_owned(), why: "the CLI opened another conversation".to_owned() }),
+    ] {
+        let mut talk = Talk::new(Machine::Claude(Claude::default()), Session::Resume { id: asked.to_owned() });
+        talk.input("i1", How::Next);
+        talk.hear(
+            &json!({ "type": "control_response", "response": { "subtype": "success", "request_id": "agentmux-1" } }),
+        );
+        talk.hear(&claude_init());
+        talk.hear(&assistant("<synthetic>"));
+        assert_eq!(session(&talk.items), []);
+        talk.hear(&assistant("m"));
+        talk.claude_result(false, json!({}));
+        assert_eq!(session(&talk.items), [opened]);
+        assert_eq!(talk.machine.dead_session(), None);
+    }
+}
+
+#[test]
+fn a_start_of_claude_that_fails_for_another_reason_does_not_lose_the_conversation() {
+    let mut talk = Talk::new(Machine::Claude(Claude::default()), Session::Resume { id: "S".to_owned() });
+    talk.input("i1", How::Next);
+    talk.claude_result(true, json!({ "result": "Invalid API key · Please run /login" }));
+    assert_eq!(talk.machine.dead_session(), None);
+    let mut talk = Talk::new(Machine::Claude(Claude::default()), Session::Resume { id: "S".to_owned() });
+    talk.input("i1", How::Next);
+    talk.take();
+    talk.claude_result(true, json!({ "errors": ["No conversation found with session ID: S"] }));
+    assert_eq!((talk.items.as_slice(), talk.machine.dead_session()), (&[][..], Some("S")));
+}
+
+#[test]
+fn frames_of_claude_that_are_not_known_are_told_once_and_counted() {
+    let mut talk = Talk::claude_in_turn();
+    for _ in 0..3 {
+        talk.hear(&json!({ "type": "brand_new" }));
+        talk.hear(&json!({ "type": "system", "subtype": "brand_new" }));
+    }
+    talk.hear_line("not a frame");
+    talk.hear(&json!({ "type": "keep_alive" }));
+    let kinds = ["brand_new", "system/brand_new"].map(|kind| Item::Unknown { kind: kind.to_owned() });
+    assert_eq!(talk.items, kinds);
+    assert_eq!(talk.machine.unknown(), 7);
+}
+
+#[test]
+fn a_list_of_things_to_do_of_claude_is_its_plan() {
+    let mut talk = Talk::claude_in_turn();
+    let todos = json!([{ "content": "one", "status": "completed" }, { "content": "two", "status": "in_progress" }]);
+    let block = json!({ "type": "tool_use", "id": "t", "name": "TodoWrite", "input": { "todos": todos } });
+    talk.hear(&json!({ "type": "assistant", "message": { "id": "m", "content": [block] } }));
+    let plan = talk.items.iter().find_map(|item| match item {
+        Item::Plan { entries } => {
+            Some(entries.iter().map(|entry| (entry.text.as_str(), entry.status)).collect::<Vec<_>>())
+        }
+        _ => None,
+    });
+    assert_eq!(plan, Some(vec![("one", PlanStatus::Completed), ("two", PlanStatus::InProgress)]));
+}
+
+#[test]
+fn a_mode_that_changes_between_turns_of_claude_begins_none() {
+    let mut talk = Talk::claude_in_turn();
+    talk.claude_result(false, json!({}));
+    talk.take();
+    talk.hear(&json!({ "type": "system", "subtype": "status", "status": null, "permissionMode": "plan" }));
+    assert_eq!(talk.items, [Item::Mode { model: None, mode: Some("plan".to_owned()) }]);
+    assert!(talk.machine.is_idle());
 }
