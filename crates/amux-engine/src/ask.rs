@@ -29,9 +29,21 @@ pub struct Plan {
 }
 
 impl Published {
-    /// Whether this principal may use this verb: command, act or question.
+    /// Whether this principal may use this verb, command, act or question, and still is who it was.
     pub fn allows(&self, actor: &Principal, verb: &str) -> Result<(), Rejection> {
+        self.is_current(actor)?;
         policy::allows(actor, verb)
+    }
+
+    /// An agent speaks for one run, and only while that run lives.
+    pub fn is_current(&self, actor: &Principal) -> Result<(), Rejection> {
+        match actor {
+            Principal::Agent { agent, run } if !self.is_live(*agent, *run) => {
+                let message = format!("this run has ended: {}, run {run}", self.label(*agent));
+                Err(Rejection::new(Code::Denied, message))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// `None` for a question that is not about the domain.
@@ -144,11 +156,10 @@ impl Published {
         })
     }
 
-    /// The agent and run a process tag names, if that run lives.
-    pub fn tagged(&self, tag: &str) -> Option<Principal> {
-        let (agent, run) = tag.rsplit_once(':')?;
+    /// The agent and run a name stands for, if the agent is one of ours; whether that run lives is another question.
+    pub fn ours(&self, agent: &str, run: &str) -> Option<(AgentId, RunNo)> {
         let (agent, run) = (agent.parse().ok()?, RunNo(run.parse().ok()?));
-        self.is_live(agent, run).then_some(Principal::Agent { agent, run })
+        self.read(|state, _| state.agents.contains_key(&agent)).then_some((agent, run))
     }
 
     /// How long a run rests before its tape is archived, and what the archives may take.

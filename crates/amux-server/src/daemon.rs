@@ -24,14 +24,14 @@ use amux_sys::lock::Lock;
 use amux_sys::notify::Notifier;
 use amux_sys::paths::Layout;
 use amux_sys::socket::{self, SocketGuard};
-use amux_sys::{clock, disk, parent, process, signals};
+use amux_sys::{cgroup, clock, disk, parent, process, signals};
 use serde::Deserialize;
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Semaphore, watch};
 
-use crate::auth::Keys;
+use crate::auth::{Family, Keys};
 use crate::boot::Boot;
 use crate::metrics::Counters;
 use crate::tasks::Tasks;
@@ -85,6 +85,8 @@ pub(crate) struct Daemon {
     pub(crate) layout: Layout,
     pub(crate) profile: String,
     pub(crate) launcher_pid: Option<u32>,
+    /// The control group of our service, where a service manager keeps us and no launcher.
+    pub(crate) service: Option<PathBuf>,
     pub(crate) started: Time,
     pub(crate) engine: Handle,
     pub(crate) runner: Runner,
@@ -110,6 +112,11 @@ impl Daemon {
             }
             first
         });
+    }
+
+    pub(crate) fn family(&self) -> Family<'_> {
+        let ours = [Some(std::process::id()), self.launcher_pid].into_iter().flatten().collect();
+        Family { published: self.engine.published(), ours, service: self.service.clone() }
     }
 
     pub(crate) fn is_our_host(&self, host: &str) -> bool {
@@ -253,6 +260,8 @@ async fn serve(
     let mut stage = |boot: &mut Boot, name: &str, policy, error: Option<String>| {
         boot.note(name, std::mem::replace(&mut at, Instant::now()), policy, error);
     };
+    let is_service = config.notify_socket.is_some() && config.launcher_pid.is_none();
+    let service = if is_service { cgroup::of(std::process::id()) } else { None };
     let token_key = opened.store.token_key().map_err(io::Error::other)?;
     let keys = Arc::new(Keys::new(config.auth_key, token_key));
     let mut writer = Writer::new(opened);
@@ -322,6 +331,7 @@ async fn serve(
         layout: config.layout,
         profile: config.profile,
         launcher_pid: config.launcher_pid,
+        service,
         started,
         engine: engine.clone(),
         runner,
@@ -396,7 +406,11 @@ async fn wait_for(asked: &watch::Sender<Option<End>>) -> End {
 async fn stop_agents(daemon: &Daemon) {
     let published = daemon.engine.published();
     for (agent, ..) in published.live_runs() {
-        let stop = agent::Command::Stop(agent::Stop { agent: agent.to_string(), grace_ms: None, reason: Some("the server was stopped".into()) });
+        let stop = agent::Command::Stop(agent::Stop {
+            agent: agent.to_string(),
+            grace_ms: None,
+            reason: Some("the server was stopped".into()),
+        });
         let submission = session::submission(Command::Agent(stop), Principal::System, None, None);
         if let Err(refusal) = daemon.engine.submit(submission).await {
             tracing::warn!(%agent, %refusal, "An agent could not be asked to stop.");

@@ -22,9 +22,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::auth::Keys;
+use crate::auth::{Admission, Keys};
 use crate::daemon::Daemon;
-use crate::session::{self, Admission, Carrier, Order};
+use crate::session::{self, Carrier, Order};
 use crate::{acts, answers, metrics};
 
 /// A browser with a few tabs, some scripts, and room.
@@ -245,7 +245,7 @@ async fn stream(
 ) -> Response {
     upgrade.max_message_size(FRAME_BYTES_MAX).max_frame_size(FRAME_BYTES_MAX).on_upgrade(move |socket| async move {
         let _counted = daemon.counters.connected();
-        session::serve(Arc::clone(&daemon), Messages(socket), Admission { principal }).await;
+        session::serve(Arc::clone(&daemon), Messages(socket), Admission::Known(principal)).await;
     })
 }
 

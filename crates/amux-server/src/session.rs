@@ -20,6 +20,7 @@ use futures_util::stream::FuturesOrdered;
 
 use tokio::sync::watch;
 
+use crate::auth::Admission;
 use crate::daemon::{Daemon, End};
 use crate::views::Views;
 use crate::{acts, answers, auth};
@@ -42,11 +43,6 @@ const SUBSCRIPTIONS_MAX: usize = 16;
 
 /// Events written in one go: enough to be quick, few enough that an answer does not wait behind them.
 const PAGE_EVENTS: usize = 256;
-
-/// Whether the principal is settled by the connection alone, or by the hello's token.
-pub(crate) struct Admission {
-    pub(crate) principal: Principal,
-}
 
 /// Serves a client until it leaves, breaks the rules, or the server ends.
 pub(crate) async fn serve(daemon: Arc<Daemon>, mut carrier: impl Carrier, admission: Admission) {
@@ -143,7 +139,10 @@ impl Session {
                     if changed.is_err() { return Ok(()) }
                     continue;
                 }
-                frames = self.views.next(&self.daemon) => frames,
+                frames = self.views.next(&self.daemon) => {
+                    self.daemon.engine.published().is_current(&self.principal)?;
+                    frames
+                }
                 reason = ended(&mut ending) => {
                     let _ = write(carrier, &[ServerFrame::closing(reason)]).await;
                     return Ok(());
@@ -294,6 +293,7 @@ impl Session {
 
     /// Writes a page of every subscription that is behind. The outer error is ours, the inner the client's.
     async fn pump(&mut self, carrier: &mut impl Carrier, head: Seq) -> Result<std::io::Result<()>, Rejection> {
+        self.daemon.engine.published().is_current(&self.principal)?;
         let epoch = self.daemon.engine.published().epoch();
         let mut lines = String::new();
         for subscription in &mut self.subscriptions {
@@ -362,7 +362,7 @@ fn greet(daemon: &Daemon, hello: &Hello, admission: Admission) -> Result<Princip
         let message = format!("this server speaks protocol {PROTOCOL}, not {}", hello.protocol);
         return Err(Rejection::new(Code::ProtocolMismatch, message).hint("agentmux server restart"));
     }
-    auth::narrow(admission.principal, hello.token.as_deref(), &daemon.keys, daemon.engine.published())
+    auth::admit(admission, hello.token.as_deref(), &daemon.keys, daemon.engine.published())
 }
 
 async fn ended(ending: &mut watch::Receiver<Option<End>>) -> &'static str {

@@ -3,5 +3,6 @@
 mod doors;
 mod harness;
 mod life;
+mod masks;
 mod relay;
 mod words;
