@@ -61,12 +61,23 @@ impl Tmux {
     }
 
     fn run(&self, args: &[&str]) -> String {
+        loop {
+            match self.try_run(args) {
+                Ok(text) => return text,
+                // A client without a session starts a server that ends at once; who meets it in between starts another.
+                Err(text) if text.contains("server exited unexpectedly") => {}
+                Err(text) => panic!("{args:?}: {text}"),
+            }
+        }
+    }
+
+    fn try_run(&self, args: &[&str]) -> Result<String, String> {
         let mut child = spawn::spawn(&self.spec(args, Stdio::Pipes)).unwrap();
         let mut text = String::new();
         File::from(child.stdout.take().unwrap()).read_to_string(&mut text).unwrap();
         File::from(child.stderr.take().unwrap()).read_to_string(&mut text).unwrap();
-        assert!(child.wait().unwrap().success(), "{args:?}: {text}");
-        text.trim_end().to_owned()
+        let text = text.trim_end().to_owned();
+        if child.wait().unwrap().success() { Ok(text) } else { Err(text) }
     }
 
     /// A session named `work` whose first pane runs this.
