@@ -53,8 +53,12 @@ pub struct Claude {
 enum Resume {
     #[default]
     New,
-    /// The CLI repeats an id it does not know: only an answer of the model proves the resume.
+    /// The CLI repeats an id it does not know, so frames that carry it prove nothing.
     Awaited {
+        id: String,
+    },
+    /// It has answered, which it does when it has read the conversation, and not when it cannot.
+    Read {
         id: String,
     },
     Settled,
@@ -101,7 +105,7 @@ impl Claude {
     pub fn dead_session(&self) -> Option<&str> {
         match &self.resume {
             Resume::Dead { id } => Some(id),
-            Resume::New | Resume::Awaited { .. } | Resume::Settled => None,
+            Resume::New | Resume::Awaited { .. } | Resume::Read { .. } | Resume::Settled => None,
         }
     }
 
@@ -194,11 +198,22 @@ impl Claude {
             out.say(Item::Notice { text: cut(&format!("refused: {}", text(&response["error"])), TITLE_CHARS) });
         }
         // The first answer is to `initialize`: there is a process that speaks the protocol.
-        if text(&response["request_id"]) == "agentmux-1" && self.resume == Resume::New {
-            self.resume = Resume::Settled;
-            if let Some(id) = self.session.clone() {
-                self.say_session(id, Opened::New, out);
+        if text(&response["request_id"]) != "agentmux-1" || text(&response["subtype"]) == "error" {
+            return;
+        }
+        match self.resume.clone() {
+            Resume::New => {
+                self.resume = Resume::Settled;
+                if let Some(id) = self.session.clone() {
+                    self.say_session(id, Opened::New, out);
+                }
             }
+            Resume::Awaited { id } => {
+                self.resume = Resume::Read { id: id.clone() };
+                self.session = Some(id.clone());
+                self.say_session(id, Opened::Resumed, out);
+            }
+            Resume::Read { .. } | Resume::Settled | Resume::Dead { .. } => {}
         }
     }
 
@@ -357,14 +372,18 @@ impl Claude {
 
     /// The model has answered in the conversation that was asked for.
     fn proven(&mut self, out: &mut Out) {
-        let Resume::Awaited { id } = &self.resume else { return };
-        let attempted = id.clone();
+        let (attempted, is_said) = match &self.resume {
+            Resume::Awaited { id } => (id.clone(), false),
+            Resume::Read { id } => (id.clone(), true),
+            Resume::New | Resume::Settled | Resume::Dead { .. } => return,
+        };
         self.resume = Resume::Settled;
         match self.session.clone() {
             Some(actual) if actual != attempted => {
                 let why = "the CLI opened another conversation".to_owned();
                 self.say_session(actual, Opened::Fresh { attempted, why }, out);
             }
+            _ if is_said => {}
             _ => {
                 self.session = Some(attempted.clone());
                 self.say_session(attempted, Opened::Resumed, out);
@@ -444,7 +463,7 @@ impl Claude {
     fn result(&mut self, frame: &Value, out: &mut Out) {
         self.streams.clear();
         let is_error = frame["is_error"] == true;
-        if let Resume::Awaited { id } = &self.resume {
+        if let Resume::Awaited { id } | Resume::Read { id } = &self.resume {
             let never_began = is_error && !self.turns.is_open();
             // A refusal of another kind, as of a missing login, says nothing about the conversation.
             if never_began && failure(frame, None).class == FailureClass::Unknown {

@@ -10,7 +10,7 @@ use amux_agents::ledger::Ledger;
 use amux_agents::{Machine, Order, Out, Refused};
 use amux_proto::command::run::Fact;
 use amux_proto::entity::Activity;
-use amux_proto::transcript::{Entry, InputStage};
+use amux_proto::transcript::{Entry, InputStage, Item, TurnEnd};
 use amux_proto::{AgentId, RequestId, RunNo, Time};
 use amux_sys::disk;
 use serde::{Deserialize, Serialize};
@@ -392,6 +392,16 @@ impl Book {
 
     pub(crate) fn transcript_len(&self) -> u64 {
         self.transcript.len()
+    }
+
+    /// The process has ended, and with it the turn that was open.
+    pub(crate) fn exited(&mut self, at: Time) {
+        let activity = self.kept.ledger.activity();
+        if activity.turn_open {
+            let end = Item::TurnEnded { turn: activity.turn, end: TurnEnd::Exited };
+            self.mark(at);
+            self.take(Out { items: vec![end], writes: Vec::new() }, at);
+        }
     }
 
     /// The run's conversation is gone: said as the last fact of it.
