@@ -53,8 +53,12 @@ pub struct Claude {
 enum Resume {
     #[default]
     New,
-    /// The CLI repeats an id it does not know: only an answer of the model proves the resume.
+    /// The CLI repeats an id it does not know, so frames that carry it prove nothing.
     Awaited {
+        id: String,
+    },
+    /// It has answered, which it does when it has read the conversation, and not when it cannot.
+    Read {
         id: String,
     },
     Settled,
@@ -101,7 +105,7 @@ impl Claude {
     pub fn dead_session(&self) -> Option<&str> {
         match &self.resume {
             Resume::Dead { id } => Some(id),
-            Resume::New | Resume::Awaited { .. } | Resume::Settled => None,
+            Resume::New | Resume::Awaited { .. } | Resume::Read { .. } | Resume::Settled => None,
         }
     }
 
@@ -194,15 +198,22 @@ impl Claude {
             out.say(Item::Notice { text: cut(&format!("refused: {}", text(&response["error"])), TITLE_CHARS) });
         }
         // The first answer is to `initialize`: there is a process that speaks the protocol.
-        if text(&response["request_id"]) == "agentmux-1" {
-            if self.resume == Resume::New {
+        if text(&response["request_id"]) != "agentmux-1" || text(&response["subtype"]) == "error" {
+            return;
+        }
+        match self.resume.clone() {
+            Resume::New => {
                 self.resume = Resume::Settled;
                 if let Some(id) = self.session.clone() {
                     self.say_session(id, Opened::New, out);
                 }
-            } else {
-                out.say(Item::Ready);
             }
+            Resume::Awaited { id } => {
+                self.resume = Resume::Read { id: id.clone() };
+                self.session = Some(id.clone());
+                self.say_session(id, Opened::Resumed, out);
+            }
+            Resume::Read { .. } | Resume::Settled | Resume::Dead { .. } => {}
         }
     }
 
@@ -361,14 +372,18 @@ impl Claude {
 
     /// The model has answered in the conversation that was asked for.
     fn proven(&mut self, out: &mut Out) {
-        let Resume::Awaited { id } = &self.resume else { return };
-        let attempted = id.clone();
+        let (attempted, is_said) = match &self.resume {
+            Resume::Awaited { id } => (id.clone(), false),
+            Resume::Read { id } => (id.clone(), true),
+            Resume::New | Resume::Settled | Resume::Dead { .. } => return,
+        };
         self.resume = Resume::Settled;
         match self.session.clone() {
             Some(actual) if actual != attempted => {
                 let why = "the CLI opened another conversation".to_owned();
                 self.say_session(actual, Opened::Fresh { attempted, why }, out);
             }
+            _ if is_said => {}
             _ => {
                 self.session = Some(attempted.clone());
                 self.say_session(attempted, Opened::Resumed, out);
@@ -448,7 +463,7 @@ impl Claude {
     fn result(&mut self, frame: &Value, out: &mut Out) {
         self.streams.clear();
         let is_error = frame["is_error"] == true;
-        if let Resume::Awaited { id } = &self.resume {
+        if let Resume::Awaited { id } | Resume::Read { id } = &self.resume {
             let never_began = is_error && !self.turns.is_open();
             // A refusal of another kind, as of a missing login, says nothing about the conversation.
             if never_began && failure(frame, None).class == FailureClass::Unknown {
@@ -536,13 +551,12 @@ impl Claude {
     fn rate_limit(&mut self, frame: &Value, out: &mut Out) {
         let info = &frame["rate_limit_info"];
         if text(&info["status"]) == "rejected" {
-            let until = info["resetsAt"].as_i64().map(|seconds| Time(seconds.saturating_mul(1000)));
-            let text = match until {
-                Some(until) => format!("the usage limit is reached; it ends at {until}"),
+            let text = match info["resetsAt"].as_i64() {
+                Some(at) => format!("the usage limit is reached; it ends at {}", Time(at * 1000)),
                 None => "the usage limit is reached".to_owned(),
             };
             let (class, retryable) = (FailureClass::UsageLimit, false);
-            out.say(Item::Error { error: Failure { class, text, retryable, until } });
+            out.say(Item::Error { error: Failure { class, text, retryable } });
         }
     }
 
@@ -826,7 +840,7 @@ fn failure(frame: &Value, word: Option<&str>) -> Failure {
     // A context that is full comes as a bad request; only its text says so.
     let class = if class == FailureClass::Unknown { by_text(said) } else { class };
     let text = if said.is_empty() { text(&frame["subtype"]) } else { said };
-    Failure { class, text: cut(text, TEXT_CHARS), retryable: class.is_retryable(), until: None }
+    Failure { class, text: cut(text, TEXT_CHARS), retryable: class.is_retryable() }
 }
 
 fn by_text(said: &str) -> FailureClass {

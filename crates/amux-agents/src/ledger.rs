@@ -58,11 +58,6 @@ impl Ledger {
                 }
                 facts.push(Fact::Session { session: session.clone() });
             }
-            Item::Ready => {
-                if !self.activity.turn_open {
-                    self.enter(Phase::Idle, "it is ready".to_owned(), now);
-                }
-            }
             Item::TurnStarted { turn, trigger } => {
                 (self.activity.turn, self.activity.turn_open) = (*turn, true);
                 let evidence = match trigger {

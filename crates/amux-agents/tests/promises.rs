@@ -647,32 +647,28 @@ fn an_input_that_waits_while_claude_reports_a_task_is_not_taken_for_it() {
 }
 
 #[test]
-fn claude_resumes_only_with_an_answer_of_the_model_and_says_when_it_is_another_conversation() {
-    let assistant =
-        |model: &str| json!({ "type": "assistant", "message": { "id": "m", "model": model, "content": [] } });
-    let session = |items: &[Item]| {
+fn claude_resumes_only_with_proof_and_says_when_it_is_another_conversation() {
+    let answered =
+        json!({ "type": "control_response", "response": { "subtype": "success", "request_id": "agentmux-1" } });
+    let says = |model: &str| json!({ "type": "assistant", "message": { "id": "m", "model": model, "content": [] } });
+    let fresh = Opened::Fresh { attempted: "R".to_owned(), why: "the CLI opened another conversation".to_owned() };
+    // What the CLI says of itself proves nothing; an answer to us does, and so does one of the model.
+    let unproven = vec![claude_init(), says("<synthetic>")];
+    for (asked, first, then, opened) in [
+        ("S", unproven.clone(), vec![], vec![]),
+        ("S", unproven.clone(), vec![says("m")], vec![Opened::Resumed]),
+        ("R", unproven, vec![says("m")], vec![fresh.clone()]),
+        ("S", vec![answered.clone(), claude_init()], vec![says("m")], vec![Opened::Resumed]),
+        ("R", vec![answered, claude_init()], vec![says("m")], vec![Opened::Resumed, fresh]),
+    ] {
+        let mut talk = Talk::new(Machine::Claude(Claude::default()), Session::Resume { id: asked.to_owned() });
+        talk.input("i1", How::Next);
+        first.iter().chain(&then).for_each(|frame| talk.hear(frame));
         let how = |item: &Item| match item {
             Item::Session { session } => Some(session.how.clone()),
             _ => None,
         };
-        items.iter().filter_map(how).collect::<Vec<_>>()
-    };
-    for (asked, opened) in [
-        ("S", Opened::Resumed),
-        ("R", Opened::Fresh { attempted: "R".to_owned(), why: "the CLI opened another conversation".to_owned() }),
-    ] {
-        let mut talk = Talk::new(Machine::Claude(Claude::default()), Session::Resume { id: asked.to_owned() });
-        talk.input("i1", How::Next);
-        talk.hear(
-            &json!({ "type": "control_response", "response": { "subtype": "success", "request_id": "agentmux-1" } }),
-        );
-        talk.hear(&claude_init());
-        talk.hear(&assistant("<synthetic>"));
-        assert_eq!(session(&talk.items), []);
-        talk.hear(&assistant("m"));
-        talk.claude_result(false, json!({}));
-        assert_eq!(session(&talk.items), [opened]);
-        assert_eq!(talk.machine.dead_session(), None);
+        assert_eq!(talk.items.iter().filter_map(how).collect::<Vec<_>>(), opened);
     }
 }
 

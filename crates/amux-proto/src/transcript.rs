@@ -32,8 +32,6 @@ pub struct Entry {
 pub enum Item {
     /// A conversation is open.
     Session { session: SessionOpened },
-    /// The CLI takes inputs; what conversation they go into may still have to show.
-    Ready,
     TurnStarted { turn: u32, trigger: Trigger },
     /// Another loop of the CLI inside the same turn.
     PassStarted { turn: u32 },

@@ -54,8 +54,7 @@ pub fn item(item: &Item) -> Option<String> {
         Item::Compaction { done: true, .. } => "! the conversation was shortened".to_owned(),
         Item::Error { error } => format!("! {}", one_line(&error.text)),
         Item::Notice { text } => format!("! {}", one_line(text)),
-        Item::Ready
-        | Item::PassStarted { .. }
+        Item::PassStarted { .. }
         | Item::InputStage { .. }
         | Item::MessageDelta { .. }
         | Item::ThinkingDelta { .. }

@@ -8,14 +8,15 @@ use serde_json::json;
 
 pub type Env = Vec<(String, String)>;
 
-/// Where the agents' programs are, if this machine has them: `AGENTMUX_REAL_AGENTS`, else the cache of the user.
+/// Where the agents' programs are, if this machine has them: below `AGENTMUX_REAL_AGENTS`, else in the cache of the
+/// user. `cargo xtask test --real-agents` puts them there.
 pub fn real_agents_dir() -> Option<PathBuf> {
-    let from_env = std::env::var_os("AGENTMUX_REAL_AGENTS").filter(|dir| !dir.is_empty()).map(PathBuf::from);
-    let dir = from_env.or_else(|| {
-        let cache = std::env::var_os("XDG_CACHE_HOME").filter(|dir| !dir.is_empty()).map(PathBuf::from);
-        let cache = cache.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")))?;
-        Some(cache.join("agentmux/real-agents/node_modules/.bin"))
+    let set = |name: &str| std::env::var_os(name).filter(|dir| !dir.is_empty()).map(PathBuf::from);
+    let root = set("AGENTMUX_REAL_AGENTS").or_else(|| {
+        let cache = set("XDG_CACHE_HOME").or_else(|| Some(set("HOME")?.join(".cache")))?;
+        Some(cache.join("agentmux/real-agents"))
     })?;
+    let dir = root.join("node_modules/.bin");
     dir.is_dir().then_some(dir)
 }
 
