@@ -95,6 +95,8 @@ pub(crate) struct Daemon {
     pub(crate) keys: Arc<Keys>,
     pub(crate) web_url: String,
     pub(crate) hosts: Vec<String>,
+    /// Browsers keep cookies by host and not by port: two servers must not have one of the same name.
+    pub(crate) cookie: String,
     pub(crate) boot: Vec<BootStage>,
     pub(crate) counters: Counters,
     pub(crate) tasks: Arc<Tasks>,
@@ -269,8 +271,9 @@ async fn serve(
     };
     let is_service = config.notify_socket.is_some() && config.launcher_pid.is_none();
     let service = if is_service { cgroup::of(std::process::id()) } else { None };
-    let token_key = opened.store.token_key().map_err(io::Error::other)?;
-    let keys = Arc::new(Keys::new(config.auth_key, token_key));
+    let (keys, opened_keys) = Keys::open(config.auth_key, config.layout.credentials());
+    let keys = Arc::new(keys);
+    stage(&mut boot, "credentials", BootPolicy::Degraded, opened_keys.err().map(|error| error.to_string()));
     let mut writer = Writer::new(opened);
     if let Some((boundary, times)) = config.failpoint {
         writer = writer.observed(die_at(boundary, times));
@@ -310,7 +313,7 @@ async fn serve(
         profile: config.profile.clone(),
         base_env: config.base_env,
         shell: config.shell,
-        token: Arc::new(move |agent, run| token_keys.agent_token(agent, run)),
+        token: Arc::new(move |agent, run| token_keys.new_token(agent, run)),
         socket: config.layout.srv_socket(),
         local_url: web_url.clone(),
     })
@@ -334,7 +337,9 @@ async fn serve(
         .and_then(|text| disk::write_atomic(&config.layout.endpoint(), &text, 0o600));
     stage(&mut boot, "endpoint file", BootPolicy::Degraded, written.err().map(|error| error.to_string()));
 
+    let place = blake3::hash(config.layout.state_dir.as_os_str().as_encoded_bytes()).to_hex();
     let daemon = Arc::new(Daemon {
+        cookie: format!("agentmux_session_{}", &place[..12]),
         layout: config.layout,
         profile: config.profile,
         launcher_pid: config.launcher_pid,
