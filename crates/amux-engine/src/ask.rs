@@ -197,6 +197,11 @@ impl Published {
         })
     }
 
+    /// What an agent that is stopped is given, unless somebody says otherwise.
+    pub fn stop_grace_ms(&self) -> u64 {
+        self.read(|state, _| setting::agent_stop_grace_ms(state))
+    }
+
     /// How many days of the server's own log files are kept.
     pub fn log_keep_days(&self) -> u64 {
         self.read(|state, _| setting::log_keep_days(state))

@@ -31,8 +31,10 @@ use std::time::Duration;
 
 use amux_engine::Handle;
 use amux_proto::entity::{RunState, Size};
-use amux_proto::{AgentId, Code, Effect, Rejection, RunNo};
+use amux_proto::{AgentId, Code, Effect, Rejection, RunNo, env};
 use amux_sys::notify::Notifier;
+use amux_sys::process::ProcessId;
+use amux_sys::stop;
 use tokio::sync::{mpsc, watch};
 
 pub use agent::Ask;
@@ -156,6 +158,24 @@ impl Runner {
     /// The server ends, the agents go on: their tasks let go without touching them.
     pub fn detach(&self) {
         self.shared.detach.send_replace(true);
+    }
+
+    /// Ends every run without the log, which takes no wish; its task sees it end as if by itself.
+    pub async fn stop_all(&self, grace: Duration) {
+        let runs = self.shared.world.engine.published().live_runs().into_iter();
+        let stops = runs.filter_map(|(agent, run, state)| {
+            let (RunState::Running { process } | RunState::Stopping { process: Some(process), .. }) = state else {
+                return None;
+            };
+            let leader = ProcessId { pid: process.pid, start_ticks: process.start_ticks };
+            let tag = report::tag(agent, run);
+            Some(tokio::task::spawn_blocking(move || stop::stop_tree(&leader, Some((env::TAG, &tag)), grace)))
+        });
+        for ended in futures_util::future::join_all(stops).await {
+            if let Err(error) = ended {
+                tracing::error!(%error, "Ending a run broke.");
+            }
+        }
     }
 
     /// What a run printed last, from its tape: what scrolled away, and all there is of an ended run.

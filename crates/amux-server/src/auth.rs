@@ -1,23 +1,42 @@
 //! Who is there. A local peer is known by the kernel, an HTTP client by what it carries; nobody is believed because
 //! of what a request says about itself.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::io;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use amux_engine::Published;
 use amux_proto::entity::RunState;
 use amux_proto::{AgentId, Code, Principal, Rejection, RunNo, env};
 use amux_sys::process::{Kin, Lineage, ProcessId, Root};
-use amux_sys::{cgroup, clock, peer, process};
+use amux_sys::{cgroup, clock, disk, peer, process};
+use serde::{Deserialize, Serialize};
 
 pub(crate) struct Keys {
     /// Of this start: the launcher's, for a window. Never in a child's environment, a log or an answer.
     instance: Option<String>,
-    /// Of this store: under it agents' tokens and browsers' sessions are made, so they outlive a restart.
-    store: [u8; 32],
+    path: PathBuf,
+    issued: Mutex<Issued>,
     codes: Mutex<HashMap<String, i64>>,
+}
+
+/// What was given out and outlives a restart. Hashes only: whoever reads them can show nothing that they are of.
+#[derive(Default, Serialize, Deserialize)]
+struct Issued {
+    /// Of browsers: until when, in milliseconds.
+    #[serde(default)]
+    sessions: BTreeMap<String, i64>,
+    /// Of agents: for their newest run.
+    #[serde(default)]
+    tokens: BTreeMap<AgentId, Token>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Token {
+    run: RunNo,
+    hash: String,
 }
 
 /// A sign-in link is opened at once or not at all.
@@ -25,16 +44,32 @@ const CODE_LIFE_MS: i64 = 60_000;
 const CODES_MAX: usize = 32;
 
 const SESSION_LIFE_MS: i64 = 7 * 24 * 60 * 60 * 1000;
+/// A person's browsers; beyond them the oldest session ends.
+const SESSIONS_MAX: usize = 64;
 
 impl Keys {
-    pub(crate) fn new(instance: Option<String>, store: [u8; 32]) -> Self {
-        Self { instance, store, codes: Mutex::default() }
+    /// What cannot be read lets nobody in: browsers sign in again, and agents are known by their processes.
+    pub(crate) fn open(instance: Option<String>, path: PathBuf) -> (Self, io::Result<()>) {
+        let (issued, outcome) = match std::fs::read(&path) {
+            Ok(text) => match serde_json::from_slice(&text) {
+                Ok(issued) => (issued, Ok(())),
+                Err(error) => (Issued::default(), Err(io::Error::other(format!("{}: {error}", path.display())))),
+            },
+            Err(error) if error.kind() == io::ErrorKind::NotFound => (Issued::default(), Ok(())),
+            Err(error) => (Issued::default(), Err(error)),
+        };
+        (Self { instance, path, issued: Mutex::new(issued), codes: Mutex::default() }, outcome)
     }
 
-    /// Scoped to one agent and one run; worthless when that run has ended.
-    pub(crate) fn agent_token(&self, agent: AgentId, run: RunNo) -> String {
-        let name = format!("{}.{run}", agent.0.simple());
-        format!("amx.{name}.{}", self.mac("agent", &name))
+    /// Scoped to one agent and one run; worthless when that run has ended. Blocks.
+    pub(crate) fn new_token(&self, agent: AgentId, run: RunNo) -> String {
+        let token = format!("amx.{}.{run}.{}", agent.0.simple(), secret());
+        let known = Token { run, hash: hash(&token) };
+        let written = self.change(|issued| drop(issued.tokens.insert(agent, known)));
+        if let Err(error) = written {
+            tracing::warn!(%agent, %run, %error, "The token of a run is worth nothing after a restart.");
+        }
+        token
     }
 
     /// What a bearer token stands for.
@@ -42,24 +77,22 @@ impl Keys {
         if self.instance.as_ref().is_some_and(|key| same(key.as_bytes(), token.as_bytes())) {
             return Ok(Principal::Operator);
         }
-        let bad = || Rejection::new(Code::Denied, "not a token of this server");
-        let mut parts = token.strip_prefix("amx.").ok_or_else(bad)?.splitn(3, '.');
-        let (agent, run, mac) = (parts.next(), parts.next(), parts.next());
-        let (Some(agent), Some(run), Some(mac)) = (agent, run, mac) else { return Err(bad()) };
-        if !same(self.mac("agent", &format!("{agent}.{run}")).as_bytes(), mac.as_bytes()) {
-            return Err(bad());
-        }
-        let agent = AgentId(uuid::Uuid::parse_str(agent).map_err(|_| bad())?);
-        let run = RunNo(run.parse().map_err(|_| bad())?);
-        if !published.is_live(agent, run) {
+        let hash = hash(token);
+        let issued = self.issued();
+        let named = token.strip_prefix("amx.").and_then(|rest| rest.split('.').next()?.parse().ok());
+        let known = named.and_then(|agent: AgentId| Some((agent, issued.tokens.get(&agent)?)));
+        let Some((agent, known)) = known.filter(|(_, known)| same(known.hash.as_bytes(), hash.as_bytes())) else {
+            return Err(Rejection::new(Code::Denied, "not a token of this server"));
+        };
+        if !published.is_live(agent, known.run) {
             return Err(Rejection::new(Code::Denied, "the run this token was made for has ended"));
         }
-        Ok(Principal::Agent { agent, run })
+        Ok(Principal::Agent { agent, run: known.run })
     }
 
     /// A code with which one browser signs in once.
     pub(crate) fn new_code(&self) -> String {
-        let code: String = clock::random_bytes::<16>().iter().map(|byte| format!("{byte:02x}")).collect();
+        let code = secret();
         let now = clock::now_ms();
         let mut codes = self.codes.lock().unwrap_or_else(PoisonError::into_inner);
         codes.retain(|_, until| *until > now);
@@ -70,30 +103,67 @@ impl Keys {
         code
     }
 
-    /// The session a code is worth, once.
+    /// The session a code is worth, once. Blocks.
     pub(crate) fn redeem(&self, code: &str) -> Option<String> {
         let now = clock::now_ms();
         let until = self.codes.lock().unwrap_or_else(PoisonError::into_inner).remove(code)?;
-        (until > now).then(|| {
-            let name = (now + SESSION_LIFE_MS).to_string();
-            let mac = self.mac("session", &name);
-            format!("{name}.{mac}")
-        })
+        if until <= now {
+            return None;
+        }
+        let session = secret();
+        let written = self.change(|issued| {
+            issued.sessions.retain(|_, until| *until > now);
+            while issued.sessions.len() >= SESSIONS_MAX {
+                let Some(oldest) = issued.sessions.iter().min_by_key(|(_, until)| **until).map(|(id, _)| id.clone())
+                else {
+                    break;
+                };
+                issued.sessions.remove(&oldest);
+            }
+            issued.sessions.insert(hash(&session), now + SESSION_LIFE_MS);
+        });
+        if let Err(error) = written {
+            tracing::warn!(%error, "A browser will have to sign in again after a restart.");
+        }
+        Some(session)
     }
 
     pub(crate) fn session(&self, cookie: &str) -> Option<Principal> {
-        let (until, mac) = cookie.split_once('.')?;
-        let good = same(self.mac("session", until).as_bytes(), mac.as_bytes());
-        (good && until.parse::<i64>().ok()? > clock::now_ms()).then_some(Principal::Operator)
+        let until = self.issued().sessions.get(&hash(cookie)).copied()?;
+        (until > clock::now_ms()).then_some(Principal::Operator)
+    }
+
+    /// The session is worth nothing from here on. Blocks; an error means that a restart would bring it back.
+    pub(crate) fn revoke(&self, cookie: &str) -> io::Result<()> {
+        self.change(|issued| {
+            issued.sessions.remove(&hash(cookie));
+        })
     }
 
     pub(crate) fn session_life_s() -> i64 {
         SESSION_LIFE_MS / 1000
     }
 
-    fn mac(&self, kind: &str, name: &str) -> String {
-        blake3::keyed_hash(&self.store, format!("{kind}\0{name}").as_bytes()).to_hex().to_string()
+    fn change(&self, change: impl FnOnce(&mut Issued)) -> io::Result<()> {
+        let mut issued = self.issued();
+        change(&mut issued);
+        let text = serde_json::to_vec(&*issued).map_err(io::Error::other)?;
+        disk::write_atomic(&self.path, &text, 0o600)
     }
+
+    fn issued(&self) -> MutexGuard<'_, Issued> {
+        self.issued.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Nobody guesses it.
+fn secret() -> String {
+    clock::random_bytes::<32>().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Of something that cannot be guessed, so that no salt and no work is needed.
+fn hash(secret: &str) -> String {
+    blake3::hash(secret.as_bytes()).to_hex().to_string()
 }
 
 /// In a time that does not depend on where they differ.
@@ -309,6 +379,42 @@ mod tests {
             Ok(Admission::Stray(_)) => "stray",
             Err(_) => "denied",
         }
+    }
+
+    #[test]
+    fn what_lets_somebody_in_is_not_in_the_file_and_a_session_ends_for_good() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("credentials.json");
+        let open = || Keys::open(None, path.clone()).0;
+        let keys = open();
+        let (token, session) = (keys.new_token(A, RunNo(1)), keys.redeem(&keys.new_code()).unwrap());
+        let other = keys.redeem(&keys.new_code()).unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(!text.contains(&session) && !text.contains(token.rsplit('.').next().unwrap()), "{text}");
+        // Whoever reads the file has hashes, and a hash is not what it is of.
+        for hash in [hash(&session), hash(&token)] {
+            assert!(text.contains(&hash) && keys.session(&hash).is_none());
+        }
+        drop(keys);
+        let keys = open();
+        assert_eq!(keys.session(&session), Some(Principal::Operator), "a restart signs nobody out");
+        keys.revoke(&session).unwrap();
+        assert_eq!((keys.session(&session), keys.session(&other)), (None, Some(Principal::Operator)));
+        assert_eq!(open().session(&session), None);
+        for _ in 0..SESSIONS_MAX {
+            keys.redeem(&keys.new_code()).unwrap();
+        }
+        assert_eq!(keys.issued().sessions.len(), SESSIONS_MAX);
+    }
+
+    #[test]
+    fn credentials_that_cannot_be_read_let_nobody_in() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("credentials.json");
+        std::fs::write(&path, "not ours").unwrap();
+        let (keys, outcome) = Keys::open(None, path);
+        assert!(outcome.is_err() && keys.session("").is_none());
+        assert!(keys.redeem(&keys.new_code()).is_some(), "and the next sign-in makes them whole");
     }
 
     #[test]

@@ -144,6 +144,10 @@ impl Layout {
     pub fn db(&self) -> PathBuf {
         self.state_dir.join("agentmux.db")
     }
+    /// Hashes of what lets agents and browsers in; beside the store and never in a copy of it.
+    pub fn credentials(&self) -> PathBuf {
+        self.state_dir.join("credentials.json")
+    }
     pub fn tapes(&self) -> PathBuf {
         self.state_dir.join("tapes")
     }

@@ -153,9 +153,10 @@ fn what_a_person_left_running_is_still_the_persons() {
 }
 
 #[test]
-fn an_agent_whose_run_has_ended_hears_no_more() {
+fn a_token_outlives_the_server_and_not_the_run() {
     let masked = Masked::new();
     let token = masked.as_agent("token", "printf %s \"$AGENTMUX_TOKEN\"");
+    masked.world.json(&["server", "restart"]);
     let mut wire = amux_testkit::wire::Wire::raw(&masked.world.home.socket()).unwrap();
     wire.send(&serde_json::json!({ "hello": { "protocol": 1, "token": token } })).unwrap();
     assert_eq!(wire.frame().unwrap()["welcome"]["principal"], "agent:worker@default");
