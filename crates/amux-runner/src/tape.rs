@@ -14,7 +14,7 @@ use amux_sys::pour::{self, Channel};
 pub const OUT: &str = "out";
 pub const ERR: &str = "err";
 
-/// With a bound a tape keeps between three quarters of it and the whole.
+/// With a bound a tape keeps between two thirds of it and the whole.
 const SEGMENTS: u64 = 4;
 
 /// Without a bound, so that no single file grows beyond what tools like.
@@ -170,7 +170,8 @@ impl Tape {
         let Some(max) = self.bytes_max else { return };
         let Ok(starts) = segments(&self.dir, self.stream) else { return };
         for (at, start) in starts.iter().enumerate() {
-            let kept = self.end - start;
+            // With the segment that begins now.
+            let kept = self.end - start + segment_bytes;
             if kept <= max || at + 1 == starts.len() {
                 break;
             }

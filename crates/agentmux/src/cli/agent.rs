@@ -51,6 +51,10 @@ pub(crate) struct New {
 
 impl New {
     pub(crate) fn run(&self, context: &Context) -> Result<ExitCode, Failure> {
+        if ["cmd", "acp", "ndjson"].contains(&self.kind.as_str()) && self.args.is_empty() {
+            let hint = format!("agentmux new {} --agent {} -- COMMAND", self.name, self.kind);
+            return Err(Failure::usage(format!("a command is needed: {}", self.kind)).hint(hint));
+        }
         let mut argv = self.args.clone();
         // The pane is the first word of what is run.
         let kind = match self.kind.split_once(':') {

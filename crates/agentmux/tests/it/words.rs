@@ -15,7 +15,9 @@ fn every_command_says_what_it_did() {
     assert_eq!(world.answer(&["nonsense"])["ok"], false);
     assert_eq!(world.code(&[]), 2, "without a terminal and a command there is only the help");
     assert_eq!(world.code(&["show", "nobody"]), 7);
-    assert_eq!(world.code(&["new", "x", "--agent", "claude"]), 2);
+    assert_eq!(world.code(&["new", "x", "--agent", "robot"]), 2);
+    let mistyped = world.answer(&["new", "x", "--agent", "claud"]);
+    assert_eq!(mistyped["error"]["hint"], "did you mean claude?");
     assert_eq!(world.code(&["diag", "nonsense"]), 7);
     world.json(&["team", "create", "one"]);
     world.json(&["team", "create", "two"]);
@@ -149,8 +151,7 @@ fn a_mistake_is_one_line_and_a_hint_and_one_object_for_scripts() {
         ),
         (&["stop", "x", "--grace", "5"], "not a duration: 5", "agentmux stop --help"),
         (&["wait", "x", "--for", "happy"], "no such state: happy", "one of offline"),
-        (&["new", "x", "--agent", "cmd"], "a cmd agent needs a program after --", "-- PROGRAM"),
-        (&["new", "x", "--agent", "robot"], "no such kind of agent: robot", "agentmux new --help"),
+        (&["new", "x", "--agent", "cmd"], "a command is needed: cmd", "-- COMMAND"),
     ] {
         let out = world.run(args);
         let words = String::from_utf8_lossy(&out.stderr).into_owned();
