@@ -272,8 +272,12 @@ pub enum Phase {
     },
     Compacting,
     /// It cannot go on before a limit ends.
-    Limited { reason: String },
-    LoggedOut { reason: String },
+    Limited {
+        reason: String,
+    },
+    LoggedOut {
+        reason: String,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
@@ -499,7 +503,9 @@ pub enum Answer {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         text: Option<String>,
     },
-    Text { text: String },
+    Text {
+        text: String,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
@@ -555,6 +561,11 @@ pub enum Stage {
 }
 
 impl Stage {
+    /// Whether nobody waits for this delivery: it is over, or what it was for is done.
+    pub fn is_settled(&self) -> bool {
+        self.is_end() || *self == Self::Acked
+    }
+
     /// Whether nothing more can happen to this delivery.
     pub fn is_end(&self) -> bool {
         match self {
