@@ -310,7 +310,7 @@ pub(crate) fn remove(case: &mut Case<'_>, agent: &Agent, why: &str) {
     let state = case.state;
     let to = Recipient::Agent { agent: agent.id };
     for message in state.messages.values() {
-        let open = message.deliveries.iter().find(|delivery| delivery.to == to && !delivery.stage.is_end());
+        let open = message.deliveries.iter().find(|delivery| delivery.to == to && !delivery.stage.is_settled());
         if open.is_some() {
             let stage = Stage::Failed { reason: why.to_owned(), attempts: 0 };
             case.emit(message::Event::Staged(Staged { message: message.id, to, stage, evidence: None }));

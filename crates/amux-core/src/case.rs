@@ -44,6 +44,10 @@ impl<'a> Case<'a> {
         self.events.push(event.into());
     }
 
+    pub(crate) fn into_events(self) -> Vec<Event> {
+        self.events
+    }
+
     /// The same context makes the same ids: a version 7 UUID of its moment, its seed and a counter.
     pub(crate) fn make_id(&mut self) -> Uuid {
         self.ids_made += 1;

@@ -214,7 +214,7 @@ fn messages(state: &State, wrong: &mut Wrong) {
                 Recipient::Operator => false,
                 Recipient::Agent { agent } => !state.agents.contains_key(&agent),
             };
-            wrong.unless(!hopeless || delivery.stage.is_end(), || {
+            wrong.unless(!hopeless || delivery.stage.is_settled(), || {
                 format!("message {} still waits for an agent that is gone", message.id)
             });
         }

@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use amux_proto::command::message::{Ack, Cancel, Command, Send};
 use amux_proto::entity::{Delivery, Message, Recipient, Stage};
 use amux_proto::event::message::{Event, Sent, Staged};
-use amux_proto::view::{self as proto_view, SentDelivery};
 use amux_proto::transcript::InputStage;
+use amux_proto::view::{self as proto_view, SentDelivery};
 use amux_proto::{AgentId, Code, MessageId, Principal, Rejection, RunNo, ThreadId, Time};
 use serde_json::{Value, json};
 
@@ -106,8 +106,7 @@ pub(crate) fn seen(case: &mut Case<'_>, of: (AgentId, RunNo), id: MessageId, sta
         InputStage::Unproven => Stage::Unproven { reason: reason.clone() },
     };
     // What was acknowledged stays acknowledged, whatever becomes of the turn.
-    let is_over = delivery.stage.is_end() || delivery.stage == Stage::Acked;
-    if is_over || rank(&wanted) <= rank(&delivery.stage) {
+    if delivery.stage.is_settled() || rank(&wanted) <= rank(&delivery.stage) {
         return;
     }
     let evidence = Some(reason);

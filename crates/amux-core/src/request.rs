@@ -57,9 +57,10 @@ pub(crate) fn open(case: &mut Case<'_>, agent: AgentId, run: RunNo, id: RequestI
     }
 }
 
-/// The agent does not ask any more, for whatever reason.
-pub(crate) fn close(case: &mut Case<'_>, id: RequestId, why: &str) {
-    let Some(request) = case.state.requests.get(&id) else { return };
+/// The agent does not ask any more, for whatever reason. No run speaks for the questions of another.
+pub(crate) fn close(case: &mut Case<'_>, by: (AgentId, RunNo), id: RequestId, why: &str) {
+    let asked = case.state.requests.get(&id).filter(|request| (request.agent, request.run) == by);
+    let Some(request) = asked else { return };
     case.emit(match request.decided {
         Some(_) => Event::Settled(Settled { request: id }),
         None => Event::Withdrawn(Withdrawn { request: id, why: bounds::cut(why) }),
@@ -80,7 +81,12 @@ fn decide_one(case: &mut Case<'_>, order: &Decide) -> Result<Value, Rejection> {
         return Err(Rejection::new(Code::Conflict, format!("the request has expired: {}", request.id)));
     }
     check_answer(request, &order.answer)?;
-    case.emit(Event::Decided(Decided { request: request.id, answer: order.answer.clone(), by: actor.clone(), rule: None }));
+    case.emit(Event::Decided(Decided {
+        request: request.id,
+        answer: order.answer.clone(),
+        by: actor.clone(),
+        rule: None,
+    }));
     Ok(json!({ "request": request.id }))
 }
 

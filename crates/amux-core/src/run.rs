@@ -59,38 +59,72 @@ fn seen(case: &mut Case<'_>, order: &order::Seen) -> Value {
     if activity.seen <= live.activity.seen {
         return stale();
     }
+    // One report may ask and close, hand over and show: each fact is judged by what those before it came to.
+    let mut scene = if facts.is_empty() { State::default() } else { scene(case.state, agent, facts) };
     for fact in facts {
-        match fact {
-            Fact::Session { session } => {
-                let is_dead = agent.session.as_ref().is_some_and(|known| known.dead.contains(&session.id));
-                if !is_dead {
-                    let session = session.clone();
-                    case.emit(session::Event::Opened(session::Opened { agent: *id, run: *run, session }));
-                }
-            }
-            Fact::SessionLost { session, why } => case.emit(session::Event::Lost(session::Lost {
-                agent: *id,
-                run: *run,
-                session: session.clone(),
-                why: cut(why),
-            })),
-            Fact::TurnStarted { turn, trigger } => {
-                let (turn, trigger) = (*turn, *trigger);
-                case.emit(turn::Event::Started(turn::Started { agent: *id, run: *run, turn, trigger }));
-            }
-            Fact::TurnEnded { turn, end } => {
-                let end = end.clone();
-                case.emit(turn::Event::Ended(turn::Ended { agent: *id, run: *run, turn: *turn, end }));
-            }
-            Fact::Asked { request, ask } => request::open(case, *id, *run, *request, ask),
-            Fact::AskClosed { request, how } => request::close(case, *request, how),
-            Fact::Input { message, stage, evidence } => message::seen(case, (*id, *run), *message, *stage, evidence),
+        let mut one = Case::new(&scene, case.ctx);
+        note(&mut one, *id, *run, fact);
+        for event in one.into_events() {
+            crate::apply(&mut scene, case.ctx.now, &event);
+            case.emit(event);
         }
     }
     let mut activity = activity.clone();
     activity.evidence = cut(&activity.evidence);
     case.emit(Event::Active(Active { agent: *id, run: *run, activity }));
     fresh()
+}
+
+/// As much of the state as facts about one agent can touch or are judged by.
+fn scene(state: &State, agent: &Agent, facts: &[Fact]) -> State {
+    let mut scene = State::default();
+    scene.put_agent(agent.clone());
+    state.teams.get(&agent.team).into_iter().for_each(|team| scene.put_team(team.clone()));
+    for fact in facts {
+        match fact {
+            Fact::Asked { request, .. } | Fact::AskClosed { request, .. } => {
+                scene.requests.extend(state.requests.get_key_value(request).map(|(id, known)| (*id, known.clone())));
+            }
+            Fact::Input { message, .. } => {
+                state.messages.get(message).into_iter().for_each(|message| scene.put_message(message.clone()));
+            }
+            Fact::Session { .. } | Fact::SessionLost { .. } | Fact::TurnStarted { .. } | Fact::TurnEnded { .. } => {}
+        }
+    }
+    if facts.iter().any(|fact| matches!(fact, Fact::Asked { .. })) {
+        let own = state.requests.iter().filter(|(_, request)| request.agent == agent.id);
+        scene.requests.extend(own.map(|(id, request)| (*id, request.clone())));
+        scene.rules.clone_from(&state.rules);
+    }
+    scene
+}
+
+fn note(case: &mut Case<'_>, id: AgentId, run: RunNo, fact: &Fact) {
+    let Some((agent, live)) = live(case.state, id, run) else { return };
+    let is_dead = |session| agent.session.as_ref().is_some_and(|known| known.dead.contains(session));
+    match fact {
+        Fact::Session { session } if !is_dead(&session.id) => {
+            let session = session.clone();
+            case.emit(session::Event::Opened(session::Opened { agent: id, run, session }));
+        }
+        Fact::SessionLost { session, why } if !is_dead(session) => {
+            let (session, why) = (session.clone(), cut(why));
+            case.emit(session::Event::Lost(session::Lost { agent: id, run, session, why }));
+        }
+        Fact::TurnStarted { turn, trigger } if *turn > live.activity.turn => {
+            let (turn, trigger) = (*turn, *trigger);
+            case.emit(turn::Event::Started(turn::Started { agent: id, run, turn, trigger }));
+        }
+        Fact::TurnEnded { turn, end } if live.activity.turn_open && *turn == live.activity.turn => {
+            let end = end.clone();
+            case.emit(turn::Event::Ended(turn::Ended { agent: id, run, turn: *turn, end }));
+        }
+        // Known already, or of something that is over.
+        Fact::Session { .. } | Fact::SessionLost { .. } | Fact::TurnStarted { .. } | Fact::TurnEnded { .. } => {}
+        Fact::Asked { request, ask } => request::open(case, id, run, *request, ask),
+        Fact::AskClosed { request, how } => request::close(case, (id, run), *request, how),
+        Fact::Input { message, stage, evidence } => message::seen(case, (id, run), *message, *stage, evidence),
+    }
 }
 
 fn ended(case: &mut Case<'_>, id: AgentId, run: RunNo, step: Step, event: Event) -> Result<Value, Rejection> {

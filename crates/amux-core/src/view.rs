@@ -3,9 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use amux_proto::entity::{
-    self, Desired, ExitWhy, KindName, Message, Phase, Recipient, RequestKind, RunState, Stage,
-};
+use amux_proto::entity::{self, Desired, ExitWhy, KindName, Message, Phase, Recipient, RequestKind, RunState, Stage};
 use amux_proto::query;
 use amux_proto::view::{self as proto_view, AgentDetail, AgentState, Evidence, Request, Snapshot};
 use amux_proto::{AgentId, Epoch, Rejection, Seq, Time};
@@ -53,8 +51,7 @@ pub fn agents(state: &State, query: &query::Agents) -> Result<Vec<Agent>, Reject
 }
 
 pub fn agent(state: &State, agent: &entity::Agent) -> Agent {
-    let ask =
-        undecided(state).filter(|request| request.agent == agent.id).min_by_key(|r| (urgency(r.kind), r.id));
+    let ask = undecided(state).filter(|request| request.agent == agent.id).min_by_key(|r| (urgency(r.kind), r.id));
     shown(state, agent, &Mail::of(state.messages.values()), ask)
 }
 
@@ -198,16 +195,16 @@ fn state_of(agent: &entity::Agent, count: Count, ask: Option<&entity::Request>) 
                 }
                 ExitWhy::Itself => {
                     let activity = &run.activity;
-                    let said = Some(&activity.evidence).filter(|said| activity.phase == Phase::Untold && !said.is_empty());
+                    let said =
+                        Some(&activity.evidence).filter(|said| activity.phase == Phase::Untold && !said.is_empty());
                     (AgentState::Failed, Some(said.map_or(how.clone(), |said| format!("{how}: {said}"))))
                 }
             }
         }
         RunState::Failed { error } => (AgentState::Failed, Some(error.clone())),
         RunState::Lost { why } => (AgentState::Failed, Some(why.clone())),
-        RunState::Starting => (AgentState::Starting, None),
         RunState::Stopping { .. } => (AgentState::Unknown, Some("asked to stop".into())),
-        RunState::Running { .. } => match ask {
+        RunState::Starting | RunState::Running { .. } => match ask {
             Some(ask) => {
                 let needs = match ask.kind {
                     RequestKind::Permission | RequestKind::HeldMessage => AgentState::NeedsPermission,
@@ -216,18 +213,16 @@ fn state_of(agent: &entity::Agent, count: Count, ask: Option<&entity::Request>) 
                 };
                 (needs, Some(ask.title.clone()))
             }
-            None => doing(&run.activity, count),
+            None => doing(run, count),
         },
     }
 }
 
 /// What a run that needs nobody does.
-fn doing(activity: &entity::Activity, count: Count) -> (AgentState, Option<String>) {
+fn doing(run: &entity::Run, count: Count) -> (AgentState, Option<String>) {
+    let activity = &run.activity;
     let told = || Some(activity.evidence.clone()).filter(|evidence| !evidence.is_empty());
     match &activity.phase {
-        Phase::Untold if count.queued > 0 => (AgentState::Queued, Some(format!("{} waiting", count.queued))),
-        Phase::Untold => (AgentState::Unknown, told().or(Some("running; nothing tells what it does".into()))),
-        Phase::Opening => (AgentState::Starting, told()),
         Phase::LoggedOut { reason } => (AgentState::NeedsLogin, Some(reason.clone())),
         Phase::Limited { reason, .. } => (AgentState::RateLimited, Some(reason.clone())),
         Phase::Retrying { attempt, max, until, reason } => {
@@ -237,14 +232,20 @@ fn doing(activity: &entity::Activity, count: Count) -> (AgentState, Option<Strin
         }
         Phase::Compacting => (AgentState::Compacting, None),
         Phase::Working { doing } => (AgentState::Working, doing.clone().or_else(told)),
-        Phase::Idle if count.queued > 0 => (AgentState::Queued, Some(format!("{} waiting", count.queued))),
-        Phase::Idle if activity.tasks > 0 => {
-            let tasks = if activity.tasks == 1 { "1 background task".into() } else {
-                format!("{} background tasks", activity.tasks)
+        Phase::Untold | Phase::Opening | Phase::Idle if count.queued > 0 => {
+            (AgentState::Queued, Some(format!("{} waiting", count.queued)))
+        }
+        Phase::Untold | Phase::Opening | Phase::Idle if activity.tasks > 0 => {
+            let tasks = match activity.tasks {
+                1 => "1 background task".to_owned(),
+                tasks => format!("{tasks} background tasks"),
             };
             (AgentState::Background, Some(tasks))
         }
         Phase::Idle => (AgentState::Idle, told()),
+        Phase::Opening => (AgentState::Starting, told()),
+        Phase::Untold if run.state == RunState::Starting => (AgentState::Starting, None),
+        Phase::Untold => (AgentState::Unknown, told().or(Some("running; nothing tells what it does".into()))),
     }
 }
 

@@ -277,7 +277,9 @@ pub enum Phase {
         #[serde(default)]
         until: Option<Time>,
     },
-    LoggedOut { reason: String },
+    LoggedOut {
+        reason: String,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
@@ -503,7 +505,9 @@ pub enum Answer {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         text: Option<String>,
     },
-    Text { text: String },
+    Text {
+        text: String,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
@@ -559,6 +563,11 @@ pub enum Stage {
 }
 
 impl Stage {
+    /// Whether nobody waits for this delivery: it is over, or what it was for is done.
+    pub fn is_settled(&self) -> bool {
+        self.is_end() || *self == Self::Acked
+    }
+
     /// Whether nothing more can happen to this delivery.
     pub fn is_end(&self) -> bool {
         match self {

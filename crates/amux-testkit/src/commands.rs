@@ -419,7 +419,12 @@ fn grace(s: &mut Say<'_>) -> Option<u64> {
 }
 
 fn agent_stop(s: &mut Say<'_>) -> Command {
-    agent::Command::Stop(agent::Stop { agent: s.agent(), grace_ms: grace(s), reason: s.rng.one_in(4).then(|| s.text()) }).into()
+    agent::Command::Stop(agent::Stop {
+        agent: s.agent(),
+        grace_ms: grace(s),
+        reason: s.rng.one_in(4).then(|| s.text()),
+    })
+    .into()
 }
 
 fn agent_restart(s: &mut Say<'_>) -> Command {
@@ -465,7 +470,13 @@ fn run_seen(s: &mut Say<'_>) -> Command {
     };
     activity.evidence = s.text();
     activity.tasks = u32::try_from(s.rng.below(3)).unwrap_or(0);
-    let facts = (0..s.rng.below(4)).map(|_| fact(s, &mut activity)).collect();
+    let mut facts: Vec<Fact> = (0..s.rng.below(4)).map(|_| fact(s, &mut activity)).collect();
+    // Some questions are closed in the report that opens them.
+    let asked = facts.iter().find_map(|fact| match fact {
+        Fact::Asked { request, .. } => Some(*request),
+        _ => None,
+    });
+    facts.extend(asked.filter(|_| s.rng.one_in(6)).map(|request| Fact::AskClosed { request, how: s.text() }));
     run::Command::Seen(run::Seen { agent, run, activity: Box::new(activity), facts }).into()
 }
 

@@ -4,15 +4,16 @@ use std::collections::BTreeMap;
 
 use amux_core::wish;
 use amux_proto::command::agent::{Command, Create, Rename};
-use amux_proto::command::{message, request, run};
-use amux_proto::entity::{Content, Desired, ExitWhy, Kind, RequestKind, RunState, Size, Stage};
+use amux_proto::command::{kind, message, run};
+use amux_proto::entity::{Content, Desired, Dialect, ExitWhy, Kind, KindName, RequestKind, RunState, Size, Stage};
+use amux_proto::event::{Event, agent as event};
 use amux_proto::layout::Place;
-use amux_proto::{Code, Effect, MessageId, RequestId, RunNo};
+use amux_proto::{Code, Effect, MessageId, RunNo};
 use uuid::Uuid;
 
 use crate::world::{
-    World, create, exit, exited, failed, id, lost, name, open, process, remove, restart, start, started, stop,
-    stop_within,
+    World, asked, create, decide_request, exit, exited, failed, id, lost, name, open, option, process, remove, restart,
+    start, started, stop, stop_within,
 };
 
 #[test]
@@ -96,6 +97,8 @@ fn the_life_of_a_run() {
         let wishes = wish::open(&world.state).into_iter().map(|wish| match wish {
             Effect::EnsureRunning { run, .. } => format!("run {run}"),
             Effect::EnsureStopped { run, .. } => format!("stop {run}"),
+            Effect::Answer { request } => format!("answer {request}"),
+            Effect::Deliver { message, .. } => format!("deliver {message}"),
         });
         assert_eq!(wishes.collect::<Vec<_>>(), *open, "case {at}");
     }
@@ -177,8 +180,8 @@ fn an_id_that_is_brought_along_is_used_once() {
 fn a_definition_that_cannot_be_run_is_refused() {
     let env = |name: &str| BTreeMap::from([(name.to_owned(), "x".to_owned())]);
     let cases: Vec<(Code, Create)> = vec![
-        (Code::BadArgs, Create { kind: Kind::Cmd, ..create("a") }),
-        (Code::BadArgs, Create { kind: Kind::Cmd, argv: vec![String::new()], ..create("a") }),
+        (Code::BadArgs, Create { kind: KindName::cmd(), ..create("a") }),
+        (Code::BadArgs, Create { kind: KindName::cmd(), argv: vec![String::new()], ..create("a") }),
         (Code::BadArgs, Create { cwd: "here".into(), ..create("a") }),
         (Code::BadArgs, Create { cwd: String::new(), ..create("a") }),
         (Code::BadArgs, Create { cwd: "/a\0b".into(), ..create("a") }),
@@ -257,7 +260,8 @@ fn with_an_agent_goes_what_only_made_sense_with_it() {
     let tab = world.tab(workspace, "one");
     let pane = world.pane(Place::Tab { tab });
     world.says(open(Place::Tab { tab }, Content::Agent { agent }));
-    world.says(ask(agent));
+    world.sees(agent, &[asked(1, RequestKind::Question), asked(2, RequestKind::Permission)]);
+    world.says(decide_request(2, option("yes")));
     let sent = message::Send {
         id: None,
         to: vec!["scout".into(), "operator".into()],
@@ -270,9 +274,10 @@ fn with_an_agent_goes_what_only_made_sense_with_it() {
     world.says(remove(agent, true));
     assert_eq!(
         world.events(exited(agent, 1)),
-        ["run.exited", "message.staged", "request.withdrawn", "pane.shown", "agent.removed"]
+        ["run.exited", "message.staged", "request.withdrawn", "request.withdrawn", "pane.shown", "agent.removed"]
     );
     assert!(world.state.requests.is_empty());
+    assert_eq!(wish::open(&world.state), [], "nobody is left to be answered or written to");
     assert_eq!(world.state.panes.len(), 2);
     assert!(world.state.panes.contains_key(&pane));
     let stages: Vec<_> = world.state.messages[&sent].deliveries.iter().map(|delivery| delivery.stage.clone()).collect();
@@ -280,24 +285,112 @@ fn with_an_agent_goes_what_only_made_sense_with_it() {
 }
 
 #[test]
-fn the_requests_of_a_run_end_with_it() {
+fn the_requests_of_a_run_end_with_it_decided_or_not() {
     for end in [exited, lost] {
         let mut world = World::new();
         let agent = world.running("scout");
-        world.says(ask(agent));
-        assert_eq!(world.events(end(agent, 1))[1..], ["request.withdrawn"]);
+        world.sees(agent, &[asked(1, RequestKind::Question), asked(2, RequestKind::Question)]);
+        world.says(decide_request(2, option("yes")));
+        assert_eq!(world.events(end(agent, 1))[1..], ["request.withdrawn", "request.withdrawn"]);
+        assert!(world.state.requests.is_empty());
+        assert_eq!(wish::open(&world.state), [], "a decision that came too late reaches nobody");
     }
 }
 
-fn ask(agent: amux_proto::AgentId) -> request::Command {
-    request::Command::Open(request::Open {
-        id: RequestId(Uuid::from_u128(77)),
-        agent,
-        run: RunNo(1),
-        kind: RequestKind::Question,
-        title: "which way?".into(),
-        detail: String::new(),
-        options: Vec::new(),
-        expires: None,
-    })
+#[test]
+fn why_an_agent_was_stopped_is_in_the_log() {
+    let mut world = World::new();
+    let agent = world.running("scout");
+    let order = amux_proto::command::agent::Stop {
+        agent: "scout".into(),
+        grace_ms: None,
+        reason: Some("limit reached: 2 GiB of tape".into()),
+    };
+    let stopped = world.says(Command::Stop(order));
+    let Event::Agent(event::Event::StopWanted(wanted)) = &stopped.events[0] else { panic!("{:?}", stopped.events) };
+    assert_eq!((wanted.agent, wanted.reason.as_deref()), (agent, Some("limit reached: 2 GiB of tape")));
+}
+
+fn a_kind(dialect: Dialect, program: &str) -> Kind {
+    Kind {
+        dialect,
+        program: Some(program.into()),
+        args: Vec::new(),
+        new_args: Vec::new(),
+        resume_args: Vec::new(),
+        model_args: Vec::new(),
+        mode_args: Vec::new(),
+        env: BTreeMap::new(),
+        unset: Vec::new(),
+        install: None,
+        about: String::new(),
+    }
+}
+
+fn load(kinds: &[(&str, Kind)]) -> kind::Command {
+    let kinds = kinds.iter().map(|(name, kind)| ((*name).to_owned(), kind.clone())).collect();
+    kind::Command::Load(kind::Load { kinds })
+}
+
+#[test]
+fn loading_the_kinds_again_says_only_what_is_different() {
+    let mut world = World::new();
+    let (claude, codex) = (a_kind(Dialect::Claude, "claude"), a_kind(Dialect::Codex, "codex"));
+    let both = || load(&[("claude", claude.clone()), ("codex", codex.clone())]);
+    assert_eq!(world.events(both()), ["kind.changed", "kind.changed"]);
+    assert_eq!(world.events(both()), [""; 0]);
+    let other = a_kind(Dialect::Claude, "claude-next");
+    assert_eq!(world.events(load(&[("claude", other)])), ["kind.changed", "kind.removed"]);
+}
+
+#[test]
+fn a_kind_of_the_table_brings_its_own_program() {
+    let mut world = World::new();
+    world.says(load(&[("claude", a_kind(Dialect::Claude, "claude"))]));
+    let order = Create { kind: KindName("claude".into()), model: Some("large".into()), ..create("scout") };
+    let made = world.says(Command::Create(order));
+    let definition = &world.the(amux_proto::AgentId(id(&made.answer, "uid"))).definition;
+    assert_eq!((definition.kind.0.as_str(), definition.model.as_deref()), ("claude", Some("large")));
+    assert_eq!(definition.argv, [""; 0]);
+    // Of an agent that exists, the name of its kind is kept even when the table loses it.
+    world.says(load(&[]));
+    assert_eq!(world.state.agents.values().next().unwrap().definition.kind.0, "claude");
+}
+
+#[test]
+fn an_unknown_kind_is_refused_and_the_nearest_is_named() {
+    let mut world = World::new();
+    world.says(load(&[("claude", a_kind(Dialect::Claude, "claude")), ("codex", a_kind(Dialect::Codex, "codex"))]));
+    for (word, hint) in [
+        ("cluade", "did you mean claude?"),
+        ("Codex", "did you mean codex?"),
+        ("shel", "did you mean shell?"),
+        ("gpt", "one of claude, codex, shell, cmd"),
+    ] {
+        let refusal = world.refused(Command::Create(Create { kind: KindName(word.into()), ..create("a") }));
+        assert_eq!((refusal.code, refusal.hint.as_deref()), (Code::BadArgs, Some(hint)), "{word}");
+    }
+}
+
+#[test]
+fn what_a_kind_cannot_do_is_not_asked_of_it() {
+    let mut world = World::new();
+    let resumable = Kind { resume_args: vec!["-r".into(), "{session}".into()], ..a_kind(Dialect::ClaudeOnce, "qwen") };
+    world.says(load(&[("once", a_kind(Dialect::ClaudeOnce, "once")), ("qwen", resumable)]));
+    let of = |kind: &str| Create { kind: KindName(kind.into()), ..create("a") };
+    let refused = [
+        Create { model: Some("large".into()), ..of("once") },
+        Create { resume: Some("s1".into()), ..of("once") },
+        Create { resume: Some("s1".into()), ..of("shell") },
+        // They would be read as options of the program.
+        Create { resume: Some("--dangerously".into()), ..of("qwen") },
+        Create { mode: Some("-x".into()), ..of("qwen") },
+        // A pane of tmux is named by what is run.
+        of("tmux"),
+    ];
+    for order in refused {
+        world.refused_with(Code::BadArgs, Command::Create(order));
+    }
+    let events = world.events(Command::Create(Create { resume: Some("s1".into()), ..of("qwen") }));
+    assert_eq!(events, ["team.created", "agent.created", "session.chosen"]);
 }

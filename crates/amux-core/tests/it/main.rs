@@ -7,6 +7,8 @@ mod policies;
 mod properties;
 mod references;
 mod requests_and_messages;
+mod rules;
+mod runs;
 mod settings;
 mod teams;
 mod trees;

@@ -4,13 +4,12 @@ use std::collections::BTreeSet;
 
 use amux_core::policy::allows;
 use amux_proto::command::agent::Command;
-use amux_proto::command::request;
-use amux_proto::entity::{Answer, RequestKind, RequestOption, RequestOptionKind};
+use amux_proto::entity::RequestKind;
 use amux_proto::query::{Act, Query};
-use amux_proto::{AgentId, Code, Principal, RequestId, Rev, RunNo};
+use amux_proto::{AgentId, Code, Principal, Rev, RunNo};
 use uuid::Uuid;
 
-use crate::world::{World, create, exited, start, started};
+use crate::world::{World, asked, create, decide_request, exited, option, start, started};
 
 fn verbs() -> impl Iterator<Item = &'static str> {
     amux_proto::Command::names().chain(Act::NAMES.iter().copied()).chain(Query::NAMES.iter().copied())
@@ -36,11 +35,12 @@ fn every_verb_is_in_the_table_and_somebody_may_say_it() {
 fn the_operator_may_say_everything_but_what_only_the_server_can_have_seen() {
     let observed = [
         "host.boot",
-        "request.open",
-        "request.withdraw",
+        "kind.load",
+        "policy.load",
         "run.exited",
         "run.failed",
         "run.lost",
+        "run.seen",
         "run.started",
         "setting.load",
     ];
@@ -49,7 +49,7 @@ fn the_operator_may_say_everything_but_what_only_the_server_can_have_seen() {
 }
 
 #[test]
-fn an_agent_may_read_talk_and_decide_and_nothing_else() {
+fn an_agent_may_read_and_talk_and_nothing_else() {
     let allowed: BTreeSet<_> = verbs().filter(|verb| allows(&agent(), verb).is_ok()).collect();
     let expected = [
         "snapshot",
@@ -57,7 +57,11 @@ fn an_agent_may_read_talk_and_decide_and_nothing_else() {
         "agent",
         "teams",
         "requests",
+        "message",
         "settings",
+        "kinds",
+        "processes",
+        "transcript",
         "status",
         "diag",
         "doctor",
@@ -88,23 +92,8 @@ fn a_denial_comes_before_anything_else_and_names_its_rule() {
 fn no_agent_decides_what_waits_for_a_human() {
     let mut world = World::new();
     let (scout, lead) = (world.running("scout"), world.running("lead"));
-    let id = RequestId(Uuid::from_u128(5));
-    world.says(request::Command::Open(request::Open {
-        id,
-        agent: scout,
-        run: RunNo(1),
-        kind: RequestKind::Permission,
-        title: "may I?".into(),
-        detail: String::new(),
-        options: vec![RequestOption { id: "yes".into(), label: "yes".into(), kind: RequestOptionKind::AllowOnce }],
-        expires: None,
-    }));
-    let decide = || {
-        request::Command::Decide(request::Decide {
-            request: id.to_string(),
-            answer: Answer::Option { option: "yes".into() },
-        })
-    };
+    world.sees(scout, &[asked(5, RequestKind::Permission)]);
+    let decide = || decide_request(5, option("yes"));
     for agent in [scout, lead] {
         let refusal = world.try_as(Principal::Agent { agent, run: RunNo(1) }, None, decide()).unwrap_err();
         assert_eq!((refusal.code, &refusal.details.unwrap()["rule"]), (Code::Denied, &"operator_only".into()));

@@ -1,13 +1,18 @@
 //! What waits for a human, and text between principals.
 
+use amux_core::{view, wish};
 use amux_proto::command::message::{Ack, Cancel, Command, Send};
-use amux_proto::command::request;
-use amux_proto::entity::{Answer, Recipient, RequestKind, RequestOption, RequestOptionKind, Stage};
-use amux_proto::{AgentId, Code, MessageId, Principal, RequestId, RunNo, ThreadId, Time};
+use amux_proto::command::run::Fact;
+use amux_proto::entity::{Recipient, RequestKind, Stage};
+use amux_proto::transcript::{Ask, InputStage};
+use amux_proto::{AgentId, Code, Effect, MessageId, Principal, RunNo, ThreadId};
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::world::{World, exited, id, names};
+use crate::world::{
+    World, ask, ask_closed, asked, decide_request, exited, id, lost, names, option, remove, request, start, started,
+    text,
+};
 
 pub(crate) fn send(to: &[&str], body: &str) -> Command {
     Command::Send(order(to, body))
@@ -165,49 +170,100 @@ fn only_what_waits_can_be_cancelled_and_only_by_its_sender_or_the_operator() {
     assert_eq!(world.refused(cancel(other)).code, Code::Conflict);
 }
 
-fn ask(agent: AgentId, number: u128, kind: RequestKind) -> request::Open {
-    let option = |id: &str, kind| RequestOption { id: id.into(), label: id.into(), kind };
-    request::Open {
-        id: RequestId(Uuid::from_u128(number)),
-        agent,
-        run: RunNo(1),
-        kind,
-        title: "may I?".into(),
-        detail: "rm -rf build".into(),
-        options: vec![option("yes", RequestOptionKind::AllowOnce), option("no", RequestOptionKind::RejectOnce)],
-        expires: None,
-    }
-}
-
-fn decide(number: u128, answer: Answer) -> request::Command {
-    request::Command::Decide(request::Decide { request: Uuid::from_u128(number).to_string(), answer })
+#[test]
+fn a_request_lives_until_its_decision_has_reached_the_agent() {
+    let mut world = World::new();
+    let scout = world.running("scout");
+    assert_eq!(world.sees(scout, &[asked(1, RequestKind::Permission)]), ["request.opened", "run.active"]);
+    // Observed twice, it is one.
+    assert_eq!(world.sees(scout, &[asked(1, RequestKind::Permission)]), ["run.active"]);
+    assert_eq!(world.refused(decide_request(1, option("maybe"))).hint.as_deref(), Some("one of yes, no"));
+    world.refused_with(Code::BadArgs, decide_request(1, text("sure")));
+    assert_eq!(wish::open(&world.state), []);
+    assert_eq!(world.events(decide_request(1, option("yes"))), ["request.decided"]);
+    // It waits for the agent, and for no person.
+    assert_eq!(wish::open(&world.state), [Effect::Answer { request: request(1) }]);
+    assert_eq!(world.state.requests[&request(1)].decided, Some(option("yes")));
+    assert_eq!(view::requests(&world.state), []);
+    assert_eq!(world.sees(scout, &[ask_closed(1)]), ["request.settled", "run.active"]);
+    assert_eq!(wish::open(&world.state), []);
+    assert!(world.state.requests.is_empty());
 }
 
 #[test]
-fn a_request_lives_until_it_is_decided() {
+fn a_question_takes_a_text() {
     let mut world = World::new();
     let scout = world.running("scout");
-    let yes = || Answer::Option { option: "yes".into() };
-    assert_eq!(world.events(request::Command::Open(ask(scout, 1, RequestKind::Permission))), ["request.opened"]);
-    // Observed twice, it is one.
-    let again = world.says(request::Command::Open(ask(scout, 1, RequestKind::Permission)));
-    assert_eq!((names(&again), &again.answer["stale"]), (Vec::new(), &json!(true)));
-    assert_eq!(
-        world.refused(decide(1, Answer::Option { option: "maybe".into() })).hint.as_deref(),
-        Some("one of yes, no")
-    );
-    world.refused_with(Code::BadArgs, decide(1, Answer::Text { text: "sure".into() }));
-    assert_eq!(world.events(decide(1, yes())), ["request.decided"]);
-    world.refused_with(Code::NotFound, decide(1, yes()));
-    world.says(request::Command::Open(ask(scout, 2, RequestKind::Question)));
-    assert_eq!(world.events(decide(2, Answer::Text { text: "left".into() })), ["request.decided"]);
-    world
-        .says(request::Command::Open(request::Open { expires: Some(Time(1)), ..ask(scout, 3, RequestKind::Question) }));
-    world.refused_with(Code::Conflict, decide(3, yes()));
-    let withdraw =
-        || request::Command::Withdraw(request::Withdraw { request: RequestId(Uuid::from_u128(3)), why: "over".into() });
-    assert_eq!(world.events(withdraw()), ["request.withdrawn"]);
-    assert_eq!(world.events(withdraw()), [""; 0]);
+    world.sees(scout, &[asked(1, RequestKind::Question), asked(2, RequestKind::HeldMessage)]);
+    assert_eq!(world.events(decide_request(1, text("left"))), ["request.decided"]);
+    world.refused_with(Code::BadArgs, decide_request(2, text("left")));
+}
+
+#[test]
+fn a_request_is_decided_once() {
+    let mut world = World::new();
+    let scout = world.running("scout");
+    world.sees(scout, &[asked(1, RequestKind::Permission)]);
+    world.says(decide_request(1, option("no")));
+    for second in ["yes", "no"] {
+        world.refused_with(Code::Conflict, decide_request(1, option(second)));
+    }
+    assert_eq!(world.state.requests[&request(1)].decided, Some(option("no")));
+    world.sees(scout, &[ask_closed(1)]);
+    world.refused_with(Code::NotFound, decide_request(1, option("yes")));
+}
+
+#[test]
+fn what_was_asked_and_closed_in_one_report_waits_for_nobody() {
+    let mut world = World::new();
+    let scout = world.running("scout");
+    let events = world.sees(scout, &[asked(1, RequestKind::Question), ask_closed(1), ask_closed(1)]);
+    assert_eq!(events, ["request.opened", "request.withdrawn", "run.active"]);
+    assert!(world.state.requests.is_empty());
+}
+
+#[test]
+fn answers_given_in_another_order_reach_their_own() {
+    let mut world = World::new();
+    let scout = world.running("scout");
+    world.sees(scout, &[asked(1, RequestKind::Permission), asked(2, RequestKind::Permission)]);
+    world.says(decide_request(2, option("no")));
+    assert_eq!(wish::open(&world.state), [Effect::Answer { request: request(2) }]);
+    world.says(decide_request(1, option("yes")));
+    let decided = |number| world.state.requests[&request(number)].decided.clone();
+    assert_eq!((decided(1), decided(2)), (Some(option("yes")), Some(option("no"))));
+    assert_eq!(world.sees(scout, &[ask_closed(2)]), ["request.settled", "run.active"]);
+    assert_eq!(wish::open(&world.state), [Effect::Answer { request: request(1) }]);
+}
+
+#[test]
+fn an_answer_after_the_agent_moved_on_is_refused() {
+    let mut world = World::new();
+    let scout = world.running("scout");
+    world.sees(scout, &[asked(1, RequestKind::Permission)]);
+    assert_eq!(world.sees(scout, &[ask_closed(1)]), ["request.withdrawn", "run.active"]);
+    world.refused_with(Code::NotFound, decide_request(1, option("yes")));
+    // Nor does it answer what the agent asks next.
+    world.sees(scout, &[asked(2, RequestKind::Permission)]);
+    world.refused_with(Code::NotFound, decide_request(1, option("yes")));
+    assert_eq!(world.state.requests[&request(2)].decided, None);
+    // Or what the agent asks in its next run.
+    world.says(exited(scout, 1));
+    world.says(start(scout));
+    world.says(started(scout, 2));
+    world.refused_with(Code::NotFound, decide_request(2, option("yes")));
+    assert_eq!(wish::open(&world.state), []);
+}
+
+#[test]
+fn an_answer_for_what_the_request_was_before_is_stale() {
+    let mut world = World::new();
+    let scout = world.running("scout");
+    world.sees(scout, &[asked(1, RequestKind::Permission)]);
+    let seen = world.state.requests[&request(1)].rev;
+    world.says(decide_request(1, option("no")));
+    let refusal = world.try_as(Principal::Operator, Some(seen), decide_request(1, option("yes"))).unwrap_err();
+    assert_eq!(refusal.code, Code::Stale);
 }
 
 #[test]
@@ -215,16 +271,140 @@ fn a_request_of_a_run_that_does_not_live_is_not_opened() {
     let mut world = World::new();
     let scout = world.running("scout");
     world.says(exited(scout, 1));
-    assert_eq!(world.says(request::Command::Open(ask(scout, 1, RequestKind::Permission))).answer["stale"], true);
+    let late = world.report(scout, &[asked(1, RequestKind::Permission)]);
+    assert_eq!(world.says(late).answer["stale"], true);
     assert!(world.state.requests.is_empty());
 }
 
 #[test]
-fn an_agent_can_ask_only_so_much_at_once() {
+fn no_run_closes_what_another_asks() {
+    let mut world = World::new();
+    let (scout, lead) = (world.running("scout"), world.running("lead"));
+    world.sees(scout, &[asked(1, RequestKind::Permission)]);
+    assert_eq!(world.sees(lead, &[ask_closed(1)]), ["run.active"]);
+    assert!(world.state.requests.contains_key(&request(1)));
+}
+
+#[test]
+fn an_agent_can_ask_only_so_much_at_once_and_is_heard_beyond_it() {
     let mut world = World::new();
     let scout = world.running("scout");
-    for number in 0..100 {
-        world.says(request::Command::Open(ask(scout, number, RequestKind::Question)));
+    let many: Vec<_> = (0..=100).map(|number| asked(number, RequestKind::Question)).collect();
+    let events = world.sees(scout, &many);
+    assert_eq!((events.len(), world.state.requests.len()), (101, 100));
+    // What is answered makes room.
+    world.sees(scout, &[ask_closed(0)]);
+    assert_eq!(world.sees(scout, &[asked(100, RequestKind::Question)]), ["request.opened", "run.active"]);
+}
+
+#[test]
+fn what_is_too_much_of_a_question_is_cut_and_its_subject_never_is() {
+    let mut world = World::new();
+    let scout = world.running("scout");
+    let long = |ask: Ask| Ask {
+        title: "t".repeat(10_000),
+        detail: "\u{e9}".repeat(70_000),
+        options: vec![ask.options[0].clone(); 40],
+        subject: Some("s".repeat(100_000)),
+        ..ask
+    };
+    let ask = Box::new(long(ask(RequestKind::Permission)));
+    world.sees(scout, &[Fact::Asked { request: request(1), ask }]);
+    let kept = &world.state.requests[&request(1)];
+    assert_eq!((kept.title.len(), kept.detail.len(), kept.options.len()), (4096, 65536, 1));
+    assert_eq!(kept.subject.as_ref().map(String::len), Some(100_000));
+}
+
+/// Said of one message to one agent, and the stage it has then.
+#[test]
+fn a_delivery_only_climbs() {
+    use InputStage::{Begun, Ended, Failed, Handed, Refused, Shown, Unproven};
+    let why = || "seen".to_owned();
+    let cases: Vec<(&[InputStage], Stage)> = vec![
+        (&[], Stage::Accepted),
+        (&[Handed], Stage::Handed),
+        (&[Handed, Shown, Begun, Ended], Stage::Acked),
+        (&[Begun], Stage::Begun),
+        (&[Shown, Handed], Stage::Shown),
+        (&[Begun, Handed, Shown], Stage::Begun),
+        (&[Handed, Unproven], Stage::Unproven { reason: why() }),
+        (&[Refused], Stage::Refused { reason: why() }),
+        (&[Begun, Failed], Stage::Failed { reason: why(), attempts: 1 }),
+        (&[Refused, Shown, Begun, Ended], Stage::Refused { reason: why() }),
+        (&[Unproven, Ended], Stage::Unproven { reason: why() }),
+        (&[Ended, Failed], Stage::Acked),
+        (&[Ended, Unproven, Handed, Refused], Stage::Acked),
+    ];
+    for (seen, stage) in cases {
+        // One by one, and all in one report.
+        for at_once in [false, true] {
+            let mut world = World::new();
+            let scout = world.running("scout");
+            let message = MessageId(id(&world.says(send(&["scout"], "hello")).answer, "id"));
+            let facts: Vec<_> =
+                seen.iter().map(|stage| Fact::Input { message, stage: *stage, evidence: why() }).collect();
+            if at_once {
+                world.sees(scout, &facts);
+            } else {
+                facts.iter().for_each(|fact| drop(world.sees(scout, std::slice::from_ref(fact))));
+            }
+            let (_, reached) = stages(&world, message).remove(0);
+            assert_eq!(reached, stage, "{seen:?}, at once: {at_once}");
+            assert_eq!(wish::open(&world.state).is_empty(), !seen.is_empty(), "{seen:?} is wished for or not");
+            let run = world.state.messages[&message].deliveries[0].run;
+            assert_eq!(run, (!seen.is_empty()).then_some(RunNo(1)), "{seen:?}");
+        }
     }
-    world.refused_with(Code::Limit, request::Command::Open(ask(scout, 100, RequestKind::Question)));
+}
+
+#[test]
+fn a_message_for_an_agent_at_rest_is_held_and_wished_for() {
+    let mut world = World::new();
+    let scout = world.agent("scout");
+    let message = MessageId(id(&world.says(send(&["scout", "operator"], "hello")).answer, "id"));
+    let reason = "the agent is not running".to_owned();
+    assert_eq!(stages(&world, message)[1], (Recipient::Agent { agent: scout }, Stage::Held { reason }));
+    assert_eq!(wish::open(&world.state), [Effect::Deliver { agent: scout, message }]);
+    world.says(cancel(message));
+    assert_eq!(wish::open(&world.state), []);
+}
+
+#[test]
+fn what_a_run_was_given_and_did_not_finish_is_not_claimed_when_it_ends() {
+    use InputStage::{Begun, Ended, Handed, Shown};
+    let gone = || Stage::Unproven { reason: "the agent ended; whether it had read this is not known".into() };
+    let cases = [
+        (None, Stage::Accepted),
+        (Some(Handed), gone()),
+        (Some(Shown), gone()),
+        (Some(Begun), Stage::Failed { reason: "the agent ended during the turn".into(), attempts: 1 }),
+        (Some(Ended), Stage::Acked),
+    ];
+    for end in [exited, lost] {
+        for (seen, stage) in &cases {
+            let mut world = World::new();
+            let scout = world.running("scout");
+            let message = MessageId(id(&world.says(send(&["scout"], "hello")).answer, "id"));
+            if let Some(stage) = *seen {
+                world.sees(scout, &[Fact::Input { message, stage, evidence: "seen".into() }]);
+            }
+            world.says(end(scout, 1));
+            assert_eq!(stages(&world, message)[0].1, *stage, "{seen:?}");
+            // Given once: only what no run had is wished for.
+            let wished = wish::open(&world.state);
+            assert_eq!(wished.len(), usize::from(seen.is_none()), "{seen:?}: {wished:?}");
+        }
+    }
+}
+
+#[test]
+fn what_was_acknowledged_stays_so_when_the_agent_goes() {
+    let mut world = World::new();
+    let scout = world.running("scout");
+    let message = MessageId(id(&world.says(send(&["scout"], "hello")).answer, "id"));
+    world.try_as(as_agent(scout), None, ack(message)).unwrap();
+    world.says(remove(scout, true));
+    world.says(exited(scout, 1));
+    assert!(world.state.agents.is_empty());
+    assert_eq!(stages(&world, message)[0].1, Stage::Acked);
 }

@@ -2,31 +2,20 @@
 
 use amux_core::view;
 use amux_proto::command::agent::{Command, Create};
-use amux_proto::command::{request, run};
-use amux_proto::entity::{Exit, ExitWhy, Kind, RequestKind};
+use amux_proto::command::run;
+use amux_proto::entity::{Activity, Exit, ExitWhy, KindName, Phase, RequestKind};
 use amux_proto::query;
 use amux_proto::view::AgentState;
-use amux_proto::{AgentId, Epoch, MessageId, Principal, RequestId, RunNo, Seq};
+use amux_proto::{AgentId, Epoch, MessageId, Principal, RunNo, Seq, Time};
 use uuid::Uuid;
 
 use crate::requests_and_messages::send;
-use crate::world::{World, create, exit, exited, failed, id, lost, start, started, stop};
+use crate::world::{
+    World, asked, create, decide_request, exit, exited, failed, id, lost, option, seen, start, started, stop,
+};
 
 fn ended(agent: AgentId, exit: Exit) -> run::Command {
     run::Command::Exited(run::Exited { agent, run: RunNo(1), exit })
-}
-
-fn asks(agent: AgentId, number: u128, kind: RequestKind) -> request::Command {
-    request::Command::Open(request::Open {
-        id: RequestId(Uuid::from_u128(number)),
-        agent,
-        run: RunNo(1),
-        kind,
-        title: format!("{kind:?}?"),
-        detail: String::new(),
-        options: Vec::new(),
-        expires: None,
-    })
 }
 
 #[test]
@@ -48,18 +37,22 @@ fn the_shown_state_is_the_first_that_holds_with_its_evidence() {
             &[
                 START,
                 STARTED,
-                |a| asks(a, 1, RequestKind::Question).into(),
-                |a| asks(a, 2, RequestKind::Permission).into(),
+                |a| seen(a, 1, at(1, Phase::Untold), &[asked(1, RequestKind::Question)]).into(),
+                |a| seen(a, 1, at(2, Phase::Untold), &[asked(2, RequestKind::Permission)]).into(),
             ],
             AgentState::NeedsPermission,
             "Permission?",
         ),
-        (&[START, STARTED, |a| asks(a, 1, RequestKind::Login).into()], AgentState::NeedsLogin, "Login?"),
+        (
+            &[START, STARTED, |a| seen(a, 1, at(1, Phase::Idle), &[asked(1, RequestKind::Login)]).into()],
+            AgentState::NeedsLogin,
+            "Login?",
+        ),
         (&[START, STARTED, |_| send(&["scout"], "hello").into()], AgentState::Queued, "1 waiting"),
     ];
     for (given, state, reason) in cases {
         let mut world = World::new();
-        let order = Create { kind: Kind::Cmd, argv: vec!["work".into()], ..create("scout") };
+        let order = Create { kind: KindName::cmd(), argv: vec!["work".into()], ..create("scout") };
         let agent = AgentId(id(&world.says(Command::Create(order)).answer, "uid"));
         for said in *given {
             world.says(said(agent));
@@ -69,6 +62,124 @@ fn the_shown_state_is_the_first_that_holds_with_its_evidence() {
         assert_eq!(shown, view::agent(&world.state, world.the(agent)));
         let listed = view::agents(&world.state, &query::Agents { all: true, team: None }).unwrap();
         assert_eq!(listed, [shown]);
+    }
+}
+
+fn at(seen: u64, phase: Phase) -> Activity {
+    Activity { seen, phase, ..Activity::default() }
+}
+
+/// The contract's list, and for each entry that a live run can have what makes it hold. Whatever holds at once, the
+/// first of the list is shown.
+#[test]
+fn of_everything_that_holds_the_first_of_the_contract_is_shown() {
+    use AgentState as S;
+    const ORDER: [AgentState; 13] = [
+        S::Offline,
+        S::Failed,
+        S::NeedsPermission,
+        S::NeedsAnswer,
+        S::NeedsLogin,
+        S::RateLimited,
+        S::Compacting,
+        S::Working,
+        S::Queued,
+        S::Background,
+        S::Idle,
+        S::Starting,
+        S::Unknown,
+    ];
+    let why = || "why".to_owned();
+    let phases = [
+        (Phase::Untold, S::Unknown),
+        (Phase::Opening, S::Starting),
+        (Phase::Idle, S::Idle),
+        (Phase::Working { doing: Some(why()) }, S::Working),
+        (Phase::Retrying { attempt: 2, max: Some(9), until: Some(Time(0)), reason: why() }, S::RateLimited),
+        (Phase::Compacting, S::Compacting),
+        (Phase::Limited { reason: why() }, S::RateLimited),
+        (Phase::LoggedOut { reason: why() }, S::NeedsLogin),
+    ];
+    let asks = [
+        None,
+        Some((RequestKind::Permission, S::NeedsPermission)),
+        Some((RequestKind::HeldMessage, S::NeedsPermission)),
+        Some((RequestKind::Question, S::NeedsAnswer)),
+        Some((RequestKind::Login, S::NeedsLogin)),
+    ];
+    let ends: [(fn(AgentId) -> run::Command, Option<AgentState>); 4] = [
+        (|a| started(a, 1), None),
+        (|a| ended(a, exit(0, ExitWhy::Itself)), Some(S::Offline)),
+        (|a| ended(a, exit(1, ExitWhy::Itself)), Some(S::Failed)),
+        (|a| lost(a, 1), Some(S::Failed)),
+    ];
+    let mut shown = std::collections::BTreeSet::new();
+    for (phase, of_phase) in &phases {
+        for ask in &asks {
+            for (mail, tasks, decided) in [0, 1, 2, 3, 4, 5, 6, 7].map(|bits| (bits & 1 > 0, bits & 2, bits & 4 > 0)) {
+                for (is_started, (end, of_end)) in [(false, ends[0])].into_iter().chain(ends.map(|end| (true, end))) {
+                    let mut world = World::new();
+                    let order = Create { kind: KindName::cmd(), argv: vec!["work".into()], ..create("scout") };
+                    let agent = AgentId(id(&world.says(Command::Create(order)).answer, "uid"));
+                    world.says(start(agent));
+                    let mut holding = vec![*of_phase];
+                    let facts: Vec<_> = ask.iter().map(|(kind, _)| asked(1, *kind)).collect();
+                    let activity = Activity { tasks, ..at(1, phase.clone()) };
+                    if is_started {
+                        world.says(started(agent, 1));
+                    } else {
+                        holding.push(S::Starting);
+                    }
+                    world.says(seen(agent, 1, activity, &facts));
+                    match ask {
+                        // A decision on its way needs nobody.
+                        Some(_) if decided => drop(world.says(decide_request(1, option("yes")))),
+                        Some((_, needs)) => holding.push(*needs),
+                        None => {}
+                    }
+                    if mail {
+                        world.says(send(&["scout"], "hello"));
+                        holding.push(S::Queued);
+                    }
+                    if tasks > 0 {
+                        holding.push(S::Background);
+                    }
+                    if is_started {
+                        world.says(end(agent));
+                    }
+                    holding.extend(of_end);
+                    let expected = ORDER.iter().find(|state| holding.contains(state)).copied().unwrap();
+                    let found = view::agent(&world.state, world.the(agent));
+                    let case = format!("{phase:?} {ask:?} mail {mail} tasks {tasks} decided {decided} {holding:?}");
+                    assert_eq!(found.state, expected, "{case}");
+                    shown.insert(found.state);
+                }
+            }
+        }
+    }
+    assert_eq!(shown, ORDER.into(), "every state of the contract is shown by something");
+    assert!(ORDER.is_sorted(), "the enum is in the contract's order");
+}
+
+#[test]
+fn the_evidence_of_a_phase_is_its_reason() {
+    let retrying = |max, until| Phase::Retrying { attempt: 2, max, until, reason: "overloaded".into() };
+    let cases = [
+        (retrying(None, None), "retry 2: overloaded"),
+        (retrying(Some(10), None), "retry 2/10: overloaded"),
+        (retrying(Some(10), Some(Time(0))), "retry 2/10 at 1970-01-01T00:00:00.000Z: overloaded"),
+        (Phase::Limited { reason: "5 hour limit".into() }, "5 hour limit"),
+        (Phase::Working { doing: Some("Bash: make".into()) }, "Bash: make"),
+        (Phase::Working { doing: None }, "it said so"),
+        (Phase::Idle, "it said so"),
+        (Phase::Untold, "it said so"),
+    ];
+    for (phase, reason) in cases {
+        let mut world = World::new();
+        let agent = world.running("scout");
+        world.says(seen(agent, 1, Activity { evidence: "it said so".into(), ..at(1, phase.clone()) }, &[]));
+        let shown = view::agent(&world.state, world.the(agent));
+        assert_eq!(shown.reason.as_deref(), Some(reason), "{phase:?}");
     }
 }
 

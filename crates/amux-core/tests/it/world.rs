@@ -3,11 +3,17 @@
 use std::collections::BTreeMap;
 
 use amux_core::{Ctx, Decided, State, apply, decide, invariant};
-use amux_proto::command::{agent, pane, run, tab, team, workspace};
-use amux_proto::entity::{Agent, Content, Exit, ExitWhy, Kind, Process, RunState};
+use amux_proto::command::run::Fact;
+use amux_proto::command::{agent, pane, request, run, tab, team, workspace};
+use amux_proto::entity::{
+    Activity, Agent, Answer, Content, Exit, ExitWhy, KindName, Process, RequestKind, RequestOption, RequestOptionKind,
+    Run, RunState,
+};
 use amux_proto::layout::{Node, Place};
+use amux_proto::transcript::Ask;
 use amux_proto::{
-    AgentId, Code, Command, Event, Name, PaneId, Principal, Rejection, Rev, RunNo, TabId, TeamId, Time, WorkspaceId,
+    AgentId, Code, Command, Event, Name, PaneId, Principal, Rejection, RequestId, Rev, RunNo, TabId, TeamId, Time,
+    WorkspaceId,
 };
 use serde_json::Value;
 use uuid::Uuid;
@@ -94,6 +100,31 @@ impl World {
         &self.state.agents[&agent]
     }
 
+    pub(crate) fn run(&self, agent: AgentId) -> &Run {
+        self.the(agent).run.as_ref().expect("it has begun")
+    }
+
+    /// The next report of an agent's run, with these facts; the names of the events it comes to.
+    #[track_caller]
+    pub(crate) fn sees(&mut self, agent: AgentId, facts: &[Fact]) -> Vec<&'static str> {
+        let report = self.report(agent, facts);
+        self.events(report)
+    }
+
+    /// A report that goes one input further than the last, at the level its facts come to.
+    pub(crate) fn report(&self, agent: AgentId, facts: &[Fact]) -> run::Command {
+        let Run { no, mut activity, .. } = self.run(agent).clone();
+        activity.seen += 1;
+        for fact in facts {
+            match fact {
+                Fact::TurnStarted { turn, .. } => (activity.turn, activity.turn_open) = (*turn, true),
+                Fact::TurnEnded { .. } => activity.turn_open = false,
+                _ => {}
+            }
+        }
+        seen(agent, no.0, activity, facts)
+    }
+
     pub(crate) fn run_state(&self, agent: AgentId) -> Option<(u32, RunState)> {
         self.the(agent).run.as_ref().map(|run| (run.no.0, run.state.clone()))
     }
@@ -153,11 +184,15 @@ pub(crate) fn create(name: &str) -> agent::Create {
         id: None,
         name: self::name(name),
         team: None,
-        kind: Kind::Shell,
+        kind: KindName::shell(),
         argv: Vec::new(),
         cwd: "/home/me".into(),
         env: BTreeMap::new(),
         size: None,
+        model: None,
+        mode: None,
+        resume: None,
+        worktree: false,
         start: false,
     }
 }
@@ -167,11 +202,11 @@ pub(crate) fn start(agent: AgentId) -> agent::Command {
 }
 
 pub(crate) fn stop(agent: AgentId) -> agent::Command {
-    agent::Command::Stop(agent::Stop { agent: agent.to_string(), grace_ms: None })
+    agent::Command::Stop(agent::Stop { agent: agent.to_string(), grace_ms: None, reason: None })
 }
 
 pub(crate) fn stop_within(agent: AgentId, grace_ms: u64) -> agent::Command {
-    agent::Command::Stop(agent::Stop { agent: agent.to_string(), grace_ms: Some(grace_ms) })
+    agent::Command::Stop(agent::Stop { agent: agent.to_string(), grace_ms: Some(grace_ms), reason: None })
 }
 
 pub(crate) fn restart(agent: AgentId) -> agent::Command {
@@ -204,6 +239,49 @@ pub(crate) fn failed(agent: AgentId, run: u32) -> run::Command {
 
 pub(crate) fn lost(agent: AgentId, run: u32) -> run::Command {
     run::Command::Lost(run::Lost { agent, run: RunNo(run), why: "nobody saw it end".into() })
+}
+
+pub(crate) fn seen(agent: AgentId, run: u32, activity: Activity, facts: &[Fact]) -> run::Command {
+    let activity = Box::new(activity);
+    run::Command::Seen(run::Seen { agent, run: RunNo(run), activity, facts: facts.to_vec() })
+}
+
+pub(crate) fn request(number: u128) -> RequestId {
+    RequestId(Uuid::from_u128(number))
+}
+
+/// `rm -rf build`, by the tool `Bash`: may it?
+pub(crate) fn ask(kind: RequestKind) -> Ask {
+    let option = |id: &str, kind| RequestOption { id: id.into(), label: id.into(), kind };
+    Ask {
+        id: "toolu_1".into(),
+        kind,
+        title: format!("{kind:?}?"),
+        detail: "rm -rf build".into(),
+        options: vec![option("yes", RequestOptionKind::AllowOnce), option("no", RequestOptionKind::RejectOnce)],
+        tool: Some("Bash".into()),
+        subject: Some("rm -rf build".into()),
+    }
+}
+
+pub(crate) fn asked(number: u128, kind: RequestKind) -> Fact {
+    Fact::Asked { request: request(number), ask: Box::new(ask(kind)) }
+}
+
+pub(crate) fn ask_closed(number: u128) -> Fact {
+    Fact::AskClosed { request: request(number), how: "answered".into() }
+}
+
+pub(crate) fn decide_request(number: u128, answer: Answer) -> request::Command {
+    request::Command::Decide(request::Decide { request: request(number).to_string(), answer })
+}
+
+pub(crate) fn option(option: &str) -> Answer {
+    Answer::Option { option: option.into(), text: None }
+}
+
+pub(crate) fn text(text: &str) -> Answer {
+    Answer::Text { text: text.into() }
 }
 
 pub(crate) fn open(place: Place, content: Content) -> pane::Command {
