@@ -13,6 +13,7 @@ pub mod http;
 mod local;
 mod logs;
 mod metrics;
+mod places;
 mod session;
 mod settings;
 mod takeover;
