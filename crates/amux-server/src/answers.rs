@@ -30,6 +30,10 @@ pub(crate) async fn answer(daemon: &Daemon, principal: &Principal, name: &str, a
     let body = match &query {
         Query::Status(_) => ask::raw(&status(daemon))?,
         Query::Diag(diag) => diagnose(daemon, &diag.topic)?,
+        Query::Doctor(_) if matches!(principal, Principal::Agent { .. }) => {
+            let message = "the store is checked for the operator only: it takes a while";
+            return Err(Rejection::new(Code::Denied, message));
+        }
         Query::Doctor(_) => ask::raw(&examine(daemon).await?)?,
         Query::Look(look) => ask::raw(&look_at(daemon, look).await?)?,
         Query::Processes(processes) => ask::raw(&transcripts::processes(daemon, &processes.agent).await?)?,
@@ -125,6 +129,7 @@ fn diagnose(daemon: &Daemon, topic: &str) -> Result<Box<RawValue>, Rejection> {
 }
 
 async fn examine(daemon: &Daemon) -> Result<Vec<Finding>, Rejection> {
+    let _alone = daemon.examining.lock().await;
     let db = daemon.layout.db();
     let mut findings = tokio::task::spawn_blocking(move || doctor::check(&db))
         .await

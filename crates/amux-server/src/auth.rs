@@ -14,6 +14,8 @@ use amux_sys::process::{Kin, Lineage, ProcessId, Root};
 use amux_sys::{cgroup, clock, disk, peer, process};
 use serde::{Deserialize, Serialize};
 
+use crate::places::Guest;
+
 pub(crate) struct Keys {
     /// Of this start: the launcher's, for a window. Never in a child's environment, a log or an answer.
     instance: Option<String>,
@@ -178,6 +180,15 @@ pub(crate) enum Admission {
     Known(Principal),
     /// Somebody of this user who is an agent's or may be: nobody, unless a token says which agent's.
     Stray(Rejection),
+}
+
+impl Admission {
+    pub(crate) fn guest(&self) -> Guest {
+        match self {
+            Self::Known(principal) => Guest::of(principal),
+            Self::Stray(_) => Guest::Stray,
+        }
+    }
 }
 
 /// Whose processes are whose, as far as the server knows.

@@ -8,8 +8,8 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use amux_engine::store::{MIGRATIONS, Upcasters};
@@ -31,11 +31,12 @@ use serde::Deserialize;
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
 use crate::auth::{Family, Keys};
 use crate::boot::Boot;
 use crate::metrics::Counters;
+use crate::places::Places;
 use crate::tasks::Tasks;
 use crate::{files, http, keeping, local, logs, session, settings};
 
@@ -104,7 +105,10 @@ pub(crate) struct Daemon {
     pub(crate) asked: watch::Sender<Option<End>>,
     /// The doors close.
     pub(crate) ending: watch::Sender<Option<End>>,
-    pub(crate) local_places: OnceLock<Arc<Semaphore>>,
+    pub(crate) local_places: Arc<Places>,
+    pub(crate) stream_places: Arc<Places>,
+    /// Held by the one check of the store that is under way: it reads all of it.
+    pub(crate) examining: tokio::sync::Mutex<()>,
 }
 
 impl Daemon {
@@ -353,7 +357,9 @@ async fn serve(
         tasks: Arc::default(),
         asked: watch::Sender::new(None),
         ending: watch::Sender::new(None),
-        local_places: OnceLock::new(),
+        local_places: local::places(),
+        stream_places: http::places(),
+        examining: tokio::sync::Mutex::default(),
     });
     let tasks = &daemon.tasks;
     tasks.spawn("local door", keep_local_door(Arc::clone(&daemon), local_listener, guard, Arc::clone(&locks.state)));

@@ -4,18 +4,22 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use amux_proto::frame::ServerFrame;
 use amux_proto::{CmdId, Code, FRAME_BYTES_MAX, Principal, Rejection, Rev, schema};
 use axum::Router;
 use axum::body::{Body, Bytes};
+use axum::extract::connect_info::Connected;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
-use axum::extract::{DefaultBodyLimit, Extension, Path, Request, State};
+use axum::extract::{ConnectInfo, DefaultBodyLimit, Extension, Path, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use axum::serve::IncomingStream;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -24,11 +28,20 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::auth::{Admission, Keys};
 use crate::daemon::Daemon;
+use crate::places::{Guest, Places};
 use crate::session::{self, Carrier, Order};
 use crate::{acts, answers, metrics};
 
 /// A browser with a few tabs, some scripts, and room.
 const CONNECTIONS_MAX: usize = 256;
+const STREAMS_RESERVED: usize = 64;
+
+/// Nobody keeps a connection for longer than this before the operator has spoken on it, or it has become a stream.
+const UNHEARD_MAX: Duration = Duration::from_secs(10);
+
+pub(crate) fn places() -> Arc<Places> {
+    Places::new(CONNECTIONS_MAX, STREAMS_RESERVED)
+}
 
 /// What a route wants to see before it answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,7 +95,7 @@ pub(crate) fn router(daemon: Arc<Daemon>) -> Router {
 pub(crate) async fn serve(daemon: Arc<Daemon>, listener: TcpListener) {
     let mut ending = daemon.ending.subscribe();
     let doors = Doors { listener, places: Arc::new(Semaphore::new(CONNECTIONS_MAX)) };
-    let served = axum::serve(doors, router(daemon));
+    let served = axum::serve(doors, router(daemon).into_make_service_with_connect_info::<Heard>());
     tokio::select! {
         outcome = served => if let Err(error) = outcome { tracing::error!(%error, "The HTTP door broke.") },
         _ = ending.wait_for(Option::is_some) => {}
@@ -94,6 +107,11 @@ async fn guard(State(daemon): State<Arc<Daemon>>, mut request: Request, next: Ne
     let mut response = match admit(&daemon, &request) {
         Ok(principal) => {
             if let Some(principal) = principal {
+                if principal == Principal::Operator
+                    && let Some(ConnectInfo(heard)) = request.extensions().get::<ConnectInfo<Heard>>()
+                {
+                    heard.set();
+                }
                 request.extensions_mut().insert(principal);
             }
             next.run(request).await
@@ -257,9 +275,19 @@ fn signed(daemon: &Daemon, session: &str, life_s: i64) -> Response {
 async fn stream(
     State(daemon): State<Arc<Daemon>>,
     Extension(principal): Extension<Principal>,
+    ConnectInfo(heard): ConnectInfo<Heard>,
     upgrade: WebSocketUpgrade,
 ) -> Response {
+    let place = match daemon.stream_places.take(Guest::of(&principal)) {
+        Ok(place) => place,
+        Err(refusal) => {
+            daemon.counters.refused();
+            return answered(Err(refusal));
+        }
+    };
+    heard.set();
     upgrade.max_message_size(FRAME_BYTES_MAX).max_frame_size(FRAME_BYTES_MAX).on_upgrade(move |socket| async move {
+        let _place = place;
         let _counted = daemon.counters.connected();
         session::serve(Arc::clone(&daemon), Messages(socket), Admission::Known(principal)).await;
     })
@@ -331,9 +359,10 @@ impl axum::serve::Listener for Doors {
                 Ok((stream, from)) => {
                     // An answer in several writes would otherwise wait for acknowledgements.
                     let _ = stream.set_nodelay(true);
-                    return (Placed { stream, _place: place }, from);
+                    let deadline = Some(Box::pin(tokio::time::sleep(UNHEARD_MAX)));
+                    return (Placed { stream, heard: Heard::default(), deadline, _place: place }, from);
                 }
-                Err(_) => tokio::time::sleep(std::time::Duration::from_millis(100)).await,
+                Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
             }
         }
     }
@@ -343,13 +372,40 @@ impl axum::serve::Listener for Doors {
     }
 }
 
+/// Whether somebody who may stay has spoken on a connection.
+#[derive(Clone, Default)]
+struct Heard(Arc<AtomicBool>);
+
+impl Heard {
+    fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Connected<IncomingStream<'_, Doors>> for Heard {
+    fn connect_info(stream: IncomingStream<'_, Doors>) -> Self {
+        stream.io().heard.clone()
+    }
+}
+
 struct Placed {
     stream: TcpStream,
+    heard: Heard,
+    /// `None` once it may stay.
+    deadline: Option<Pin<Box<tokio::time::Sleep>>>,
     _place: OwnedSemaphorePermit,
 }
 
 impl AsyncRead for Placed {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
+        if self.heard.0.load(Ordering::Relaxed) {
+            self.deadline = None;
+        }
+        if let Some(deadline) = &mut self.deadline
+            && deadline.as_mut().poll(cx).is_ready()
+        {
+            return Poll::Ready(Err(std::io::ErrorKind::TimedOut.into()));
+        }
         Pin::new(&mut self.stream).poll_read(cx, buf)
     }
 }

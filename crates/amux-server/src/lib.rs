@@ -14,6 +14,7 @@ mod keeping;
 mod local;
 mod logs;
 mod metrics;
+mod places;
 mod session;
 mod settings;
 mod takeover;

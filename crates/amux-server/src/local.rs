@@ -7,18 +7,22 @@ use amux_proto::{Code, FRAME_BYTES_MAX, Rejection};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::Semaphore;
 
 use crate::auth;
 use crate::daemon::Daemon;
+use crate::places::Places;
 use crate::session::{self, Carrier};
 
 /// Two hundred agents with a connection or two each, and room for people and scripts.
 const CONNECTIONS_MAX: usize = 1024;
+const CONNECTIONS_RESERVED: usize = 128;
+
+pub(crate) fn places() -> Arc<Places> {
+    Places::new(CONNECTIONS_MAX, CONNECTIONS_RESERVED)
+}
 
 /// Accepts until the listener is replaced or the server ends.
 pub(crate) async fn accept(daemon: Arc<Daemon>, listener: UnixListener) {
-    let places = Arc::clone(daemon.local_places.get_or_init(|| Arc::new(Semaphore::new(CONNECTIONS_MAX))));
     let mut failures = 0;
     loop {
         let stream = match listener.accept().await {
@@ -34,24 +38,28 @@ pub(crate) async fn accept(daemon: Arc<Daemon>, listener: UnixListener) {
             }
         };
         failures = 0;
-        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
-            daemon.counters.refused();
-            tokio::spawn(refuse(stream, Rejection::new(Code::Busy, "too many connections")));
-            continue;
-        };
-        let daemon = Arc::clone(&daemon);
-        tokio::spawn(async move {
-            let _place = place;
-            let _counted = daemon.counters.connected();
-            match auth::local(&stream, &daemon.family()) {
-                Ok(admission) => {
-                    let tasks = Arc::clone(&daemon.tasks);
-                    let session = session::serve(daemon.clone(), Line::new(stream), admission);
-                    // The place is given back when the session is over, however it ends.
-                    let _ = tasks.spawn("session", session).await;
-                }
-                Err(refusal) => refuse(stream, refusal).await,
+        // Known before it has a place: a crowd that nobody has looked at yet would keep the operator out.
+        let admission = match auth::local(&stream, &daemon.family()) {
+            Ok(admission) => admission,
+            Err(refusal) => {
+                tokio::spawn(refuse(stream, refusal));
+                continue;
             }
+        };
+        let place = match daemon.local_places.take(admission.guest()) {
+            Ok(place) => place,
+            Err(refusal) => {
+                daemon.counters.refused();
+                tokio::spawn(refuse(stream, refusal));
+                continue;
+            }
+        };
+        let serving = Arc::clone(&daemon);
+        // The place is given back when the session is over, however it ends.
+        daemon.tasks.spawn("session", async move {
+            let _place = place;
+            let _counted = serving.counters.connected();
+            session::serve(Arc::clone(&serving), Line::new(stream), admission).await;
         });
     }
 }

@@ -20,7 +20,7 @@ pub struct ProcessId {
 }
 
 /// Deeper trees are not followed: a chain that long is a fork bomb, not an ancestry.
-const ANCESTRY_MAX: usize = 512;
+const ANCESTRY_MAX: usize = 128;
 
 /// So often a tree that changes while it is walked is walked again.
 const WALKS_MAX: usize = 16;

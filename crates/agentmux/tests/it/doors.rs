@@ -484,6 +484,81 @@ fn a_full_disk_is_said_and_lived_through() {
 }
 
 #[test]
+fn an_agent_cannot_take_the_operators_place() {
+    let world = World::start();
+    let mut wire = world.connect();
+    let (script, out) = (world.home.dir.join("crowd.py"), world.home.dir.join("crowd"));
+    if !std::process::Command::new("python3").arg("--version").status().is_ok_and(|status| status.success()) {
+        eprintln!("skipped: there is no python3");
+        return;
+    }
+    let crowd = "import os, socket, sys, time
+held = []
+def come():
+    s = socket.socket(socket.AF_UNIX)
+    s.connect(sys.argv[1])
+    try:
+        # Whoever is refused is not listened to.
+        s.sendall(b'{\"hello\":{\"protocol\":1}}\\n')
+        return s, s.makefile().readline()
+    except OSError:
+        return s, ''
+# Whoever is quicker than the news of its start is not known yet.
+held.append(come())
+while 'welcome' not in held[0][1]: held = [come()]
+held += [come() for _ in range(200)]
+welcomed = sum('welcome' in line for _, line in held)
+s = held[0][0]
+s.sendall(b'{\"id\":1,\"get\":\"doctor\"}\\n')
+doctor = 'denied' in s.makefile().readline()
+open(sys.argv[2] + '.new', 'w').write('%d %s' % (welcomed, doctor))
+os.rename(sys.argv[2] + '.new', sys.argv[2])
+time.sleep(1000)
+";
+    std::fs::write(&script, crowd).unwrap();
+    let argv = ["python3".into(), script.display().to_string(), world.home.socket().display().to_string()];
+    let argv = [&argv[..], &[out.display().to_string()]].concat();
+    wire.must("agent.create", json!({ "name": "crowd", "kind": "cmd", "argv": argv, "cwd": "/" }));
+    let said = until("the crowd is there", || std::fs::read_to_string(&out).ok());
+    assert_eq!(said, "16 True", "so many are enough, and the store is not checked for an agent");
+    assert!(world.connect().get("status", json!({}))["pid"].is_u64());
+}
+
+#[test]
+fn a_connection_on_which_nobody_speaks_is_closed_and_one_that_is_used_is_not() {
+    let world = World::start();
+    let port = world.port();
+    let connect = |words: &str| {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream.write_all(words.as_bytes()).unwrap();
+        stream
+    };
+    let ask = |key: &str| format!("GET /v1/snapshot HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n{key}\r\n");
+    let known = ask(&format!("Authorization: Bearer {KEY}\r\n"));
+    let mut operator = connect(&known);
+    // Half a request, a whole one of nobody, and a body that never comes.
+    let login = format!("POST /v1/login HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Length: 10\r\n\r\n");
+    for mut silent in ["GET / HT", "", &ask(""), &login].map(connect) {
+        let mut rest = Vec::new();
+        let ended = silent.read_to_end(&mut rest).map_err(|error| error.kind());
+        assert!(
+            matches!(ended, Ok(_) | Err(std::io::ErrorKind::ConnectionReset)),
+            "our patience ended first: {ended:?}"
+        );
+    }
+    operator.write_all(known.as_bytes()).unwrap();
+    let mut answers = Vec::new();
+    let mut buffer = [0; 4096];
+    until("both are answered", || {
+        let count = operator.read(&mut buffer).unwrap();
+        assert!(count > 0, "the operator's connection stays");
+        answers.extend_from_slice(&buffer[..count]);
+        (String::from_utf8_lossy(&answers).matches("HTTP/1.1 200").count() == 2).then_some(())
+    });
+}
+
+#[test]
 fn a_web_socket_carries_the_same_frames() {
     use futures_util::{SinkExt as _, StreamExt as _};
     use tokio_tungstenite::tungstenite::Message;
