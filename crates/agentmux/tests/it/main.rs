@@ -1,6 +1,7 @@
 //! The whole program as a person or a script uses it: the real binary, its real server, real agents.
 
 mod doors;
+mod faults;
 mod harness;
 mod life;
 mod relay;
