@@ -25,7 +25,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use crate::book::Book;
+use crate::book::{Book, Past};
 use crate::kept::{self, Kept, Role};
 use crate::launch::{self, Launch};
 use crate::lines::{Lines, Pipes, now};
@@ -34,17 +34,41 @@ use crate::{Shared, lease, polled, report, tape};
 
 /// A question to a live agent.
 pub enum Ask {
-    Look { lines: Option<u32>, ansi: bool, reply: oneshot::Sender<Result<Look, Rejection>> },
-    Keys { keys: Vec<String>, reply: oneshot::Sender<Result<(), Rejection>> },
+    Look {
+        lines: Option<u32>,
+        ansi: bool,
+        reply: oneshot::Sender<Result<Look, Rejection>>,
+    },
+    Keys {
+        keys: Vec<String>,
+        reply: oneshot::Sender<Result<(), Rejection>>,
+    },
     /// From a viewer of the terminal, as it comes.
-    Type { viewer: u64, bytes: Vec<u8> },
-    Resize { viewer: Option<u64>, size: Size, reply: oneshot::Sender<Result<(), Rejection>> },
-    View { reply: oneshot::Sender<Result<View, Rejection>> },
+    Type {
+        viewer: u64,
+        bytes: Vec<u8>,
+    },
+    Resize {
+        viewer: Option<u64>,
+        size: Size,
+        reply: oneshot::Sender<Result<(), Rejection>>,
+    },
+    View {
+        reply: oneshot::Sender<Result<View, Rejection>>,
+    },
     /// The screen as it is now, for somebody who views it already.
-    ViewAgain { viewer: Option<u64>, reply: oneshot::Sender<Result<View, Rejection>> },
-    Order { order: Order, reply: oneshot::Sender<Result<(), Rejection>> },
+    ViewAgain {
+        viewer: Option<u64>,
+        reply: oneshot::Sender<Result<View, Rejection>>,
+    },
+    Order {
+        order: Order,
+        reply: oneshot::Sender<Result<(), Rejection>>,
+    },
     /// The length of its transcript, from now on.
-    Follow { reply: oneshot::Sender<Option<tokio::sync::watch::Receiver<u64>>> },
+    Follow {
+        reply: oneshot::Sender<Option<tokio::sync::watch::Receiver<u64>>>,
+    },
 }
 
 /// Output that is still in the pipes when the process has ended. The bound keeps a background child that holds them
@@ -79,9 +103,7 @@ pub(crate) async fn task(
         let wishes = Wishes::of(&shared, agent);
         live = match (live, wishes.stop, wishes.start) {
             (Some(run), Some((no, grace_ms)), _) if no == run.no => {
-                let (no, exit) = run.stop(Duration::from_millis(grace_ms)).await;
-                shared.set_run(agent, None);
-                report::exited(&shared, agent, no, exit).await;
+                run.stop(Duration::from_millis(grace_ms)).await;
                 None
             }
             (None, Some((no, _)), _) => {
@@ -120,9 +142,7 @@ pub(crate) async fn task(
                 match ended {
                     None => Some(run),
                     Some(Ended) => {
-                        let (no, exit) = run.finish(ExitWhy::Itself).await;
-                        shared.set_run(agent, None);
-                        report::exited(&shared, agent, no, exit).await;
+                        run.finish(ExitWhy::Itself, Vec::new()).await;
                         None
                     }
                 }
@@ -188,7 +208,9 @@ struct Live {
     name: String,
     body: Body,
     /// On its way to the log; the next report waits for it.
-    reporting: Option<BoxFuture<'static, ()>>,
+    reporting: Option<BoxFuture<'static, bool>>,
+    /// The log has taken every report so far.
+    is_heard: bool,
     leases: Vec<String>,
     limits: Limits,
     /// Messages that wait for a terminal that takes one at a time.
@@ -280,7 +302,7 @@ async fn begin(shared: &Arc<Shared>, agent: AgentId, start: &Start) -> Option<Li
 struct Started {
     child: Child,
     launch: Launch,
-    channel: Option<Channel>,
+    channel: Channel,
     leaf: Option<Leaf>,
     leases: Vec<String>,
     name: String,
@@ -303,8 +325,7 @@ fn start_run(
     let launch = launch::plan(shared, agent, run, plan).map_err(given_up)?;
     let dir = tape::dir(&shared.world.tapes, agent, run);
     launch::record(&dir, &launch).map_err(launch::Error::Tape).map_err(given_up)?;
-    let channel = matches!(launch.kind.dialect, Dialect::Pty).then(Channel::new).transpose();
-    let channel = channel.map_err(launch::Error::Watch).map_err(given_up)?;
+    let channel = Channel::new().map_err(launch::Error::Watch).map_err(given_up)?;
     let leaf = Leaf::create(&leaf_name(agent, run));
     let spawned = match &leaf {
         Some(leaf) => spawn::spawn_in(&launch.spec, leaf),
@@ -321,7 +342,7 @@ fn start_run(
     if let Err(error) = claim_all(shared, agent, run, plan, child.id) {
         tracing::warn!(%agent, %error, "A lease could not be handed to the process.");
     }
-    let roles = roles(&child, channel.as_ref());
+    let roles = roles(&child, &channel);
     let name = kept::name(agent, run, &child.id, &roles);
     if let Err(error) = shared.world.notifier.store_fds(&name, &kept::fds(&roles)) {
         tracing::warn!(%agent, %run, %error, "Streams could not be given to the launcher; a restart would lose them.");
@@ -330,11 +351,11 @@ fn start_run(
     Ok(Started { child, launch, channel, leaf, leases, name })
 }
 
-fn roles<'a>(child: &'a Child, channel: Option<&'a Channel>) -> Vec<(Role, BorrowedFd<'a>)> {
+fn roles<'a>(child: &'a Child, channel: &'a Channel) -> Vec<(Role, BorrowedFd<'a>)> {
     let fds = [
         (Role::Terminal, child.pty.as_ref()),
-        (Role::ChannelOut, channel.map(|channel| &channel.out)),
-        (Role::ChannelInto, channel.map(|channel| &channel.into)),
+        (Role::ChannelOut, Some(&channel.out)),
+        (Role::ChannelInto, Some(&channel.into)),
         (Role::Stdin, child.stdin.as_ref()),
         (Role::Stdout, child.stdout.as_ref()),
         (Role::Stderr, child.stderr.as_ref()),
@@ -398,18 +419,19 @@ fn enliven(
     let dir = tape::dir(&shared.world.tapes, agent, run);
     let make = || -> io::Result<(Body, Option<AsyncFd<OwnedFd>>, Option<Order>)> {
         let pidfd = child.pidfd.take().map(polled::readable).transpose()?;
-        if let (Some(terminal), Some(channel)) = (child.pty.take(), channel) {
+        if let Some(terminal) = child.pty.take() {
             let of = (child.id.pid, launch.is_shell);
             let known = Activity { cwd: Some(launch.begin.cwd.clone()), ..untold(known) };
-            let terminal =
-                Terminal::new(&dir, shared.tape_bytes_max(), (terminal, channel), launch.size, of, known)?;
+            let terminal = Terminal::new(&dir, shared.tape_bytes_max(), (terminal, channel), launch.size, of, known)?;
             return Ok((Body::Terminal(Box::new(terminal)), pidfd, None));
         }
         let missing = || io::Error::other("a pipe is missing");
-        let machine = launch::machine(&launch.kind, plan).ok_or_else(|| io::Error::other("this dialect is not spoken"))?;
+        let machine =
+            launch::machine(&launch.kind, plan).ok_or_else(|| io::Error::other("this dialect is not spoken"))?;
         let book = Book::new(agent, run, &dir, machine, Some(launch.begin.cwd.clone()), now())?;
         let pipes = Pipes {
             stdin: child.stdin.take(),
+            channel: Some(channel),
             stdout: child.stdout.take().ok_or_else(missing)?,
             stderr: child.stderr.take().ok_or_else(missing)?,
         };
@@ -441,6 +463,7 @@ fn enliven(
         name,
         body,
         reporting: None,
+        is_heard: true,
         leases,
         limits: Limits::new(plan.max_runtime_ms, plan.idle_output_ms, Duration::ZERO),
         waiting: Vec::new(),
@@ -468,7 +491,12 @@ async fn adopt(shared: &Arc<Shared>, agent: AgentId, run: RunNo, kept: Kept) -> 
     let published = shared.world.engine.published();
     let known_process = published.read(|state, _| state.agents.get(&agent)?.run.as_ref()?.process());
     let (name, process) = (kept.name.clone(), kept.process);
-    let mut live = match take_up(shared, agent, run, kept) {
+    // A long past is read and heard again, and others must not wait for it.
+    let taken = {
+        let shared = Arc::clone(shared);
+        tokio::task::spawn_blocking(move || take_up(&shared, agent, run, kept)).await
+    };
+    let mut live = match taken.unwrap_or_else(|error| Err(io::Error::other(error))) {
         Ok(live) => live,
         Err(error) => {
             tracing::error!(%agent, %run, %error, "Kept streams cannot be used.");
@@ -496,30 +524,34 @@ fn take_up(shared: &Arc<Shared>, agent: AgentId, run: RunNo, mut kept: Kept) -> 
     let since = published.read(|state, _| Some(state.agents.get(&agent)?.run.as_ref()?.since));
     let dir = tape::dir(&shared.world.tapes, agent, run);
     let pidfd = kept.take(Role::Pidfd).map(polled::readable).transpose()?;
+    let channel = kept.take(Role::ChannelOut).zip(kept.take(Role::ChannelInto));
+    let channel = channel.map(|(out, into)| Channel { out, into });
+    let mut given = HashSet::new();
     let body = if let Some(terminal) = kept.take(Role::Terminal) {
-        let channel = match (kept.take(Role::ChannelOut), kept.take(Role::ChannelInto)) {
-            (Some(out), Some(into)) => Channel { out, into },
-            _ => Channel::new()?,
-        };
+        let channel = channel.map_or_else(Channel::new, Ok)?;
         let kind = plan.kind.as_ref().ok();
         let is_shell = kind.is_some_and(|kind| kind.program.is_none()) && plan.definition.kind.0 == "shell";
         let (of, size) = ((kept.process.pid, is_shell), amux_sys::pty::size(terminal.as_fd()));
         let size = size.map_or(plan.definition.size, |(rows, cols)| Size { rows, cols });
         let bytes_max = shared.tape_bytes_max();
         let mut terminal = Terminal::new(&dir, bytes_max, (terminal, channel), size, of, known)?;
-        terminal.take_up();
+        given = terminal.take_up();
         Body::Terminal(Box::new(terminal))
     } else {
         let recorded: Recorded = serde_json::from_slice(&std::fs::read(dir.join("spec.json"))?)?;
         let kind = plan.kind.clone().map_err(|refusal| io::Error::other(refusal.message))?;
         let kind = amux_proto::entity::Kind { dialect: recorded.dialect, ..kind };
         let machine = launch::machine(&kind, &plan).ok_or_else(|| io::Error::other("this dialect is not spoken"))?;
-        let output = |at: u64, bytes: &mut [u8]| tape::read(&dir, tape::OUT, at, bytes);
-        let book = Book::again(agent, run, &dir, machine, known, output, now())?;
+        let mut output = |at: u64, bytes: &mut [u8]| tape::read(&dir, tape::OUT, at, bytes);
+        let after_gap = |at: u64| tape::after_gap(&dir, tape::OUT, at).ok().flatten();
+        let held = channel.as_ref().map(Channel::held).transpose()?;
+        let past = Past { output: &mut output, after_gap: &after_gap, held };
+        let book = Book::again(agent, run, &dir, machine, known, past, now())?;
         let is_new = book.is_new();
         let missing = || io::Error::other("a pipe is missing");
         let pipes = Pipes {
             stdin: kept.take(Role::Stdin),
+            channel,
             stdout: kept.take(Role::Stdout).ok_or_else(missing)?,
             stderr: kept.take(Role::Stderr).ok_or_else(missing)?,
         };
@@ -545,10 +577,11 @@ fn take_up(shared: &Arc<Shared>, agent: AgentId, run: RunNo, mut kept: Kept) -> 
         name: kept.name,
         body,
         reporting: None,
+        is_heard: true,
         leases,
         limits: Limits::new(plan.max_runtime_ms, plan.idle_output_ms, running_for),
         waiting: Vec::new(),
-        given: HashSet::new(),
+        given,
         answered: HashSet::new(),
         held_until: None,
     })
@@ -558,16 +591,20 @@ impl Live {
     /// One piece of what happens, or the end.
     async fn step(&mut self) -> Option<Ended> {
         let ended = tokio::select! {
-            // Output first: what was printed before the end belongs before the end.
+            // Output before the end: what was printed before it belongs before it. And neither a report nor a limit
+            // waits for an agent that never pauses.
             biased;
-            () = step_of(&mut self.body) => None,
-            () = told(&mut self.reporting) => None,
-            () = exited(self.pidfd.as_ref(), &self.process) => Some(Ended),
+            taken = told(&mut self.reporting) => {
+                self.is_heard &= taken;
+                None
+            }
             () = until(self.held_until) => None,
             () = self.limits.reached() => {
                 self.limit_reached().await;
                 None
             }
+            () = step_of(&mut self.body) => None,
+            () = exited(self.pidfd.as_ref(), &self.process) => Some(Ended),
         };
         self.tell();
         ended
@@ -589,7 +626,9 @@ impl Live {
                 self.reporting = Some(report::seen(shared, agent, run, activity, facts).boxed());
             }
             None => {
-                if let Body::Lines(lines) = &mut self.body {
+                if let Body::Lines(lines) = &mut self.body
+                    && self.is_heard
+                {
                     lines.book.keep();
                 }
             }
@@ -746,7 +785,7 @@ impl Live {
 
     /// Interrupt, end of input, a signal, and last the whole tree; each step gets its part of the grace, and the
     /// agent's last words are read meanwhile.
-    async fn stop(mut self, grace: Duration) -> (RunNo, Exit) {
+    async fn stop(mut self, grace: Duration) {
         let deadline = Instant::now() + grace;
         if let Body::Lines(lines) = &mut self.body {
             if !lines.book.machine().is_idle() && lines.order(&Order::Interrupt).is_ok() {
@@ -759,7 +798,7 @@ impl Live {
             self.close_input();
             if self.go_on_until(deadline - grace / 3, |_| false).await {
                 // What it had started may still be there: a run's end takes everything along.
-                return self.finish(ExitWhy::Stopped).await;
+                return self.finish(ExitWhy::Stopped, Vec::new()).await;
             }
         }
         let (process, tag, leaf) = (self.process, report::tag(self.agent, self.no), self.leaf.clone());
@@ -774,22 +813,24 @@ impl Live {
             tokio::select! {
                 report = &mut stopped => break report,
                 () = step_of(&mut self.body) => self.tell(),
-                () = told(&mut self.reporting) => self.tell(),
+                taken = told(&mut self.reporting) => {
+                    self.is_heard &= taken;
+                    self.tell();
+                }
             }
         };
         let why = match &ended {
             Ok(report) if report.escalated => ExitWhy::Killed,
             Ok(_) | Err(_) => ExitWhy::Stopped,
         };
-        let label = self.label.clone();
-        let (no, mut exit) = self.finish(why).await;
-        match ended {
-            Ok(report) => exit.survivors.extend(report.survivors.iter().map(|process| process.pid)),
-            Err(error) => tracing::error!(agent = %label, %error, "Stopping an agent broke."),
-        }
-        exit.survivors.sort_unstable();
-        exit.survivors.dedup();
-        (no, exit)
+        let survivors = match ended {
+            Ok(report) => report.survivors.iter().map(|process| process.pid).collect(),
+            Err(error) => {
+                tracing::error!(agent = %self.label, %error, "Stopping an agent broke.");
+                Vec::new()
+            }
+        };
+        self.finish(why, survivors).await;
     }
 
     /// Goes on until something is so, the time is over, or the process has ended; whether it has.
@@ -822,7 +863,7 @@ impl Live {
     }
 
     /// Reads what is left, ends what the process left behind, reaps, and lets go of everything.
-    async fn finish(mut self, why: ExitWhy) -> (RunNo, Exit) {
+    async fn finish(mut self, why: ExitWhy, mut survivors: Vec<u32>) {
         match &mut self.body {
             Body::Terminal(terminal) => terminal.drain(DRAIN_BYTES_MAX),
             Body::Lines(lines) => lines.drain(DRAIN_BYTES_MAX),
@@ -844,16 +885,20 @@ impl Live {
         loop {
             self.tell();
             match self.reporting.take() {
-                Some(report) => report.await,
+                Some(report) => self.is_heard &= report.await,
                 None => break,
             }
         }
-        let survivors = self.end_leftovers().await;
-        self.shared.world.notifier.remove_fds(&self.name).ok();
+        survivors.extend(self.end_leftovers().await);
+        survivors.sort_unstable();
+        survivors.dedup();
         let uid = self.agent.to_string();
         self.leases.iter().for_each(|what| lease::release(&self.shared.world.leases, what, &uid));
         tracing::info!(agent = %self.label, run = %self.no, pid = self.process.pid, ?code, ?signal, "A run ended.");
-        (self.no, Exit { code, signal, why, survivors })
+        self.shared.set_run(self.agent, None);
+        report::exited(&self.shared, self.agent, self.no, Exit { code, signal, why, survivors }).await;
+        // Not before: whoever finds the run alive and nothing kept of it can only say that it is lost.
+        self.shared.world.notifier.remove_fds(&self.name).ok();
     }
 
     /// Tool shells and servers that outlived the process they belong to.
@@ -890,13 +935,14 @@ async fn step_of(body: &mut Body) {
     }
 }
 
-/// Comes back when the report on its way has arrived.
-async fn told(reporting: &mut Option<BoxFuture<'static, ()>>) {
-    match reporting {
+/// Comes back when the report on its way has arrived; whether it was taken.
+async fn told(reporting: &mut Option<BoxFuture<'static, bool>>) -> bool {
+    let taken = match reporting {
         Some(report) => report.await,
         None => std::future::pending().await,
-    }
+    };
     *reporting = None;
+    taken
 }
 
 fn refusal(refused: amux_agents::Refused) -> Rejection {

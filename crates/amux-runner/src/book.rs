@@ -36,8 +36,20 @@ pub(crate) struct Book {
     ordered: VecDeque<String>,
     /// Set while the past is gone through: nothing is written into the journal then.
     replaying: bool,
+    /// A part of the past was not there: where this stands cannot be worked out again, so it is noted at once.
+    gap: bool,
     /// When lines of the past were heard, as far as they led to an entry of the transcript.
     heard_at: BTreeMap<u64, Time>,
+}
+
+/// What of a run is there for the server that takes it over.
+pub(crate) struct Past<'a> {
+    /// Reads the tape; `NotFound` in a part that is gone.
+    pub(crate) output: &'a mut dyn FnMut(u64, &mut [u8]) -> io::Result<usize>,
+    /// Where the tape goes on behind an offset.
+    pub(crate) after_gap: &'a dyn Fn(u64) -> Option<u64>,
+    /// What the channel before its input holds; `None` where there is no channel.
+    pub(crate) held: Option<u64>,
 }
 
 /// Where a machine stands; with what follows on the tape and in the journal it is where the run stands.
@@ -55,13 +67,37 @@ struct Position {
     skipping: bool,
     /// The journal up to here is in it.
     journal: u64,
+    /// What was on its way, and the inputs that are known.
+    #[serde(default)]
+    writes: VecDeque<Writing>,
+    #[serde(default)]
+    ordered: VecDeque<String>,
 }
 
-#[derive(Debug)]
+impl Position {
+    fn start(machine: Machine, cwd: Option<String>, now: Time) -> Self {
+        Self {
+            machine,
+            ledger: Ledger::opening(now, cwd),
+            n: 0,
+            k: 0,
+            heard: 0,
+            skipping: false,
+            journal: 0,
+            writes: VecDeque::new(),
+            ordered: VecDeque::new(),
+        }
+    }
+}
+
+/// A line on its way: up to `sent` it was taken, from there up to `inside` it is in the channel.
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Writing {
     pub(crate) k: u64,
     pub(crate) line: Vec<u8>,
     pub(crate) sent: usize,
+    pub(crate) inside: Option<usize>,
+    pub(crate) begun: bool,
     pub(crate) input: Option<String>,
 }
 
@@ -73,6 +109,9 @@ pub(crate) const LINE_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 const POSITION: &str = "position.json";
 
+/// So many entries at the end of a transcript may be unreadable before it is taken for a new one.
+const TORN_MAX: usize = 16;
+
 impl Book {
     pub(crate) fn new(
         agent: AgentId,
@@ -82,107 +121,150 @@ impl Book {
         cwd: Option<String>,
         now: Time,
     ) -> io::Result<Self> {
-        let ledger = Ledger::opening(now, cwd);
-        let kept = Position { machine, ledger, n: 0, k: 0, heard: 0, skipping: false, journal: 0 };
-        Self::at(agent, run, dir, kept, 0)
+        Self::at(agent, run, dir, Position::start(machine, cwd, now), 0)
     }
 
-    fn at(agent: AgentId, run: RunNo, dir: &Path, kept: Position, known: u64) -> io::Result<Self> {
-        let newest = journal::newest(&journal::transcript(dir), 1)?;
-        let told = newest.first().and_then(|line| serde_json::from_slice::<Entry>(line).ok());
+    fn at(agent: AgentId, run: RunNo, dir: &Path, mut kept: Position, known: u64) -> io::Result<Self> {
+        let newest = journal::newest(&journal::transcript(dir), TORN_MAX)?;
+        let told = newest.iter().rev().find_map(|line| serde_json::from_slice::<Entry>(line).ok());
         Ok(Self {
             agent,
             run,
             dir: dir.to_owned(),
-            kept,
             journal: Lines::open(&journal::journal(dir))?,
             transcript: Lines::open(&journal::transcript(dir))?,
             told: told.map_or((0, 0), |entry| (entry.n, entry.i)),
             known,
             facts: Vec::new(),
             reported: Activity::default(),
-            writes: VecDeque::new(),
-            ordered: VecDeque::new(),
+            writes: std::mem::take(&mut kept.writes),
+            ordered: std::mem::take(&mut kept.ordered),
+            kept,
             replaying: false,
+            gap: false,
             heard_at: BTreeMap::new(),
         })
     }
 
     /// The book of a run that an earlier server kept: the machine hears the past again, as it was. `machine` is a new
     /// one, for a run whose position was never written or is of another build; `known` is how far the log knows it.
-    /// `output` reads the tape.
+    /// Of what is not there it is said that it is lost, and the run goes on.
     pub(crate) fn again(
         agent: AgentId,
         run: RunNo,
         dir: &Path,
         machine: Machine,
         known: Activity,
-        mut output: impl FnMut(u64, &mut [u8]) -> io::Result<usize>,
+        mut past: Past<'_>,
         now: Time,
     ) -> io::Result<Self> {
         let position = std::fs::read(dir.join(POSITION)).ok();
-        let position = position.and_then(|text| serde_json::from_slice::<Position>(&text).ok());
-        let cwd = known.cwd.clone();
-        let start = || Position {
-            machine,
-            ledger: Ledger::opening(now, cwd),
-            n: 0,
-            k: 0,
-            heard: 0,
-            skipping: false,
-            journal: 0,
-        };
-        let mut book = Self::at(agent, run, dir, position.unwrap_or_else(start), known.seen)?;
+        let position = position.and_then(|text| {
+            let of_another_build = |error: &serde_json::Error| {
+                tracing::warn!(%agent, %error, "Where a run stood is of another build; its tape is heard again.");
+            };
+            serde_json::from_slice::<Position>(&text).inspect_err(of_another_build).ok()
+        });
+        let mut losses = Vec::new();
+        let position = position.unwrap_or_else(|| Position::start(machine, known.cwd.clone(), now));
+        let mut book = Self::at(agent, run, dir, position, known.seen)?;
         book.reported = known;
+        if book.kept.journal > book.journal.len() {
+            losses.push("a part of what it was told is not in the journal any more".to_owned());
+            book.kept.journal = book.journal.len();
+        }
+        if book.told == (0, 0) && book.kept.n > 0 {
+            losses.push("its transcript up to here is gone".to_owned());
+        }
         let records: Vec<Record> = journal::read(&journal::journal(dir), book.kept.journal)?;
         book.replaying = true;
         book.heard_at = times(dir, book.kept.n)?;
-        let (mut begun, mut parts) = (Vec::new(), Vec::new());
+        // The newest of them is the one that was on its way.
+        let mut put = None;
         for record in records {
             match record {
                 Record::Order { n, at, order } => {
-                    book.hear_up_to(n - 1, &mut output, at)?;
+                    book.come_to(n, &mut past, at, &mut losses)?;
                     // Refused then, refused now.
                     let _ = book.order(&order, at);
                 }
                 Record::Written { n, at, k } => {
-                    book.hear_up_to(n - 1, &mut output, at)?;
+                    book.come_to(n, &mut past, at, &mut losses)?;
                     book.written(k, at);
                 }
                 Record::Unproven { n, at, k } => {
-                    book.hear_up_to(n - 1, &mut output, at)?;
+                    book.come_to(n, &mut past, at, &mut losses)?;
                     book.unproven(k, at);
                 }
                 Record::Mark { n, at } => {
-                    book.hear_up_to(n - 1, &mut output, at)?;
+                    book.come_to(n, &mut past, at, &mut losses)?;
                     book.mark(at);
                 }
-                Record::Write { k, .. } => begun.push(k),
-                Record::Part { k, bytes } => parts.push((k, bytes)),
+                Record::Write { k, .. } => book.writing(k, |writing| writing.begun = true),
+                Record::Put { k } => put = Some(k),
+                Record::In { k, to } => {
+                    put = None;
+                    book.writing(k, |writing| writing.inside = Some(to));
+                }
+                Record::Part { k, bytes } => {
+                    book.writing(k, |writing| (writing.sent, writing.inside) = (bytes, None));
+                }
             }
         }
-        book.hear_up_to(u64::MAX, &mut output, now)?;
+        book.hear_up_to(u64::MAX, &mut past, now, &mut losses)?;
         book.replaying = false;
         book.heard_at.clear();
-        book.settle_writes(&begun, &parts, now);
+        let newest = book.known.max(book.told.0);
+        if book.kept.n < newest {
+            losses.push("the log knows more of it than its tape and its journal".to_owned());
+            book.kept.n = newest;
+        }
+        book.settle_writes(put, past.held, now);
+        for loss in losses {
+            book.say_lost(loss, now);
+        }
         Ok(book)
     }
 
-    /// A line that was begun and not known to be written: the part that was taken is known, and of the rest the kernel
-    /// took all or nothing. An answer is repeated, which its reader understands; an input is not, since it would be
-    /// worked on twice. If nothing on the tape shows it, it stays unproven.
-    fn settle_writes(&mut self, begun: &[u64], parts: &[(u64, usize)], now: Time) {
-        let mut lost = Vec::new();
+    fn writing(&mut self, k: u64, change: impl FnOnce(&mut Writing)) {
+        if let Some(writing) = self.writes.iter_mut().find(|writing| writing.k == k) {
+            change(writing);
+        }
+    }
+
+    /// What was put into the channel is there or was taken, so nothing of it is put twice. `put` is a line that was
+    /// about to be put and of which it is not noted that it was.
+    fn settle_writes(&mut self, put: Option<u64>, held: Option<u64>, now: Time) {
+        let Some(held) = held else { return self.settle_without_channel(now) };
+        let held = usize::try_from(held).unwrap_or(usize::MAX);
+        if let Some(k) = put
+            && held > 0
+        {
+            self.writing(k, |writing| writing.inside = Some(writing.sent.saturating_add(held).min(writing.line.len())));
+        }
+    }
+
+    /// Of what was begun nothing tells how much was taken. An answer is repeated, which its reader understands; an
+    /// input is not, since it would be worked on twice. If nothing on the tape shows it, it stays unproven.
+    fn settle_without_channel(&mut self, now: Time) {
+        let is_lost = |writing: &&Writing| writing.begun && !is_response(&writing.line);
+        let lost: Vec<u64> = self.writes.iter().filter(is_lost).map(|writing| writing.k).collect();
         for writing in &mut self.writes {
-            if let Some((_, bytes)) = parts.iter().rfind(|(k, _)| *k == writing.k) {
-                writing.sent = *bytes;
-            } else if begun.contains(&writing.k) && !is_response(&writing.line) {
-                lost.push(writing.k);
-            }
+            (writing.sent, writing.inside) = (0, None);
         }
         for k in lost {
             self.unproven(k, now);
         }
+    }
+
+    /// Something of the past is not there. It is in the transcript, where people look.
+    fn say_lost(&mut self, text: String, at: Time) {
+        tracing::warn!(agent = %self.agent, run = %self.run, loss = text, "An agent was taken over without a part of its past.");
+        self.gap = true;
+        self.mark(at);
+        let mut out = Out::default();
+        out.say(Item::Notice { text });
+        self.take(out, at);
     }
 
     fn unproven(&mut self, k: u64, at: Time) {
@@ -213,24 +295,45 @@ impl Book {
         }
     }
 
-    fn hear_up_to(
-        &mut self,
-        n: u64,
-        output: &mut impl FnMut(u64, &mut [u8]) -> io::Result<usize>,
-        at: Time,
-    ) -> io::Result<()> {
+    /// Hears what was heard before input `n`.
+    fn come_to(&mut self, n: u64, past: &mut Past<'_>, at: Time, losses: &mut Vec<String>) -> io::Result<()> {
+        self.hear_up_to(n - 1, past, at, losses)?;
+        if self.kept.n + 1 < n {
+            if losses.is_empty() {
+                losses.push("a part of what it printed is gone".to_owned());
+            }
+            self.kept.n = n - 1;
+        }
+        Ok(())
+    }
+
+    fn hear_up_to(&mut self, n: u64, past: &mut Past<'_>, at: Time, losses: &mut Vec<String>) -> io::Result<()> {
         let mut carry = Vec::new();
         let mut block = vec![0; 64 * 1024];
         let mut from = self.kept.heard;
         while self.kept.n < n {
-            let count = output(from, &mut block)?;
-            if count == 0 {
-                return Ok(());
+            match (past.output)(from, &mut block) {
+                Ok(0) => return Ok(()),
+                Ok(count) => {
+                    from += count as u64;
+                    self.hear_bytes(&block[..count], &mut carry, n, at);
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    let Some(next) = (past.after_gap)(from) else { return Ok(()) };
+                    losses.push(format!("{} bytes of what it printed are gone", next - from));
+                    carry.clear();
+                    self.skip_to(next);
+                    from = next;
+                }
+                Err(error) => return Err(error),
             }
-            from += count as u64;
-            self.hear_bytes(&block[..count], &mut carry, n, at);
         }
         Ok(())
+    }
+
+    /// What is before this offset cannot be heard, and what follows may begin inside a line.
+    pub(crate) fn skip_to(&mut self, offset: u64) {
+        (self.kept.heard, self.kept.skipping, self.gap) = (offset, true, true);
     }
 
     /// Hears the lines that end in these bytes, which follow what is in `carry`, until input `n` was reached.
@@ -250,7 +353,9 @@ impl Book {
             let (line, after) = rest.split_at(newline);
             rest = &after[1..];
             self.kept.heard += (carry.len() + newline + 1) as u64;
-            if std::mem::take(&mut self.kept.skipping) {
+            // By its length alone, and not by the pieces it came in: it must be skipped the next time too.
+            let is_too_long = carry.len() + newline > LINE_BYTES_MAX;
+            if std::mem::take(&mut self.kept.skipping) || is_too_long {
                 carry.clear();
                 continue;
             }
@@ -284,7 +389,9 @@ impl Book {
         }
         let mut out = Out::default();
         let answer = self.kept.machine.order(order, at, &mut out);
-        if let (Err(refused), Order::Input { input, .. }) = (&answer, order) {
+        if let (Err(refused), Order::Input { input, .. }) = (&answer, order)
+            && self.kept.n > self.known
+        {
             self.kept.ledger.input(input, InputStage::Refused, &refused.to_string(), &mut self.facts);
         }
         self.take(out, at);
@@ -331,18 +438,45 @@ impl Book {
             self.kept.k += 1;
             let mut line = write.line.into_bytes();
             line.push(b'\n');
-            self.writes.push_back(Writing { k: self.kept.k, line, sent: 0, input: write.input });
+            self.writes.push_back(Writing {
+                k: self.kept.k,
+                line,
+                sent: 0,
+                inside: None,
+                begun: false,
+                input: write.input,
+            });
         }
     }
 
-    /// Before the first byte of a line is written.
-    pub(crate) fn will_write(&mut self, k: u64, line: &[u8]) {
-        let line = String::from_utf8_lossy(line).trim_end().to_owned();
-        self.note(&Record::Write { k, line });
+    /// Before bytes of the oldest line are put into the channel.
+    pub(crate) fn will_put(&mut self) {
+        let Some(writing) = self.writes.front_mut() else { return };
+        let k = writing.k;
+        if !std::mem::replace(&mut writing.begun, true) {
+            let line = String::from_utf8_lossy(&writing.line).trim_end().to_owned();
+            self.note(&Record::Write { k, line });
+        }
+        self.note(&Record::Put { k });
     }
 
-    pub(crate) fn wrote_part(&mut self, k: u64, bytes: usize) {
-        self.note(&Record::Part { k, bytes });
+    /// So many bytes of the oldest line are in the channel.
+    pub(crate) fn was_put(&mut self, bytes: usize) {
+        let Some(writing) = self.writes.front_mut() else { return };
+        let (k, to) = (writing.k, writing.sent + bytes);
+        writing.inside = Some(to);
+        self.note(&Record::In { k, to });
+    }
+
+    /// The channel is empty: what was in it was taken.
+    pub(crate) fn was_taken(&mut self, at: Time) {
+        let Some(writing) = self.writes.front_mut() else { return };
+        let (k, Some(to)) = (writing.k, writing.inside.take()) else { return };
+        if to == writing.line.len() {
+            return self.written(k, at);
+        }
+        writing.sent = to;
+        self.note(&Record::Part { k, bytes: to });
     }
 
     /// What is to be told to the log, if anything is.
@@ -364,14 +498,18 @@ impl Book {
     /// Notes where the machine stands, so that the next server need not hear everything again. Only between turns, and
     /// only when nothing is on its way.
     pub(crate) fn keep(&mut self) {
-        let at_rest = self.facts.is_empty() && self.writes.is_empty() && self.kept.machine.is_idle();
-        if !at_rest || self.kept.journal == self.journal.len() {
+        let at_rest = self.writes.is_empty() && self.kept.machine.is_idle() && self.kept.journal != self.journal.len();
+        if !self.facts.is_empty() || !(at_rest || self.gap) {
             return;
         }
         self.kept.journal = self.journal.len();
-        let kept = serde_json::to_vec(&self.kept).map_err(io::Error::other);
-        if let Err(error) = kept.and_then(|text| disk::replace(&self.dir.join(POSITION), &text)) {
-            tracing::warn!(agent = %self.agent, %error, "Where a conversation stands cannot be noted.");
+        let kept = Position { writes: self.writes.clone(), ordered: self.ordered.clone(), ..self.kept.clone() };
+        let kept = serde_json::to_vec(&kept).map_err(io::Error::other);
+        match kept.and_then(|text| disk::replace(&self.dir.join(POSITION), &text)) {
+            Ok(()) => self.gap = false,
+            Err(error) => {
+                tracing::warn!(agent = %self.agent, %error, "Where a conversation stands cannot be noted.");
+            }
         }
     }
 

@@ -9,7 +9,8 @@ use amux_agents::{Order, Refused};
 use amux_proto::Time;
 use amux_proto::command::run::Fact;
 use amux_proto::entity::Activity;
-use amux_sys::{clock, pour, pty};
+use amux_sys::pour::{self, Channel};
+use amux_sys::{clock, pty};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
 
@@ -17,8 +18,8 @@ use crate::book::Book;
 use crate::polled;
 use crate::tape::{self, Poured, Tape};
 
-/// Room for whole lines in the pipe to the agent: a write that fits is taken by the kernel at once or not at all.
-const STDIN_BYTES: usize = 256 * 1024;
+/// Room for most lines in the channel before the input of an agent, so that they are put there at once.
+const CHANNEL_BYTES: usize = 256 * 1024;
 
 /// What an agent complains about; the newest of it.
 const STDERR_BYTES_MAX: u64 = 4 * 1024 * 1024;
@@ -31,48 +32,52 @@ pub(crate) struct Lines {
     out: Tape,
     err: Tape,
     stdin: Option<AsyncFd<OwnedFd>>,
+    /// What is on its way to the input is here or there and nowhere else, whenever we are killed.
+    channel: Option<Channel>,
     stdout: Option<AsyncFd<OwnedFd>>,
     stderr: Option<AsyncFd<OwnedFd>>,
     /// The tape was read up to here; `carry` is what was read of a line without its end.
     read_to: u64,
     carry: Vec<u8>,
     block: Box<[u8]>,
-    /// The newest line for its input is in the journal already.
-    is_begun: bool,
     /// How much transcript there is, for whoever follows it.
     grown: watch::Sender<u64>,
 }
 
 pub(crate) struct Pipes {
     pub(crate) stdin: Option<OwnedFd>,
+    pub(crate) channel: Option<Channel>,
     pub(crate) stdout: OwnedFd,
     pub(crate) stderr: OwnedFd,
 }
 
 impl Lines {
     pub(crate) fn new(book: Book, dir: &Path, pipes: Pipes) -> io::Result<Self> {
-        let out = Tape::open(dir.to_owned(), tape::OUT, None)?;
+        let mut out = Tape::open(dir.to_owned(), tape::OUT, None)?;
         let err = Tape::open(dir.to_owned(), tape::ERR, Some(STDERR_BYTES_MAX))?;
         let watched = |fd: OwnedFd, both: bool| {
             pty::set_nonblocking(fd.as_fd())?;
             if both { polled::writable(fd) } else { polled::readable(fd) }
         };
-        if let Some(stdin) = &pipes.stdin {
-            pour::enlarge(stdin.as_fd(), STDIN_BYTES);
-        }
+        let channel = match pipes.channel {
+            None => Channel::new()?,
+            Some(channel) => channel,
+        };
+        pour::enlarge(channel.into.as_fd(), CHANNEL_BYTES);
         let read_to = book.heard();
+        out.skip_to(read_to)?;
         let grown = watch::Sender::new(book.transcript_len());
         Ok(Self {
             book,
             out,
             err,
             stdin: pipes.stdin.map(|fd| watched(fd, true)).transpose()?,
+            channel: Some(channel),
             stdout: Some(watched(pipes.stdout, false)?),
             stderr: Some(watched(pipes.stderr, false)?),
             read_to,
             carry: Vec::new(),
             block: vec![0; 64 * 1024].into_boxed_slice(),
-            is_begun: false,
             grown,
         })
     }
@@ -109,8 +114,13 @@ impl Lines {
                 Ok(0) => break,
                 Ok(count) => count,
                 Err(error) => {
-                    tracing::error!(tape = %self.out.dir().display(), %error, "A tape cannot be read.");
-                    break;
+                    let next = tape::after_gap(self.out.dir(), tape::OUT, self.read_to).ok().flatten();
+                    let next = next.unwrap_or(self.out.end());
+                    tracing::error!(tape = %self.out.dir().display(), from = self.read_to, to = next, %error, "A part of a tape cannot be read.");
+                    self.carry.clear();
+                    self.book.skip_to(next);
+                    self.read_to = next;
+                    continue;
                 }
             };
             self.read_to += count as u64;
@@ -137,32 +147,29 @@ impl Lines {
         self.grown.subscribe()
     }
 
-    /// Writes what is on its way, as far as it is taken.
+    /// Passes on what is on its way, as far as it is taken.
     fn write(&mut self) {
-        let Some(stdin) = &self.stdin else { return };
-        while let Some(writing) = self.book.writes.front() {
-            let (k, line, sent) = (writing.k, writing.line.clone(), writing.sent);
-            if !std::mem::replace(&mut self.is_begun, true) && sent == 0 {
-                self.book.will_write(k, &line);
+        if let Err(error) = self.pass_on()
+            && error.kind() != io::ErrorKind::WouldBlock
+        {
+            tracing::warn!(tape = %self.out.dir().display(), %error, "An agent takes no input any more.");
+            self.stdin = None;
+        }
+    }
+
+    fn pass_on(&mut self) -> io::Result<()> {
+        let (Some(stdin), Some(channel)) = (&self.stdin, &self.channel) else { return Ok(()) };
+        loop {
+            while channel.held()? > 0 {
+                channel.pass(stdin.get_ref().as_fd())?;
             }
-            match pty::write(stdin.get_ref().as_fd(), &line[sent..]) {
-                Ok(count) if sent + count == line.len() => {
-                    self.is_begun = false;
-                    self.book.written(k, now());
-                }
-                Ok(count) => {
-                    self.book.wrote_part(k, sent + count);
-                    if let Some(writing) = self.book.writes.front_mut() {
-                        writing.sent += count;
-                    }
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Err(error) => {
-                    tracing::warn!(tape = %self.out.dir().display(), %error, "An agent takes no input any more.");
-                    self.stdin = None;
-                    return;
-                }
-            }
+            self.book.was_taken(now());
+            let Some(writing) = self.book.writes.front() else { return Ok(()) };
+            let (k, sent) = (writing.k, writing.sent);
+            self.book.will_put();
+            let rest = self.book.writes.front().filter(|writing| writing.k == k).map(|writing| &writing.line[sent..]);
+            let count = channel.put(rest.unwrap_or_default())?;
+            self.book.was_put(count);
         }
     }
 
@@ -172,7 +179,7 @@ impl Lines {
 
     /// No input any more: its end is what most CLIs end by.
     pub(crate) fn close_input(&mut self) {
-        self.stdin = None;
+        (self.stdin, self.channel) = (None, None);
     }
 
     pub(crate) fn out_fd(&self) -> Option<std::os::fd::BorrowedFd<'_>> {

@@ -30,10 +30,16 @@ pub(crate) async fn exited(shared: &Shared, agent: AgentId, run: RunNo, exit: Ex
     submit(shared, run::Command::Exited(run::Exited { agent, run, exit })).await;
 }
 
-/// What was seen of a run, up to one input of its dialect.
-pub(crate) async fn seen(shared: Arc<Shared>, agent: AgentId, run: RunNo, activity: Activity, facts: Vec<Fact>) {
+/// What was seen of a run, up to one input of its dialect. Whether the log has it.
+pub(crate) async fn seen(
+    shared: Arc<Shared>,
+    agent: AgentId,
+    run: RunNo,
+    activity: Activity,
+    facts: Vec<Fact>,
+) -> bool {
     let activity = Box::new(activity);
-    submit(&shared, run::Command::Seen(run::Seen { agent, run, activity, facts })).await;
+    say(&shared, Command::Run(run::Command::Seen(run::Seen { agent, run, activity, facts }))).await
 }
 
 pub(crate) async fn lost(shared: &Shared, agent: AgentId, run: RunNo, why: &str) {
@@ -71,21 +77,21 @@ async fn submit(shared: &Shared, observation: run::Command) {
     say(shared, Command::Run(observation)).await;
 }
 
-async fn say(shared: &Shared, command: Command) {
+async fn say(shared: &Shared, command: Command) -> bool {
     let cmd_id = CmdId(uuid::Builder::from_random_bytes(clock::random_bytes::<16>()).into_uuid());
     let mut pause = RETRY_FIRST;
     loop {
         let submission =
             Submission { cmd_id, actor: Principal::System, command: command.clone(), expect: None, cause: None };
         match shared.world.engine.submit(submission).await {
-            Ok(_) => return,
+            Ok(_) => return true,
             Err(refusal) if matches!(refusal.code, Code::ReadOnly | Code::Busy) => {
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(RETRY_MAX);
             }
             Err(refusal) => {
                 tracing::warn!(command = command.name(), %refusal, "An observation was refused.");
-                return;
+                return false;
             }
         }
     }

@@ -57,6 +57,16 @@ impl Tape {
         Ok(Self { dir, stream, bytes_max, file, start, end, lost: 0 })
     }
 
+    /// Goes on at an offset that is further than what is kept: what was between is gone, and offsets stay true.
+    pub fn skip_to(&mut self, at: u64) -> io::Result<()> {
+        if at > self.end {
+            tracing::warn!(tape = %self.dir.display(), from = self.end, to = at, "A part of a tape is gone.");
+            self.file = segment(&self.dir, self.stream, at)?;
+            (self.start, self.end) = (at, at);
+        }
+        Ok(())
+    }
+
     /// How much there was ever.
     pub fn end(&self) -> u64 {
         self.end
@@ -184,11 +194,15 @@ impl Tape {
 
     /// Bytes from `at` on, as many as there are and fit; 0 at the end.
     pub fn read(&self, at: u64, bytes: &mut [u8]) -> io::Result<usize> {
-        if at >= self.start { self.file.read_at(bytes, at - self.start) } else { read(&self.dir, self.stream, at, bytes) }
+        if at >= self.start {
+            self.file.read_at(bytes, at - self.start)
+        } else {
+            read(&self.dir, self.stream, at, bytes)
+        }
     }
 }
 
-/// Reads of a tape that somebody else may be writing. Where the oldest part is gone, `at` before it gives `NotFound`.
+/// Reads of a tape that somebody else may be writing. `NotFound` in a part that is gone; see [`after_gap`].
 pub fn read(dir: &Path, stream: &str, at: u64, bytes: &mut [u8]) -> io::Result<usize> {
     let starts = segments(dir, stream)?;
     let Some(place) = starts.iter().rposition(|start| *start <= at) else {
@@ -197,9 +211,14 @@ pub fn read(dir: &Path, stream: &str, at: u64, bytes: &mut [u8]) -> io::Result<u
     let file = File::open(path(dir, stream, starts[place]))?;
     let count = file.read_at(bytes, at - starts[place])?;
     match (count, starts.get(place + 1)) {
-        (0, Some(next)) if *next > at => read(dir, stream, *next, bytes),
+        (0, Some(_)) => Err(io::ErrorKind::NotFound.into()),
         _ => Ok(count),
     }
+}
+
+/// Where a tape goes on behind a part that is gone.
+pub fn after_gap(dir: &Path, stream: &str, at: u64) -> io::Result<Option<u64>> {
+    Ok(segments(dir, stream)?.into_iter().find(|start| *start > at))
 }
 
 /// Where what is kept begins and ends.
@@ -216,9 +235,15 @@ pub fn tail(dir: &Path, stream: &str, bytes_max: u64) -> io::Result<(u64, Vec<u8
     let mut bytes = vec![0; usize::try_from(end - from).unwrap_or(usize::MAX)];
     let mut have = 0;
     while have < bytes.len() {
-        match read(dir, stream, from + have as u64, &mut bytes[have..])? {
-            0 => break,
-            count => have += count,
+        match read(dir, stream, from + have as u64, &mut bytes[have..]) {
+            Ok(0) => break,
+            Ok(count) => have += count,
+            // What is before a gap is not next to what is behind it.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let Some(next) = after_gap(dir, stream, from + have as u64)? else { break };
+                return tail(dir, stream, end - next);
+            }
+            Err(error) => return Err(error),
         }
     }
     bytes.truncate(have);
@@ -234,7 +259,8 @@ fn segments(dir: &Path, stream: &str) -> io::Result<Vec<u64>> {
     let mut starts = Vec::new();
     for entry in entries {
         let name = entry?.file_name();
-        let start: Option<u64> = name.to_str().and_then(|name| name.strip_prefix(stream)?.strip_prefix('.')?.parse().ok());
+        let start: Option<u64> =
+            name.to_str().and_then(|name| name.strip_prefix(stream)?.strip_prefix('.')?.parse().ok());
         starts.extend(start);
     }
     starts.sort_unstable();
@@ -290,6 +316,22 @@ mod tests {
         assert_eq!(again.end(), 3);
         again.append(b"two");
         assert_eq!(tail(dir.path(), OUT, 100).unwrap(), (0, b"onetwo".to_vec()));
+    }
+
+    #[test]
+    fn a_part_that_is_gone_is_not_read_as_another() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut tape = tape(dir.path(), Some(40));
+        for n in 0..4_u8 {
+            tape.append(&[b'0' + n; 10]);
+        }
+        std::fs::remove_file(path(dir.path(), OUT, 10)).unwrap();
+        let mut bytes = [0; 10];
+        assert_eq!(read(dir.path(), OUT, 10, &mut bytes).unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert_eq!(after_gap(dir.path(), OUT, 10).unwrap(), Some(20));
+        tape.skip_to(100).unwrap();
+        tape.append(b"more");
+        assert_eq!((tape.end(), extent(dir.path(), OUT).unwrap().1), (104, 104));
     }
 
     #[test]

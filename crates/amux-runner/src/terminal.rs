@@ -1,6 +1,7 @@
 //! An agent in a terminal of ours: the emulator that knows its screen, the keys and pastes it is given, and what can
 //! be seen of what it does.
 
+use std::collections::HashSet;
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -13,6 +14,7 @@ use amux_proto::view::Look;
 use amux_proto::{AgentId, Code, MessageId, Rejection, RunNo};
 use amux_sys::pour::Channel;
 use amux_sys::{disk, process, pty};
+use serde::{Deserialize, Serialize};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -21,7 +23,7 @@ use crate::lines::now;
 use crate::osc::Sign;
 use crate::screen::Screen;
 use crate::tape::{self, Poured, Tape};
-use crate::{keys, polled};
+use crate::{journal, keys, polled};
 
 /// Keys wait at most this long for a program that does not read.
 const KEYS_TIMEOUT: Duration = Duration::from_secs(2);
@@ -37,6 +39,10 @@ const SETTLED_AFTER: Duration = Duration::from_millis(150);
 const PASTE_SHOWN_WITHIN: Duration = Duration::from_secs(2);
 
 const SCREEN: &str = "screen";
+
+const TAKEN: &str = "every byte of it was taken by the terminal";
+const HALF: &str = "the program did not read it in time: a part of it may have arrived";
+const ENTERED: &str = "it was entered at the prompt";
 
 pub(crate) struct Terminal {
     pty: AsyncFd<OwnedFd>,
@@ -63,6 +69,7 @@ pub(crate) struct Terminal {
     reported: Activity,
     facts: Vec<Fact>,
     paste: Option<Paste>,
+    steps: journal::Lines,
 }
 
 /// A message on its way into the composer.
@@ -71,6 +78,32 @@ struct Paste {
     /// What must be seen of it before Enter.
     sign: String,
     until: Instant,
+    /// Every byte of it was taken; otherwise only the screen can prove it.
+    is_whole: bool,
+}
+
+/// What is done with a message, each before or after it is done: whoever follows a server that was killed does nothing
+/// twice. A file of these is in the directory of the run.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "r", rename_all = "snake_case")]
+enum Step {
+    Paste {
+        message: MessageId,
+        sign: String,
+    },
+    Pasted {
+        message: MessageId,
+    },
+    /// Nobody knows how much of it was taken.
+    GivenUp {
+        message: MessageId,
+    },
+    Enter {
+        message: MessageId,
+    },
+    Entered {
+        message: MessageId,
+    },
 }
 
 /// A place to follow the output from: the screen as it was at an offset of the tape.
@@ -115,34 +148,97 @@ impl Terminal {
             activity: known,
             facts: Vec::new(),
             paste: None,
+            steps: journal::Lines::open(&journal::journal(dir))?,
         };
         this.look_soon();
         Ok(this)
     }
 
-    /// Brings the screen to where the tape is, from what an earlier server wrote down.
-    pub(crate) fn take_up(&mut self) {
-        // What the earlier server had taken from the terminal and not put on the tape comes first.
-        if let Ok(Poured::Bytes(_)) = self.tape.drain(&self.channel) {
-            tracing::info!(tape = %self.tape.dir().display(), "Output was on its way when the server ended.");
-        }
-        let (first, end) = tape::extent(self.tape.dir(), tape::OUT).unwrap_or((0, 0));
-        let written = std::fs::read(self.tape.dir().join(SCREEN)).ok().and_then(|bytes| {
+    /// Brings the screen to where the tape is, from what an earlier server wrote down, and goes on with the message
+    /// that was on its way. The messages it had in its hands.
+    pub(crate) fn take_up(&mut self) -> HashSet<MessageId> {
+        let dir = self.tape.dir().to_owned();
+        let written = std::fs::read(dir.join(SCREEN)).ok().and_then(|bytes| {
             let (at, screen) = bytes.split_first_chunk::<8>()?;
             Some((u64::from_le_bytes(*at), screen.to_vec()))
         });
+        if let Some((at, _)) = &written
+            && let Err(error) = self.tape.skip_to(*at)
+        {
+            tracing::warn!(tape = %dir.display(), %error, "A tape cannot go on where it was.");
+        }
+        let (first, end) = tape::extent(&dir, tape::OUT).unwrap_or((0, 0));
         match written.filter(|(at, _)| (first..=end).contains(at)) {
             Some((at, screen)) => {
                 self.screen.feed(&screen);
                 self.fed = at;
             }
-            None => self.fed = first.max(end.saturating_sub(2 * SCREEN_EVERY_BYTES)),
+            None => {
+                self.fed = first.max(end.saturating_sub(2 * SCREEN_EVERY_BYTES));
+                if self.fed > 0 {
+                    tracing::warn!(tape = %dir.display(), "The screen was not written down; it is what the end of the tape makes of it.");
+                }
+            }
         }
         self.screen_at = self.fed;
-        self.feed();
-        // What the program asked, and what it said of itself, was dealt with then.
+        self.take_in();
+        // What the program asked was answered then; a second answer would be typed into it.
         self.screen.take_answers();
-        self.screen.take_signs();
+        // What the earlier server had taken from the terminal and not put on the tape was seen by nobody.
+        if let Ok(Poured::Bytes(_)) = self.tape.drain(&self.channel) {
+            tracing::info!(tape = %dir.display(), "Output was on its way when the server ended.");
+        }
+        self.feed();
+        let steps: Vec<Step> = journal::read(&journal::journal(&dir), 0).unwrap_or_else(|error| {
+            tracing::warn!(tape = %dir.display(), %error, "What was put into a terminal cannot be read.");
+            Vec::new()
+        });
+        self.take_up_input(&steps)
+    }
+
+    fn take_up_input(&mut self, steps: &[Step]) -> HashSet<MessageId> {
+        let mut known = HashSet::new();
+        let mut sign = String::new();
+        for step in steps {
+            if let Step::Paste { message, sign: of } = step {
+                known.insert(*message);
+                of.clone_into(&mut sign);
+            }
+        }
+        // The log may not have heard of the newest one yet; what it knows it does not take again.
+        match steps.last() {
+            None => {}
+            Some(Step::Paste { message, .. }) => self.await_shown(*message, sign, false),
+            Some(Step::Pasted { message }) => {
+                self.say(*message, InputStage::Handed, TAKEN);
+                self.await_shown(*message, sign, true);
+            }
+            Some(Step::GivenUp { message }) => self.say(*message, InputStage::Unproven, HALF),
+            Some(Step::Enter { message }) => {
+                self.say(*message, InputStage::Unproven, "the server was killed while it pressed Enter");
+            }
+            Some(Step::Entered { message }) => {
+                self.say(*message, InputStage::Handed, TAKEN);
+                if self.is_shell {
+                    self.say(*message, InputStage::Begun, ENTERED);
+                }
+            }
+        }
+        known
+    }
+
+    fn await_shown(&mut self, message: MessageId, sign: String, is_whole: bool) {
+        self.paste = Some(Paste { message, sign, until: Instant::now() + PASTE_SHOWN_WITHIN, is_whole });
+    }
+
+    fn note(&mut self, step: &Step) {
+        if let Err(error) = self.steps.append(step) {
+            tracing::warn!(tape = %self.tape.dir().display(), %error, "What is put into a terminal cannot be noted.");
+        }
+    }
+
+    fn say(&mut self, message: MessageId, stage: InputStage, evidence: &str) {
+        self.facts.push(Fact::Input { message, stage, evidence: evidence.to_owned() });
     }
 
     pub(crate) async fn step(&mut self) {
@@ -150,7 +246,7 @@ impl Terminal {
             biased;
             poured = pour(&self.pty, &self.channel, &mut self.tape), if !self.hung_up => self.heard(poured),
             () = at(self.look_at) => self.look_who_has_the_keyboard(),
-            () = at(self.paste.as_ref().map(|paste| paste.until)) => self.enter("it was not seen on the screen in time").await,
+            () = at(self.paste.as_ref().map(|paste| paste.until)) => self.shown_in_vain().await,
             () = std::future::pending() => {}
         }
         if self.paste.as_ref().is_some_and(|paste| self.screen.shows(&paste.sign)) {
@@ -166,20 +262,42 @@ impl Terminal {
         }
     }
 
-    fn feed(&mut self) {
+    /// A paste that was not seen in time: one that was taken whole is entered, of another nothing is known.
+    async fn shown_in_vain(&mut self) {
+        match self.paste.take_if(|paste| !paste.is_whole) {
+            Some(Paste { message, .. }) => {
+                self.note(&Step::GivenUp { message });
+                self.say(
+                    message,
+                    InputStage::Unproven,
+                    "the server was killed while it was put in, and nothing shows it",
+                );
+            }
+            None => self.enter("it was not seen on the screen in time").await,
+        }
+    }
+
+    /// The screen takes in what is on the tape.
+    fn take_in(&mut self) {
         while self.fed < self.tape.end() {
             let count = match self.tape.read(self.fed, &mut self.block) {
                 Ok(0) => break,
                 Ok(count) => count,
                 Err(error) => {
-                    tracing::error!(tape = %self.tape.dir().display(), %error, "A tape cannot be read.");
-                    self.fed = self.tape.end();
-                    break;
+                    let next = tape::after_gap(self.tape.dir(), tape::OUT, self.fed).ok().flatten();
+                    let next = next.unwrap_or(self.tape.end());
+                    tracing::error!(tape = %self.tape.dir().display(), from = self.fed, to = next, %error, "A part of a tape cannot be read.");
+                    self.fed = next;
+                    continue;
                 }
             };
             self.screen.feed(&self.block[..count]);
             self.fed += count as u64;
         }
+    }
+
+    fn feed(&mut self) {
+        self.take_in();
         let answers = self.screen.take_answers();
         if !answers.is_empty() {
             // A program that does not read its answers loses them, as with any terminal whose buffer is full.
@@ -213,7 +331,8 @@ impl Terminal {
             Sign::Prompt | Sign::Input => self.enters(Phase::Idle, "it is at its prompt"),
             Sign::Command => self.enters(Phase::Working { doing: None }, "it runs a command"),
             Sign::Done { code } => {
-                let how = code.map_or_else(|| "its command has ended".into(), |code| format!("its command ended: {code}"));
+                let how =
+                    code.map_or_else(|| "its command has ended".into(), |code| format!("its command ended: {code}"));
                 self.enters(Phase::Idle, &how);
             }
             Sign::Progress { .. } | Sign::Notice(_) | Sign::Bell | Sign::Title(_) => {}
@@ -344,35 +463,42 @@ impl Terminal {
             // Without brackets every line of it would be entered by itself.
             false => text.replace(['\n', '\t'], " "),
         };
-        let (stage, evidence) = match self.type_bytes(None, bytes.as_bytes()).await {
-            Ok(()) => (InputStage::Handed, "every byte of it was taken by the terminal".to_owned()),
-            Err(refusal) => (InputStage::Unproven, refusal.message),
-        };
-        self.facts.push(Fact::Input { message, stage, evidence });
-        if stage == InputStage::Handed {
-            let last = text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
-            // The end of the last line, as far as one row of a narrow composer shows it.
-            let from = last.char_indices().rev().nth(19).map_or(0, |(at, _)| at);
-            let sign = last[from..].trim().to_owned();
-            self.paste = Some(Paste { message, sign, until: Instant::now() + PASTE_SHOWN_WITHIN });
+        let last = text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
+        // The end of the last line, as far as one row of a narrow composer shows it.
+        let from = last.char_indices().rev().nth(19).map_or(0, |(at, _)| at);
+        let sign = last[from..].trim().to_owned();
+        self.note(&Step::Paste { message, sign: sign.clone() });
+        match self.type_bytes(None, bytes.as_bytes()).await {
+            Ok(()) => {
+                self.note(&Step::Pasted { message });
+                self.say(message, InputStage::Handed, TAKEN);
+                self.await_shown(message, sign, true);
+            }
+            Err(refusal) => {
+                self.note(&Step::GivenUp { message });
+                self.say(message, InputStage::Unproven, &refusal.message);
+            }
         }
     }
 
     async fn enter(&mut self, evidence: &str) {
-        let Some(paste) = self.paste.take() else { return };
-        if self.screen.shows(&paste.sign) {
-            let (message, stage) = (paste.message, InputStage::Shown);
-            self.facts.push(Fact::Input { message, stage, evidence: evidence.to_owned() });
+        let Some(Paste { message, sign, is_whole, .. }) = self.paste.take() else { return };
+        if !is_whole {
+            self.say(message, InputStage::Handed, "the end of it is on the screen");
         }
+        if self.screen.shows(&sign) {
+            self.say(message, InputStage::Shown, evidence);
+        }
+        self.note(&Step::Enter { message });
         if let Err(refusal) = self.type_bytes(None, b"\r").await {
-            let (message, stage, evidence) = (paste.message, InputStage::Unproven, refusal.message);
-            self.facts.push(Fact::Input { message, stage, evidence });
+            self.note(&Step::GivenUp { message });
+            self.say(message, InputStage::Unproven, &refusal.message);
             return;
         }
+        self.note(&Step::Entered { message });
         if self.is_shell {
             // A shell at its prompt has read what is entered there.
-            let (message, stage, evidence) = (paste.message, InputStage::Begun, "it was entered at the prompt".into());
-            self.facts.push(Fact::Input { message, stage, evidence });
+            self.say(message, InputStage::Begun, ENTERED);
         }
     }
 

@@ -8,7 +8,11 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 use crate::os;
 
-/// The pipe between a terminal and its file.
+/// Moved at once to the input of a program.
+const PASS_BYTES: usize = 1024 * 1024;
+
+/// The pipe between a terminal and its file, or before the input of a program: what is in it was put and not taken
+/// yet, whoever was killed meanwhile.
 #[derive(Debug)]
 pub struct Channel {
     pub out: OwnedFd,
@@ -18,13 +22,31 @@ pub struct Channel {
 impl Channel {
     pub fn new() -> io::Result<Self> {
         let (out, into) = io::pipe()?;
-        Ok(Self { out: out.into(), into: into.into() })
+        let this = Self { out: out.into(), into: into.into() };
+        crate::pty::set_nonblocking(this.into.as_fd())?;
+        Ok(this)
     }
 
     /// Takes what a terminal has, at most `max` bytes. `WouldBlock` when it has nothing or when this is full;
     /// `Ok(0)` when its last process has closed it.
     pub fn fill(&self, from: BorrowedFd<'_>, max: usize) -> io::Result<usize> {
         retried(|| os::move_to_pipe(from, self.into.as_fd(), max))
+    }
+
+    /// Takes what fits of the bytes for another pipe; `WouldBlock` when it is full.
+    pub fn put(&self, bytes: &[u8]) -> io::Result<usize> {
+        crate::pty::write(self.into.as_fd(), bytes)
+    }
+
+    /// What is in it goes to the other pipe, as much as that takes; `WouldBlock` when it takes nothing or when there is
+    /// nothing.
+    pub fn pass(&self, to: BorrowedFd<'_>) -> io::Result<usize> {
+        retried(|| os::move_to_pipe(self.out.as_fd(), to, PASS_BYTES))
+    }
+
+    /// How much is in it.
+    pub fn held(&self) -> io::Result<u64> {
+        Ok(rustix::io::ioctl_fionread(&self.out)?)
     }
 
     /// What is in it goes to the file; `WouldBlock` when there is nothing.
@@ -63,6 +85,22 @@ mod tests {
 
     use super::*;
     use crate::pty;
+
+    #[test]
+    fn what_was_put_is_in_the_channel_or_beyond_it() {
+        let channel = Channel::new().unwrap();
+        let (input, into) = io::pipe().unwrap();
+        pty::set_nonblocking(into.as_fd()).unwrap();
+        let line = vec![b'x'; 1_000_000];
+        let put = channel.put(&line).unwrap() as u64;
+        assert!(put > 0 && put < 1_000_000 && channel.held().unwrap() == put);
+        let passed = channel.pass(into.as_fd()).unwrap() as u64;
+        assert_eq!(channel.held().unwrap(), put - passed);
+        while channel.pass(into.as_fd()).is_ok() {}
+        let mut bytes = vec![0; 4096];
+        let count = pty::read(input.as_fd(), &mut bytes).unwrap();
+        assert!(count > 0 && bytes[..count].iter().all(|byte| *byte == b'x'));
+    }
 
     #[test]
     fn what_a_terminal_says_is_in_the_file_and_nowhere_else() {

@@ -52,17 +52,11 @@ pub fn launcher(dir: &Path) -> ExitCode {
     let layout = Layout::resolve("default", Some(state.clone()), Some(config.clone()), &|_| None)
         .expect("directories were given");
     let mut policy = amux_launcher::Policy::default();
-    (policy.crash.deaths_max, policy.crash.free) = (None, u32::MAX);
+    (policy.crash.deaths_max, policy.crash.free) = (None, 1_000_000);
     let mut srv_args = ["--profile", "default", "--state-dir"].map(Into::into).to_vec();
     srv_args.extend([state.into(), "--config-dir".into(), config.into(), "server".into(), "srv".into()]);
-    let config = amux_launcher::Config {
-        layout,
-        profile: "default".into(),
-        srv_args,
-        foreground: false,
-        policy,
-        window: None,
-    };
+    let config =
+        amux_launcher::Config { layout, profile: "default".into(), srv_args, foreground: false, policy, window: None };
     ExitCode::from(amux_launcher::run(config).code())
 }
 
@@ -108,13 +102,14 @@ impl Fake {
             self.text(what).lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
         };
         let asked = frames("out").into_iter().filter_map(|frame| match self.mode {
-            "claude" => (frame["type"] == "control_request").then(|| frame["request_id"].as_str().map(str::to_owned))?,
+            "claude" => {
+                (frame["type"] == "control_request").then(|| frame["request_id"].as_str().map(str::to_owned))?
+            }
             _ => (!frame["method"].is_null() && !frame["id"].is_null()).then(|| frame["id"].to_string()),
         });
         let answered = frames("in").into_iter().filter_map(|frame| match self.mode {
-            "claude" => {
-                (frame["type"] == "control_response").then(|| frame["response"]["request_id"].as_str().map(str::to_owned))?
-            }
+            "claude" => (frame["type"] == "control_response")
+                .then(|| frame["response"]["request_id"].as_str().map(str::to_owned))?,
             _ => (frame["method"].is_null() && !frame["id"].is_null()).then(|| frame["id"].to_string()),
         });
         (asked.collect(), answered.collect())
@@ -403,7 +398,9 @@ fn no_ask_is_lost(world: &World) -> Result<(), String> {
     until("what is asked is what the fakes ask", || {
         let open = world.get("requests", json!({}))?;
         let of = |fake: &Fake| {
-            let of_it = |request: &&Value| request["agent"].as_str().is_some_and(|of| of.starts_with(&format!("{}@", fake.name)));
+            let of_it = |request: &&Value| {
+                request["agent"].as_str().is_some_and(|of| of.starts_with(&format!("{}@", fake.name)))
+            };
             open.as_array().into_iter().flatten().filter(of_it).count()
         };
         let waiting = |fake: &Fake| {
@@ -426,13 +423,16 @@ fn judge_fake(world: &World, fake: &Fake, uid: &str) -> Result<u64, String> {
         Ok(is_all.then_some(taped))
     })?;
     if let Some(at) = taped.iter().zip(&printed).position(|(a, b)| a != b) {
-        let near = |bytes: &[u8]| String::from_utf8_lossy(&bytes[at.saturating_sub(40)..bytes.len().min(at + 40)]).into_owned();
+        let near = |bytes: &[u8]| {
+            String::from_utf8_lossy(&bytes[at.saturating_sub(40)..bytes.len().min(at + 40)]).into_owned()
+        };
         return Err(format!("the tape differs at {at}: {:?} and not {:?}", near(&taped), near(&printed)));
     }
     if taped.len() > printed.len() {
         return Err(format!("the tape has {} bytes, {} were printed", taped.len(), printed.len()));
     }
-    if let Some(bad) = fake.text("turns").lines().find(|line| line.starts_with("garbage") || line.starts_with("typed")) {
+    if let Some(bad) = fake.text("turns").lines().find(|line| line.starts_with("garbage") || line.starts_with("typed"))
+    {
         return Err(format!("it read what nobody wrote: {bad}"));
     }
     if fake.is_pty() {
@@ -470,7 +470,8 @@ fn again(dir: &Path, mode: &str, taped: &[u8]) -> Result<Vec<(u64, u32, Item)>, 
     };
     let records: Vec<Record> = journal::read(&journal::journal(dir), 0).map_err(|error| error.to_string())?;
     let whole = taped.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-    let mut lines = taped[..whole].split(|byte| *byte == b'\n').take(taped[..whole].iter().filter(|b| **b == b'\n').count());
+    let mut lines =
+        taped[..whole].split(|byte| *byte == b'\n').take(taped[..whole].iter().filter(|b| **b == b'\n').count());
     let (mut n, mut told) = (0, Vec::new());
     let mut take = |n: u64, out: Out| {
         let items = (0..).zip(out.items).filter(|(_, item)| !item.is_passing());
@@ -487,7 +488,10 @@ fn again(dir: &Path, mode: &str, taped: &[u8]) -> Result<Vec<(u64, u32, Item)>, 
     };
     for record in records {
         let at = match &record {
-            Record::Order { n, .. } | Record::Written { n, .. } | Record::Unproven { n, .. } | Record::Mark { n, .. } => *n,
+            Record::Order { n, .. }
+            | Record::Written { n, .. }
+            | Record::Unproven { n, .. }
+            | Record::Mark { n, .. } => *n,
             _ => continue,
         };
         hear_up_to(&mut n, at - 1, &mut machine, &mut take);

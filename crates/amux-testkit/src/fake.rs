@@ -318,14 +318,13 @@ fn claude(agent: &Arc<Agent>) {
     let session = resumed.clone().or(agent.flags.text("--session-id").map(str::to_owned)).unwrap_or("fake".into());
     if session.contains("unknown") {
         let errors = [format!("No conversation found with session ID: {session}")];
-        agent.say(&json!({ "type": "result", "subtype": "error_during_execution", "is_error": true, "errors": errors }));
+        agent
+            .say(&json!({ "type": "result", "subtype": "error_during_execution", "is_error": true, "errors": errors }));
         std::process::exit(1);
     }
     agent.noise(|n| format!("{{\"type\":\"system\",\"subtype\":\"hook_progress\",\"n\":{n}}}\n"));
     let (mut turns, mut asks) = (0, 0);
-    let is = |frame: &Value, kind: &str, subtype: &str| {
-        frame["type"] == kind && frame["request"]["subtype"] == subtype
-    };
+    let is = |frame: &Value, kind: &str, subtype: &str| frame["type"] == kind && frame["request"]["subtype"] == subtype;
     while let Some(frame) = lines.next() {
         let acknowledge = |frame: &Value| {
             let response = json!({ "subtype": "success", "request_id": frame["request_id"], "response": {} });
@@ -366,7 +365,8 @@ fn claude(agent: &Arc<Agent>) {
                     agent.say(&json!({ "type": "assistant", "message": message }));
                     agent.say(&json!({ "type": "control_request", "request_id": request_id, "request": request }));
                     let answered = lines.wait(|frame| {
-                        frame["response"]["request_id"] == request_id.as_str() || is(frame, "control_request", "interrupt")
+                        frame["response"]["request_id"] == request_id.as_str()
+                            || is(frame, "control_request", "interrupt")
                     });
                     let Some(answered) = answered else { return };
                     if answered["type"] == "control_request" {
@@ -376,7 +376,8 @@ fn claude(agent: &Arc<Agent>) {
                     }
                     let behavior = answered["response"]["response"]["behavior"].clone();
                     agent.turn(&format!("answered {request_id} {behavior}"));
-                    let result = json!({ "type": "tool_result", "tool_use_id": format!("toolu-{asks}"), "content": "ok" });
+                    let result =
+                        json!({ "type": "tool_result", "tool_use_id": format!("toolu-{asks}"), "content": "ok" });
                     agent.say(&json!({ "type": "user", "message": { "role": "user", "content": [result] } }));
                 }
                 Act::Sleep(time) => std::thread::sleep(time),
@@ -416,7 +417,9 @@ fn codex(agent: &Arc<Agent>) {
             "thread/resume" if frame["params"]["threadId"].as_str().is_some_and(|id| id.contains("unknown")) => {
                 agent.say(&json!({ "id": frame["id"], "error": { "code": -32600, "message": "no rollout found" } }));
             }
-            "thread/resume" => answer(json!({ "thread": { "id": frame["params"]["threadId"], "turns": [] }, "model": "fake" })),
+            "thread/resume" => {
+                answer(json!({ "thread": { "id": frame["params"]["threadId"], "turns": [] }, "model": "fake" }))
+            }
             "thread/start" => answer(json!({ "thread": { "id": thread, "turns": [] }, "model": "fake" })),
             "turn/start" => {
                 turns += 1;
@@ -443,7 +446,10 @@ fn codex(agent: &Arc<Agent>) {
                                 "availableDecisions": ["accept", "cancel"],
                             });
                             agent.say(&json!({ "id": id, "method": "item/commandExecution/requestApproval", "params": params }));
-                            let Some(answered) = lines.wait(|frame| frame["id"] == id && frame.get("method").is_none()) else { return };
+                            let Some(answered) = lines.wait(|frame| frame["id"] == id && frame.get("method").is_none())
+                            else {
+                                return;
+                            };
                             agent.turn(&format!("answered {id} {}", answered["result"]["decision"]));
                         }
                         Act::Sleep(time) => std::thread::sleep(time),
@@ -470,9 +476,7 @@ fn codex(agent: &Arc<Agent>) {
 
 fn acp(agent: &Arc<Agent>) {
     let mut lines = agent.lines();
-    let update = |session: &str, update: Value| {
-        json!({ "jsonrpc": "2.0", "method": "session/update", "params": { "sessionId": session, "update": update } })
-    };
+    let update = |session: &str, update: Value| json!({ "jsonrpc": "2.0", "method": "session/update", "params": { "sessionId": session, "update": update } });
     let noise = json!({ "sessionUpdate": "available_commands_update", "availableCommands": [] });
     let noise = format!("{}\n", update("session-1", noise));
     agent.noise(move |_| noise.clone());
@@ -484,7 +488,9 @@ fn acp(agent: &Arc<Agent>) {
         };
         match frame["method"].as_str().unwrap_or_default() {
             "initialize" => {
-                answer(json!({ "protocolVersion": 1, "agentCapabilities": { "loadSession": true }, "authMethods": [] }));
+                answer(
+                    json!({ "protocolVersion": 1, "agentCapabilities": { "loadSession": true }, "authMethods": [] }),
+                );
             }
             "session/new" => answer(json!({ "sessionId": "session-1" })),
             "session/load" => {
@@ -521,7 +527,10 @@ fn acp(agent: &Arc<Agent>) {
                             ]);
                             let params = json!({ "sessionId": session, "toolCall": tool, "options": options });
                             agent.say(&json!({ "jsonrpc": "2.0", "id": id, "method": "session/request_permission", "params": params }));
-                            let Some(answered) = lines.wait(|frame| frame["id"] == id && frame.get("method").is_none()) else { return };
+                            let Some(answered) = lines.wait(|frame| frame["id"] == id && frame.get("method").is_none())
+                            else {
+                                return;
+                            };
                             agent.turn(&format!("answered {id} {}", answered["result"]["outcome"]));
                         }
                         Act::Sleep(time) => {

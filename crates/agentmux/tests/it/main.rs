@@ -2,6 +2,7 @@
 
 mod doors;
 mod ending;
+mod faults;
 mod harness;
 mod life;
 mod masks;

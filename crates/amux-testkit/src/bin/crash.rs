@@ -22,7 +22,11 @@ fn main() -> ExitCode {
         let number = |name: &str, or: u64| u32::try_from(value(name).unwrap_or(or)).unwrap_or(u32::MAX);
         let each = number("--each", 5);
         let agents = [each * 2, each * 2, each, each];
-        return agents_too(&crash_agents::Plan { kills: number("--kills", 100), seed: value("--seed").unwrap_or(1), agents });
+        return agents_too(&crash_agents::Plan {
+            kills: number("--kills", 100),
+            seed: value("--seed").unwrap_or(1),
+            agents,
+        });
     }
     let kills = u32::try_from(value("--kills").unwrap_or(300)).unwrap_or(u32::MAX);
     let seed = value("--seed").unwrap_or(1);
