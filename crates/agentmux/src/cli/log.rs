@@ -95,10 +95,10 @@ impl Log {
                 continue;
             }
             if self.raw || context.out.is_json() {
-                say(&format!("{entry}\n"));
+                say(&entry.to_string());
             } else if let Some(line) = amux_runner::plain::line(&entry.to_string()) {
                 let text: Vec<_> = line.lines().map(plain).collect();
-                say(&format!("{}\n", text.join("\n")));
+                say(&text.join("\n"));
             }
         }
     }

@@ -3,5 +3,6 @@
 mod doors;
 mod harness;
 mod life;
+mod real;
 mod relay;
 mod words;
