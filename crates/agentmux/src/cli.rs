@@ -1,6 +1,7 @@
 //! The command line: what can be said, and who does it.
 
 mod agent;
+mod archive;
 mod bare;
 mod config;
 mod doctor;
@@ -159,6 +160,9 @@ enum Verb {
     /// A part of the server in detail
     #[command(after_help = "Example: agentmux diag boot")]
     Diag(doctor::Diag),
+    /// Runs that were packed away: list, bring back, copy out
+    #[command(subcommand, after_help = "Example: agentmux archive ls")]
+    Archive(archive::Archive),
     /// Settings: check the file, show what holds, print where it is
     #[command(subcommand, after_help = "Example: agentmux config show")]
     Config(config::Config),
@@ -219,6 +223,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Verb::Server(server) => server.run(&context),
         Verb::Doctor => doctor::run(&context),
         Verb::Diag(diag) => diag.run(&context),
+        Verb::Archive(archive) => archive.run(&context),
         Verb::Config(config) => config.run(&context),
         Verb::Completions { .. } | Verb::Internal(_) => Ok(ExitCode::SUCCESS),
         Verb::Version => server::version(&context),

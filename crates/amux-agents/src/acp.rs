@@ -625,7 +625,7 @@ impl Acp {
                 }
                 None => {
                     let text = "the agent opened a session and did not say which".to_owned();
-                    say_error(Failure { class: FailureClass::Protocol, text: text.clone(), retryable: false }, out);
+                    say_error(Failure { class: FailureClass::Protocol, text: text.clone(), retryable: false, until: None }, out);
                     self.give_up(&text, out);
                 }
             },
@@ -660,7 +660,7 @@ impl Acp {
         let version = &result["protocolVersion"];
         if version.as_u64().is_some_and(|version| version != PROTOCOL) {
             let text = format!("the agent speaks version {version} of its protocol, and we speak {PROTOCOL}");
-            say_error(Failure { class: FailureClass::Protocol, text: text.clone(), retryable: false }, out);
+            say_error(Failure { class: FailureClass::Protocol, text: text.clone(), retryable: false, until: None }, out);
             self.give_up(&text, out);
             return;
         }
@@ -681,7 +681,7 @@ impl Acp {
     fn ask_login(&mut self, error: &Value, out: &mut Out) {
         let text = error::text(error);
         if self.agent.logins.is_empty() {
-            say_error(Failure { class: FailureClass::Auth, text: text.clone(), retryable: false }, out);
+            say_error(Failure { class: FailureClass::Auth, text: text.clone(), retryable: false, until: None }, out);
             self.give_up(&text, out);
             return;
         }
@@ -722,7 +722,7 @@ impl Acp {
             }
         };
         let end = end.unwrap_or_else(|(class, text)| {
-            say_error(Failure { class, text, retryable: false }, out);
+            say_error(Failure { class, text, retryable: false, until: None }, out);
             TurnEnd::Error { class }
         });
         self.maybe_end_turn(end, out);

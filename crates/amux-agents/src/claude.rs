@@ -551,12 +551,13 @@ impl Claude {
     fn rate_limit(&mut self, frame: &Value, out: &mut Out) {
         let info = &frame["rate_limit_info"];
         if text(&info["status"]) == "rejected" {
-            let text = match info["resetsAt"].as_i64() {
-                Some(at) => format!("the usage limit is reached; it ends at {}", Time(at * 1000)),
+            let until = info["resetsAt"].as_i64().map(|at| Time(at.saturating_mul(1000)));
+            let text = match until {
+                Some(at) => format!("the usage limit is reached; it ends at {at}"),
                 None => "the usage limit is reached".to_owned(),
             };
             let (class, retryable) = (FailureClass::UsageLimit, false);
-            out.say(Item::Error { error: Failure { class, text, retryable } });
+            out.say(Item::Error { error: Failure { class, text, retryable, until } });
         }
     }
 
@@ -840,7 +841,7 @@ fn failure(frame: &Value, word: Option<&str>) -> Failure {
     // A context that is full comes as a bad request; only its text says so.
     let class = if class == FailureClass::Unknown { by_text(said) } else { class };
     let text = if said.is_empty() { text(&frame["subtype"]) } else { said };
-    Failure { class, text: cut(text, TEXT_CHARS), retryable: class.is_retryable() }
+    Failure { class, text: cut(text, TEXT_CHARS), retryable: class.is_retryable(), until: None }
 }
 
 fn by_text(said: &str) -> FailureClass {

@@ -7,7 +7,7 @@ use crate::{Out, cut};
 const TEXT_CHARS_MAX: usize = 2000;
 
 pub(crate) fn failure(class: FailureClass, text: &str) -> Failure {
-    Failure { class, text: cut(text.trim(), TEXT_CHARS_MAX), retryable: class.is_retryable() }
+    Failure { class, text: cut(text.trim(), TEXT_CHARS_MAX), retryable: class.is_retryable(), until: None }
 }
 
 pub(crate) fn say(class: FailureClass, text: &str, out: &mut Out) {

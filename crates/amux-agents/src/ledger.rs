@@ -27,9 +27,9 @@ const DOING_CHARS: usize = 120;
 
 impl Ledger {
     /// Of a process that has just been started.
-    pub fn opening(now: Time) -> Self {
+    pub fn opening(now: Time, cwd: Option<String>) -> Self {
         let evidence = "the process has started".to_owned();
-        let activity = Activity { phase: Phase::Opening, since: now, evidence, ..Activity::default() };
+        let activity = Activity { phase: Phase::Opening, since: now, evidence, cwd, ..Activity::default() };
         Self { activity, ..Self::default() }
     }
 
@@ -92,7 +92,9 @@ impl Ledger {
             }
             Item::Error { error } => {
                 if self.activity.turn_open {
-                    self.failure = Some(error.clone());
+                    // The frame that says when a limit ends comes before the one that ends the turn.
+                    let until = error.until.or(self.failure.as_ref().and_then(|failure| failure.until));
+                    self.failure = Some(Failure { until, ..error.clone() });
                 } else if let Some(phase) = stuck(error) {
                     self.enter(phase, "the CLI said so".to_owned(), now);
                 }
@@ -189,7 +191,7 @@ impl Ledger {
 fn stuck(failure: &Failure) -> Option<Phase> {
     let reason = cut(&failure.text, DOING_CHARS * 2);
     match failure.class {
-        FailureClass::UsageLimit | FailureClass::RateLimited => Some(Phase::Limited { reason }),
+        FailureClass::UsageLimit | FailureClass::RateLimited => Some(Phase::Limited { reason, until: failure.until }),
         FailureClass::Auth => Some(Phase::LoggedOut { reason }),
         FailureClass::Overloaded
         | FailureClass::Network

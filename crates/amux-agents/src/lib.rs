@@ -90,6 +90,9 @@ pub enum How {
 pub struct Begin {
     pub cwd: String,
     pub session: Session,
+    /// The conversation that should have gone on and is gone; what is opened instead says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost: Option<String>,
     pub model: Option<String>,
     pub mode: Option<String>,
     /// Our MCP server, for CLIs that are handed one over their protocol.

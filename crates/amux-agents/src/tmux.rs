@@ -3,9 +3,11 @@
 //! written, come out. Needs tmux 3.2.
 //!
 //! The pane, its window and its session are the user's. We give them no size, choose no window, change no environment,
-//! stop no program, and leave by detaching. A client that is not read from makes tmux throw output away for it where
-//! others look on, and makes the program wait where nobody does; so it is to be read always. What leaves no trace in control mode is the end of a program whose pane is
+//! stop no program, and leave by detaching. What leaves no trace in control mode is the end of a program whose pane is
 //! kept open (`remain-on-exit`): whoever adopts watches the pid of [`Told::Ready`] and then asks for a [`Control::look`].
+//!
+//! A client that does not end by itself is ended by SIGTERM and not by closing its pipes: tmux keeps what it could not
+//! write for such a one for ever, and a server with one left does not end.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::fmt::Write as _;
@@ -16,6 +18,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Control {
     target: String,
+    pause_after_s: u32,
     pane: Option<u32>,
     facts: Option<Facts>,
     /// The session our client is attached to; `None` until it is.
@@ -27,6 +30,7 @@ pub struct Control {
     block: Option<Block>,
     look: Look,
     hearing: Hearing,
+    is_late: bool,
     switching: bool,
     switches_failed: u8,
     /// Other panes whose output we have asked not to get.
@@ -65,7 +69,7 @@ pub enum Told {
         command: u64,
         text: String,
     },
-    /// The last word. A client that still runs ends when its standard input is closed.
+    /// The last word. The client may still run.
     Gone(Why),
 }
 
@@ -122,7 +126,7 @@ const HUSHED_MAX: usize = 1024;
 
 const SWITCHES_FAILED_MAX: u8 = 3;
 
-/// A reader this far behind is given the screen instead of the bytes.
+/// A restart of ours is shorter. Until then tmux keeps what we do not read.
 const PAUSE_AFTER_SECONDS: u32 = 5;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -187,6 +191,7 @@ impl Control {
     pub fn new(target: impl Into<String>) -> Self {
         Self {
             target: target.into(),
+            pause_after_s: PAUSE_AFTER_SECONDS,
             pane: None,
             facts: None,
             session: None,
@@ -196,6 +201,7 @@ impl Control {
             block: None,
             look: Look::No,
             hearing: Hearing::Nothing,
+            is_late: false,
             switching: false,
             switches_failed: 0,
             hushed: BTreeSet::new(),
@@ -204,10 +210,15 @@ impl Control {
         }
     }
 
+    /// How far behind a reader may be who is given the bytes; one further behind is given the screen.
+    pub fn pause_after(self, seconds: u32) -> Self {
+        Self { pause_after_s: seconds, ..self }
+    }
+
     /// What the client is started with, after `tmux` and the words that name a server. A target that names a window
     /// would be made the user's current one, so the client is given a session at most.
     pub fn argv(&self) -> Vec<String> {
-        let flags = format!("ignore-size,pause-after={PAUSE_AFTER_SECONDS}");
+        let flags = format!("ignore-size,pause-after={}", self.pause_after_s);
         // -E: the session's environment is not to become ours. No size is ever given, so that we never count.
         let mut argv: Vec<String> = ["-C", "attach-session", "-E", "-f", &flags].map(str::to_owned).into();
         if let Some(session) = session_of(&self.target) {
@@ -252,6 +263,13 @@ impl Control {
         let mut told = Vec::new();
         self.want_look(&mut told);
         told
+    }
+
+    /// What is written when nothing was heard for a second. A pause may be due then, of which tmux 3.3 sometimes keeps
+    /// the news until it is asked something; without this we would wait for each other. `None` when there is no reason.
+    pub fn nudge(&mut self) -> Option<String> {
+        let is_due = std::mem::take(&mut self.is_late) && self.stage != Stage::Gone && self.asked.len() < ASKED_MAX;
+        is_due.then(|| self.ask(&[What::Nothing], "display-message -p ''".to_owned()))
     }
 
     /// Bytes for the program as they are. They go by way of a buffer, because keys that are sent to a pane whose user
@@ -381,6 +399,8 @@ impl Control {
             }
             b"%extended-output" => {
                 let (pane, rest) = split(rest, b" ");
+                let age_ms = words(rest).next().and_then(number).unwrap_or_default();
+                self.is_late = age_ms >= u64::from(self.pause_after_s) * 500;
                 self.printed(pane, split(rest, b" : ").1, told);
             }
             b"%pause" => {

@@ -100,6 +100,7 @@ fn ended(case: &mut Case<'_>, id: AgentId, run: RunNo, step: Step, event: Event)
         let (turn, end) = (live.activity.turn, TurnEnd::Exited);
         case.emit(turn::Event::Ended(turn::Ended { agent: id, run, turn, end }));
     }
+    let lost = matches!(&event, Event::Lost(_));
     let by_itself = matches!(&event, Event::Exited(Exited { exit, .. }) if exit.why == ExitWhy::Itself);
     case.emit(event);
     if agent.removing {
@@ -117,6 +118,11 @@ fn ended(case: &mut Case<'_>, id: AgentId, run: RunNo, step: Step, event: Event)
         case.emit(request_event::Event::Withdrawn(Withdrawn { request: request.id, why: why.to_owned() }));
     }
     message::run_ended(case, (id, run), live.lost_session);
+    // It went with the machine or with everything of ours, not by itself, and there is a conversation to go on with.
+    let can_go_on = agent.session.as_ref().is_some_and(|session| session.id.is_some());
+    if lost && can_go_on && agent.desired == (Desired::Running { run }) {
+        case.emit(agent_event::Event::StartWanted(StartWanted { agent: id, run: run.next() }));
+    }
     // Once: the next run opens a conversation of its own, which cannot be lost before it began.
     if live.lost_session && by_itself && agent.desired == (Desired::Running { run }) {
         case.emit(agent_event::Event::StartWanted(StartWanted { agent: id, run: run.next() }));

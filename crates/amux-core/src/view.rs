@@ -156,10 +156,10 @@ fn shown(state: &State, agent: &entity::Agent, mail: &Mail, ask: Option<&entity:
         kind: agent.definition.kind.clone(),
         state: shown,
         reason,
-        since: since(agent),
+        since: ask.filter(|_| matches!(shown, AgentState::NeedsPermission | AgentState::NeedsAnswer | AgentState::NeedsLogin)).map_or_else(|| since(agent), |ask| ask.created),
         run: agent.run.as_ref().map(|run| run.no),
         pid: agent.run.as_ref().and_then(entity::Run::process).map(|process| process.pid),
-        cwd: agent.definition.cwd.clone(),
+        cwd: activity.and_then(|now| now.cwd.clone()).unwrap_or_else(|| agent.definition.cwd.clone()),
         session_id: agent.session.as_ref().and_then(|session| session.id.clone()),
         unread: count.unread,
         queued: count.queued,
@@ -229,7 +229,7 @@ fn doing(activity: &entity::Activity, count: Count) -> (AgentState, Option<Strin
         Phase::Untold => (AgentState::Unknown, told().or(Some("running; nothing tells what it does".into()))),
         Phase::Opening => (AgentState::Starting, told()),
         Phase::LoggedOut { reason } => (AgentState::NeedsLogin, Some(reason.clone())),
-        Phase::Limited { reason } => (AgentState::RateLimited, Some(reason.clone())),
+        Phase::Limited { reason, .. } => (AgentState::RateLimited, Some(reason.clone())),
         Phase::Retrying { attempt, max, until, reason } => {
             let of = max.map_or_else(String::new, |max| format!("/{max}"));
             let until = until.map_or_else(String::new, |until| format!(" at {until}"));

@@ -22,6 +22,8 @@ pub struct Plan {
     pub kind: Result<Kind, Rejection>,
     /// The conversation to go on with.
     pub session: Option<String>,
+    /// The one that went on until it was lost, while no other is open.
+    pub lost: Option<String>,
     /// 0: it may run for ever.
     pub max_runtime_ms: u64,
     /// 0: it may be silent for ever.
@@ -29,9 +31,21 @@ pub struct Plan {
 }
 
 impl Published {
-    /// Whether this principal may use this verb: command, act or question.
+    /// Whether this principal may use this verb, command, act or question, and still is who it was.
     pub fn allows(&self, actor: &Principal, verb: &str) -> Result<(), Rejection> {
+        self.is_current(actor)?;
         policy::allows(actor, verb)
+    }
+
+    /// An agent speaks for one run, and only while that run lives.
+    pub fn is_current(&self, actor: &Principal) -> Result<(), Rejection> {
+        match actor {
+            Principal::Agent { agent, run } if !self.is_live(*agent, *run) => {
+                let message = format!("this run has ended: {}, run {run}", self.label(*agent));
+                Err(Rejection::new(Code::Denied, message))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// `None` for a question that is not about the domain.
@@ -90,6 +104,11 @@ impl Published {
                 definition: found.definition.clone(),
                 kind: kind::find(state, &found.definition.kind),
                 session: found.session.as_ref().and_then(|session| session.id.clone()),
+                lost: found
+                    .session
+                    .as_ref()
+                    .filter(|session| session.id.is_none())
+                    .and_then(|session| session.dead.last().cloned()),
                 max_runtime_ms: setting::agent_max_runtime_ms(state),
                 idle_output_ms: setting::agent_idle_output_ms(state),
             })
@@ -144,11 +163,19 @@ impl Published {
         })
     }
 
-    /// The agent and run a process tag names, if that run lives.
-    pub fn tagged(&self, tag: &str) -> Option<Principal> {
-        let (agent, run) = tag.rsplit_once(':')?;
+    /// The agent and run a name stands for, if the agent is one of ours; whether that run lives is another question.
+    pub fn ours(&self, agent: &str, run: &str) -> Option<(AgentId, RunNo)> {
         let (agent, run) = (agent.parse().ok()?, RunNo(run.parse().ok()?));
-        self.is_live(agent, run).then_some(Principal::Agent { agent, run })
+        self.read(|state, _| state.agents.contains_key(&agent)).then_some((agent, run))
+    }
+
+    /// How long a run rests before its tape is archived, and what the archives may take.
+    pub fn archive_policy(&self) -> (i64, u64) {
+        const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+        self.read(|state, _| {
+            let days = i64::try_from(setting::archive_idle_days(state)).unwrap_or(i64::MAX / DAY_MS);
+            (days * DAY_MS, setting::archive_max_mb(state) * 1_000_000)
+        })
     }
 
     /// What the tape of a terminal may take.
@@ -175,6 +202,11 @@ impl Published {
             age_ms: i64::try_from(setting::events_keep_days(state)).unwrap_or(i64::MAX / DAY_MS) * DAY_MS,
             receipts_age_ms: RECEIPTS_DAYS * DAY_MS,
         })
+    }
+
+    /// What an agent that is stopped is given, unless somebody says otherwise.
+    pub fn stop_grace_ms(&self) -> u64 {
+        self.read(|state, _| setting::agent_stop_grace_ms(state))
     }
 
     /// How many days of the server's own log files are kept.

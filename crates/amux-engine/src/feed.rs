@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use amux_core::State;
 use amux_proto::event::{Line, Record};
@@ -57,6 +57,7 @@ pub struct Published {
     head: watch::Sender<Seq>,
     wishes_moved: watch::Sender<u64>,
     mode: watch::Sender<Mode>,
+    uncompacted: OnceLock<String>,
 }
 
 #[derive(Default)]
@@ -72,6 +73,7 @@ impl Published {
             head: watch::Sender::new(fold.head),
             wishes_moved: watch::Sender::new(0),
             mode: watch::Sender::new(Mode::ReadWrite),
+            uncompacted: OnceLock::new(),
             fold: RwLock::new(fold),
             ring: RwLock::default(),
             floor: RwLock::new(floor),
@@ -127,6 +129,11 @@ impl Published {
         self.mode.subscribe()
     }
 
+    /// Why no old history is forgotten, if that is so.
+    pub fn uncompacted(&self) -> Option<&str> {
+        self.uncompacted.get().map(String::as_str)
+    }
+
     pub fn mode(&self) -> Mode {
         *self.mode.borrow()
     }
@@ -165,6 +172,11 @@ impl Published {
 
     pub(crate) fn set_floor(&self, floor: Seq) {
         *self.floor.write().unwrap_or_else(PoisonError::into_inner) = floor;
+    }
+
+    pub(crate) fn set_uncompacted(&self, why: String) {
+        // The first reason is the reason.
+        let _ = self.uncompacted.set(why);
     }
 
     pub(crate) fn set_mode(&self, mode: Mode) {
@@ -232,7 +244,10 @@ impl Feed {
             return Ok(Page::Reset);
         }
         let conn = self.log.take()?;
-        let records = store::log_after(&conn, &self.log.upcasters, cursor.seq, limit)?;
+        let mut records = store::log_after(&conn, &self.log.upcasters, cursor.seq, limit)?;
+        // A commit is on the disk before it is published, and nobody learns of it before that.
+        let head = self.published.read(|_, head| head);
+        records.retain(|record| record.seq <= head);
         self.log.give_back(conn);
         // Compaction may have passed the cursor while we read.
         let follows = records.first().is_none_or(|record| record.seq == cursor.seq.next());

@@ -77,12 +77,6 @@ impl Handle {
         Ok(answer)
     }
 
-    pub fn submit_blocking(&self, submission: Submission) -> Answer {
-        let (reply, answer) = oneshot::channel();
-        self.inbox.blocking_send(Order::Submit(Box::new(submission), reply)).map_err(|_| gone())?;
-        answer.blocking_recv().unwrap_or_else(|_| Err(gone()))
-    }
-
     /// A wish was tried and did not come true; it will not be repeated before `not_before_ms`.
     pub async fn attempted(&self, key: effect::Key, not_before_ms: i64) {
         // A writer that is gone has taken the process with it.

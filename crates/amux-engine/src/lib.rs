@@ -5,6 +5,7 @@
 //! thread and a bounded inbox. Readers take the published state or follow the [`Feed`] by cursor. This crate knows
 //! neither HTTP nor processes; all SQL of the project is in [`store`].
 
+pub mod archive;
 pub mod ask;
 pub mod doctor;
 pub mod feed;

@@ -168,17 +168,25 @@ impl Writer {
     }
 
     /// Forgets one slice of old history; whether there may be more.
+    ///
+    /// History that cannot be understood stays where it is, and with it all that came after: nothing that is served
+    /// needs it, so it must not end the server.
     pub fn compact(&mut self, keep: Keep, now: Time) -> Result<bool, Error> {
-        match store::compact(&mut self.store, keep, self.pending.head, now) {
-            Ok(Some(floor)) => {
-                self.published.set_floor(floor);
-                Ok(true)
+        if self.published.uncompacted().is_some() {
+            return Ok(false);
+        }
+        match store::compact(&mut self.store, keep, self.pending.head, now).map_err(fullness) {
+            Ok(slice) => {
+                slice.floor.into_iter().for_each(|floor| self.published.set_floor(floor));
+                Ok(slice.may_be_more)
             }
-            Ok(None) => Ok(false),
-            Err(error) => match fullness(error) {
-                Error::Full => Ok(false),
-                error => Err(error),
-            },
+            Err(Error::Full) => Ok(false),
+            Err(Error::Corrupt { what }) => {
+                tracing::error!(what, "Old history cannot be understood; none is forgotten until the next start.");
+                self.published.set_uncompacted(what);
+                Ok(false)
+            }
+            Err(error) => Err(error),
         }
     }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use amux_engine::store::{Error, Keep, MIGRATIONS, Migration, Upcasters};
 use amux_engine::{Answer, Cursor, Mode, Options, Page, Store, Submission, Writer, doctor};
-use amux_proto::command::{agent, team};
+use amux_proto::command::team;
 use amux_proto::view::Level;
 use amux_proto::{CmdId, Code, Command, Event, Name, Principal, Seq, Time};
 use uuid::Uuid;
@@ -158,11 +158,13 @@ fn a_migration_is_announced_backed_up_and_verified() {
     let mut writer = disk.open();
     step(&mut writer, &[create(1, "one")]);
     drop(writer);
-    let first = || Migration { name: MIGRATIONS[0].name, run: MIGRATIONS[0].run, verify: MIGRATIONS[0].verify };
-    let broken = [first(), Migration { name: "broken", run: nothing, verify: |_| Err("not true".into()) }];
+    let known = || MIGRATIONS.iter().map(|step| Migration { name: step.name, run: step.run, verify: step.verify });
+    let with = |step: Migration| known().chain([step]).collect::<Vec<_>>();
+    let next = MIGRATIONS.len() as i64 + 1;
+    let broken = with(Migration { name: "broken", run: nothing, verify: |_| Err("not true".into()) });
     let announced = AtomicU32::new(0);
     let error = disk.open_with(&broken, &|count| announced.store(count, Ordering::SeqCst)).err().unwrap();
-    assert!(matches!(error, Error::Migration { id: 2, .. }), "{error}");
+    assert!(matches!(error, Error::Migration { id, .. } if id == next), "{error}");
     assert_eq!(announced.load(Ordering::SeqCst), 1);
     let backups: Vec<_> = std::fs::read_dir(disk.db.with_file_name("backups")).unwrap().collect();
     assert_eq!(backups.len(), 1);
@@ -171,9 +173,10 @@ fn a_migration_is_announced_backed_up_and_verified() {
     // A step that failed left nothing behind: the old program still opens the store.
     assert_eq!(head(&disk.open()), Seq(1));
 
-    let good = [first(), Migration { name: "good", run: nothing, verify: |_| Ok(()) }];
+    let good = with(Migration { name: "good", run: nothing, verify: |_| Ok(()) });
     drop(disk.open_with(&good, &|_| {}).unwrap());
-    assert!(matches!(disk.open_with(MIGRATIONS, &|_| {}), Err(Error::NewerSchema { found: 2, known: 1 })));
+    let refused = disk.open_with(MIGRATIONS, &|_| {});
+    assert!(matches!(refused, Err(Error::NewerSchema { found, known }) if (found, known) == (next, next - 1)));
 }
 
 #[test]
@@ -272,18 +275,10 @@ fn a_full_disk_refuses_loses_nothing_and_recovers() {
     let mut n = 1;
     let refused = loop {
         n += 1;
-        let long = agent::Create {
-            id: None,
-            name: Name::new(&format!("a{n}")).unwrap(),
-            team: None,
-            kind: amux_proto::entity::Kind::Cmd,
-            argv: vec!["true".into(), "x".repeat(2000)],
-            cwd: "/".into(),
-            env: Default::default(),
-            size: None,
-            start: false,
-        };
-        let big = Submission { command: Command::Agent(agent::Command::Create(long)), ..create(n, "x") };
+        let name = format!("a{n}");
+        let long = serde_json::json!({ "name": name, "kind": "cmd", "argv": ["true", "x".repeat(2000)], "cwd": "/" });
+        let long = Command::decode("agent.create", &long.to_string()).unwrap().unwrap();
+        let big = Submission { command: long, ..create(n, "x") };
         match step(&mut writer, &[big]).remove(0) {
             Ok(_) => assert!(n < 500, "the disk never filled"),
             Err(refusal) => break refusal,

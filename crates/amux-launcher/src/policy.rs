@@ -18,7 +18,7 @@ pub struct Policy {
     /// From the request to stop to the kill. More than the server's own grace for its agents (5 s), so that it can
     /// finish what it promised to finish.
     pub stop_ms: u64,
-    /// Progress or not: the longest a stop may take.
+    /// Progress or not: the longest a stop may take; more than the longest grace an agent can be given (60 s).
     pub stop_max_ms: u64,
     /// Between the signal that lets a hung or late server say its last words and the one that does not.
     pub last_words_ms: u64,
@@ -53,7 +53,7 @@ impl Default for Policy {
             start_max_ms: 30 * 60_000,
             watchdog_ms: 15_000,
             stop_ms: 10_000,
-            stop_max_ms: 60_000,
+            stop_max_ms: 90_000,
             last_words_ms: 2_000,
             orphan_grace_ms: 2_000,
             crash,

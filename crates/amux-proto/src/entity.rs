@@ -272,7 +272,11 @@ pub enum Phase {
     },
     Compacting,
     /// It cannot go on before a limit ends.
-    Limited { reason: String },
+    Limited {
+        reason: String,
+        #[serde(default)]
+        until: Option<Time>,
+    },
     LoggedOut { reason: String },
 }
 

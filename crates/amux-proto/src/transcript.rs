@@ -244,13 +244,16 @@ pub enum TaskStatus {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
-#[ts(rename = "AgentFailure")]
+#[ts(rename = "AgentFailure", optional_fields)]
 #[schemars(rename = "AgentFailure")]
 pub struct Failure {
     pub class: FailureClass,
     pub text: String,
     /// Whether the same input may succeed later.
     pub retryable: bool,
+    /// When a limit ends, where that was told.
+    #[serde(default)]
+    pub until: Option<Time>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]

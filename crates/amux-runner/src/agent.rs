@@ -196,6 +196,8 @@ struct Live {
     /// Given, so that they are not given again before the log knows.
     given: HashSet<MessageId>,
     answered: HashSet<RequestId>,
+    /// Messages wait for the end of a limit.
+    held_until: Option<Instant>,
 }
 
 enum Body {
@@ -398,14 +400,14 @@ fn enliven(
         let pidfd = child.pidfd.take().map(polled::readable).transpose()?;
         if let (Some(terminal), Some(channel)) = (child.pty.take(), channel) {
             let of = (child.id.pid, launch.is_shell);
-            let known = if launch.is_shell { known } else { untold(known) };
+            let known = Activity { cwd: Some(launch.begin.cwd.clone()), ..untold(known) };
             let terminal =
                 Terminal::new(&dir, shared.tape_bytes_max(), (terminal, channel), launch.size, of, known)?;
             return Ok((Body::Terminal(Box::new(terminal)), pidfd, None));
         }
         let missing = || io::Error::other("a pipe is missing");
         let machine = launch::machine(&launch.kind, plan).ok_or_else(|| io::Error::other("this dialect is not spoken"))?;
-        let book = Book::new(agent, run, &dir, machine, now())?;
+        let book = Book::new(agent, run, &dir, machine, Some(launch.begin.cwd.clone()), now())?;
         let pipes = Pipes {
             stdin: child.stdin.take(),
             stdout: child.stdout.take().ok_or_else(missing)?,
@@ -444,6 +446,7 @@ fn enliven(
         waiting: Vec::new(),
         given: HashSet::new(),
         answered: HashSet::new(),
+        held_until: None,
     };
     Ok((live, order))
 }
@@ -547,6 +550,7 @@ fn take_up(shared: &Arc<Shared>, agent: AgentId, run: RunNo, mut kept: Kept) -> 
         waiting: Vec::new(),
         given: HashSet::new(),
         answered: HashSet::new(),
+        held_until: None,
     })
 }
 
@@ -559,6 +563,7 @@ impl Live {
             () = step_of(&mut self.body) => None,
             () = told(&mut self.reporting) => None,
             () = exited(self.pidfd.as_ref(), &self.process) => Some(Ended),
+            () = until(self.held_until) => None,
             () = self.limits.reached() => {
                 self.limit_reached().await;
                 None
@@ -608,7 +613,7 @@ impl Live {
     fn has_room(&self) -> bool {
         match &self.body {
             Body::Terminal(terminal) => !self.waiting.is_empty() && terminal.takes_input(),
-            Body::Lines(_) => false,
+            Body::Lines(_) => self.held_until.is_some_and(|until| until <= Instant::now()),
         }
     }
 
@@ -638,7 +643,12 @@ impl Live {
                         lines.book.close(request.id, refused.to_string(), now());
                     }
                 }
-                for id in deliver {
+                let left = lines.book.limited_until().map_or(0, |until| until.ms_since(now()));
+                self.held_until = u64::try_from(left).ok().filter(|left| *left > 0 && !deliver.is_empty()).map(|left| {
+                    // A second late rather than into the limit again.
+                    Instant::now() + Duration::from_millis(left.saturating_add(1000))
+                });
+                for id in if self.held_until.is_some() { &[] } else { deliver } {
                     let input = id.to_string();
                     if lines.book.was_ordered(&input) || !self.given.insert(*id) {
                         continue;
@@ -863,6 +873,13 @@ impl Live {
             tracing::error!(agent = %self.label, %error, "Ending what was left of a run broke.");
             Vec::new()
         })
+    }
+}
+
+async fn until(when: Option<Instant>) {
+    match when {
+        Some(when) => tokio::time::sleep_until(when).await,
+        None => std::future::pending().await,
     }
 }
 

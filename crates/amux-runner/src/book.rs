@@ -2,15 +2,15 @@
 //! lines to be written. Inputs are counted; the same inputs in the same order lead here again, and what was told
 //! already is not told again.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::path::{Path, PathBuf};
 
 use amux_agents::ledger::Ledger;
 use amux_agents::{Machine, Order, Out, Refused};
 use amux_proto::command::run::Fact;
-use amux_proto::entity::Activity;
-use amux_proto::transcript::{Entry, InputStage, Item, TurnEnd};
+use amux_proto::entity::{Activity, Phase};
+use amux_proto::transcript::{Entry, InputStage, Item, Opened, TurnEnd};
 use amux_proto::{AgentId, RequestId, RunNo, Time};
 use amux_sys::disk;
 use serde::{Deserialize, Serialize};
@@ -36,6 +36,8 @@ pub(crate) struct Book {
     ordered: VecDeque<String>,
     /// Set while the past is gone through: nothing is written into the journal then.
     replaying: bool,
+    /// When lines of the past were heard, as far as they led to an entry of the transcript.
+    heard_at: BTreeMap<u64, Time>,
 }
 
 /// Where a machine stands; with what follows on the tape and in the journal it is where the run stands.
@@ -53,6 +55,9 @@ struct Position {
     skipping: bool,
     /// The journal up to here is in it.
     journal: u64,
+    /// A conversation that is gone; the one that is opened says so.
+    #[serde(default)]
+    lost: Option<String>,
 }
 
 #[derive(Debug)]
@@ -72,9 +77,16 @@ pub(crate) const LINE_BYTES_MAX: usize = 16 * 1024 * 1024;
 const POSITION: &str = "position.json";
 
 impl Book {
-    pub(crate) fn new(agent: AgentId, run: RunNo, dir: &Path, machine: Machine, now: Time) -> io::Result<Self> {
-        let ledger = Ledger::opening(now);
-        let kept = Position { machine, ledger, n: 0, k: 0, heard: 0, skipping: false, journal: 0 };
+    pub(crate) fn new(
+        agent: AgentId,
+        run: RunNo,
+        dir: &Path,
+        machine: Machine,
+        cwd: Option<String>,
+        now: Time,
+    ) -> io::Result<Self> {
+        let ledger = Ledger::opening(now, cwd);
+        let kept = Position { machine, ledger, n: 0, k: 0, heard: 0, skipping: false, journal: 0, lost: None };
         Self::at(agent, run, dir, kept, 0)
     }
 
@@ -95,6 +107,7 @@ impl Book {
             writes: VecDeque::new(),
             ordered: VecDeque::new(),
             replaying: false,
+            heard_at: BTreeMap::new(),
         })
     }
 
@@ -112,19 +125,22 @@ impl Book {
     ) -> io::Result<Self> {
         let position = std::fs::read(dir.join(POSITION)).ok();
         let position = position.and_then(|text| serde_json::from_slice::<Position>(&text).ok());
+        let cwd = known.cwd.clone();
         let start = || Position {
             machine,
-            ledger: Ledger::opening(now),
+            ledger: Ledger::opening(now, cwd),
             n: 0,
             k: 0,
             heard: 0,
             skipping: false,
             journal: 0,
+            lost: None,
         };
         let mut book = Self::at(agent, run, dir, position.unwrap_or_else(start), known.seen)?;
         book.reported = known;
         let records: Vec<Record> = journal::read(&journal::journal(dir), book.kept.journal)?;
         book.replaying = true;
+        book.heard_at = times(dir, book.kept.n)?;
         let (mut begun, mut parts) = (Vec::new(), Vec::new());
         for record in records {
             match record {
@@ -151,6 +167,7 @@ impl Book {
         }
         book.hear_up_to(u64::MAX, &mut output, now)?;
         book.replaying = false;
+        book.heard_at.clear();
         book.settle_writes(&begun, &parts, now);
         Ok(book)
     }
@@ -254,6 +271,7 @@ impl Book {
     fn hear(&mut self, line: &str, at: Time) {
         let mut out = Out::default();
         self.kept.n += 1;
+        let at = self.heard_at.get(&self.kept.n).copied().unwrap_or(at);
         self.kept.machine.hear(line, at, &mut out);
         self.take(out, at);
     }
@@ -262,6 +280,9 @@ impl Book {
     pub(crate) fn order(&mut self, order: &Order, at: Time) -> Result<(), Refused> {
         self.kept.n += 1;
         self.note(&Record::Order { n: self.kept.n, at, order: order.clone() });
+        if let Order::Begin(begin) = order {
+            self.kept.lost.clone_from(&begin.lost);
+        }
         if let Order::Input { input, .. } = order {
             self.ordered.push_back(input.clone());
             if self.ordered.len() > ORDERED_MAX {
@@ -298,7 +319,14 @@ impl Book {
         let request_id = |ask: &str| request_id(agent, run, ask);
         let mut fresh = Vec::new();
         self.kept.ledger.seen(n);
-        for (i, item) in (0..).zip(out.items) {
+        for (i, mut item) in (0..).zip(out.items) {
+            if let Item::Session { session } = &mut item
+                && let Some(attempted) = self.kept.lost.take()
+                && session.how == Opened::New
+            {
+                let why = "the CLI does not know it any more".to_owned();
+                session.how = Opened::Fresh { attempted, why };
+            }
             self.kept.ledger.note(n, at, &item, &request_id, &mut fresh);
             if item.is_passing() || (n, i) <= self.told {
                 continue;
@@ -382,6 +410,14 @@ impl Book {
         self.kept.n == 0
     }
 
+    /// Until when nothing may be given to it: a limit is reached, and trying again would only run into it.
+    pub(crate) fn limited_until(&self) -> Option<Time> {
+        match self.kept.ledger.activity().phase {
+            Phase::Limited { until, .. } => until,
+            _ => None,
+        }
+    }
+
     pub(crate) fn machine(&self) -> &Machine {
         &self.kept.machine
     }
@@ -394,23 +430,41 @@ impl Book {
         self.transcript.len()
     }
 
-    /// The process has ended, and with it the turn that was open.
-    pub(crate) fn exited(&mut self, at: Time) {
+    /// The process has ended: an open turn ended with it, and a conversation that was never there is said to be lost.
+    pub(crate) fn ended(&mut self, at: Time) {
         let activity = self.kept.ledger.activity();
         if activity.turn_open {
-            let end = Item::TurnEnded { turn: activity.turn, end: TurnEnd::Exited };
+            let turn = activity.turn;
             self.mark(at);
-            self.take(Out { items: vec![end], writes: Vec::new() }, at);
+            let mut out = Out::default();
+            out.say(Item::TurnEnded { turn, end: TurnEnd::Exited });
+            self.take(out, at);
         }
-    }
-
-    /// The run's conversation is gone: said as the last fact of it.
-    pub(crate) fn lost_session(&mut self, at: Time) {
         let Some(session) = self.kept.machine.dead_session().map(str::to_owned) else { return };
         self.mark(at);
         let why = "the CLI does not know it any more".to_owned();
         self.facts.push(Fact::SessionLost { session, why });
     }
+}
+
+/// When the inputs after `n` were taken, by the transcript.
+fn times(dir: &Path, n: u64) -> io::Result<BTreeMap<u64, Time>> {
+    let mut times = BTreeMap::new();
+    journal::each(&journal::transcript(dir), 0, |_, line| {
+        if let Ok(entry) = serde_json::from_slice::<EntryTime>(line)
+            && entry.n > n
+        {
+            times.insert(entry.n, entry.at);
+        }
+        true
+    })?;
+    Ok(times)
+}
+
+#[derive(Deserialize)]
+struct EntryTime {
+    n: u64,
+    at: Time,
 }
 
 /// The id of a question: the same for the same question of the same run, whoever works it out.

@@ -147,6 +147,7 @@ pub(crate) fn plan(shared: &Shared, agent: AgentId, run: RunNo, plan: &Plan) -> 
         begin: Begin {
             cwd: cwd.display().to_string(),
             session: conversation,
+            lost: plan.lost.clone(),
             model: definition.model.clone(),
             mode: definition.mode.clone(),
             mcp: None,
@@ -184,7 +185,8 @@ fn process_words(shared: &Shared, kind: &Kind, words: Vec<String>) -> Vec<String
 
 fn tmux_words(words: &[String]) -> Vec<String> {
     // The target, and what chooses the server: `-L name`, `-S path`.
-    let (target, server) = words.split_first().map_or((String::new(), &[][..]), |(target, rest)| (target.clone(), rest));
+    let (target, server) =
+        words.split_first().map_or((String::new(), &[][..]), |(target, rest)| (target.clone(), rest));
     let mut command = vec!["tmux".to_owned()];
     command.extend(server.iter().cloned());
     command.extend(["-C", "attach-session", "-f", "ignore-size", "-t"].map(str::to_owned));
@@ -234,26 +236,20 @@ fn directory(shared: &Shared, agent: AgentId, plan: &Plan) -> Result<PathBuf, Er
     if definition.worktree {
         let uid = agent.to_string();
         let branch = format!("agentmux/{}", plan.label.replace('@', "-at-"));
-        let root = shared.world.worktrees.join(&uid);
         let git = worktree::Git::new(&shared.world.base_env);
-        let asked = worktree::Wanted { repo: &wanted, root: &root, branch: &branch, agent: &uid };
+        let asked = worktree::Wanted { repo: &wanted, root: &shared.world.worktrees, branch: &branch, agent: &uid };
         let prepared = worktree::prepare(&git, &asked).map_err(|error| Error::Worktree(Box::new(error)))?;
         for warning in &prepared.warnings {
             tracing::warn!(agent = %plan.label, warning, "A worktree was made.");
         }
-        return Ok(prepared.dir);
+        // As a person would write it.
+        return Ok(prepared.dir.components().collect());
     }
     std::fs::create_dir_all(&wanted).map_err(Error::Directory)?;
     Ok(wanted)
 }
 
-fn environment(
-    shared: &Shared,
-    agent: AgentId,
-    run: RunNo,
-    plan: &Plan,
-    kind: &Kind,
-) -> Vec<(OsString, OsString)> {
+fn environment(shared: &Shared, agent: AgentId, run: RunNo, plan: &Plan, kind: &Kind) -> Vec<(OsString, OsString)> {
     let world = &shared.world;
     // The later word wins: a definition may set what it likes, but not who the agent is.
     let mut environment: BTreeMap<OsString, OsString> = world.base_env.iter().cloned().collect();

@@ -19,6 +19,7 @@ mod report;
 pub mod screen;
 pub mod tape;
 mod terminal;
+mod tidy;
 pub mod worktree;
 
 use std::collections::HashMap;
@@ -30,8 +31,10 @@ use std::time::Duration;
 
 use amux_engine::Handle;
 use amux_proto::entity::{RunState, Size};
-use amux_proto::{AgentId, Code, Effect, Rejection, RunNo};
+use amux_proto::{AgentId, Code, Effect, Rejection, RunNo, env};
 use amux_sys::notify::Notifier;
+use amux_sys::process::ProcessId;
+use amux_sys::stop;
 use tokio::sync::{mpsc, watch};
 
 pub use agent::Ask;
@@ -120,6 +123,7 @@ impl Runner {
         };
         runner.take_over(kept).await;
         tokio::spawn(follow(runner.clone()));
+        runner.tidy();
         runner
     }
 
@@ -156,12 +160,36 @@ impl Runner {
         self.shared.detach.send_replace(true);
     }
 
+    /// Ends every run without the log, which takes no wish; its task sees it end as if by itself.
+    pub async fn stop_all(&self, grace: Duration) {
+        let runs = self.shared.world.engine.published().live_runs().into_iter();
+        let stops = runs.filter_map(|(agent, run, state)| {
+            let (RunState::Running { process } | RunState::Stopping { process: Some(process), .. }) = state else {
+                return None;
+            };
+            let leader = ProcessId { pid: process.pid, start_ticks: process.start_ticks };
+            let tag = report::tag(agent, run);
+            Some(tokio::task::spawn_blocking(move || stop::stop_tree(&leader, Some((env::TAG, &tag)), grace)))
+        });
+        for ended in futures_util::future::join_all(stops).await {
+            if let Err(error) = ended {
+                tracing::error!(%error, "Ending a run broke.");
+            }
+        }
+    }
+
     /// What a run printed last, from its tape: what scrolled away, and all there is of an ended run.
     pub fn replay(&self, agent: AgentId, run: RunNo, size: Size) -> std::io::Result<screen::Screen> {
         let mut screen = screen::Screen::of_tape(size);
         let dir = tape::dir(&self.shared.world.tapes, agent, run);
         screen.feed(&tape::tail(&dir, tape::OUT, REPLAY_BYTES)?.1);
         Ok(screen)
+    }
+
+    /// What removed agents left on the disk goes, by and by.
+    pub fn tidy(&self) {
+        let shared = Arc::clone(&self.shared);
+        tokio::spawn(async move { tidy::worktrees(&shared).await });
     }
 
     /// Where a run is kept.
@@ -212,6 +240,9 @@ impl Runner {
                 tracing::error!(%agent, %error, "The task of an agent broke.");
             }
             shared.live.lock().unwrap_or_else(PoisonError::into_inner).remove(&agent);
+            if !shared.world.engine.published().read(|state, _| state.agents.contains_key(&agent)) {
+                tidy::worktrees(&shared).await;
+            }
             // A wish that arrived while the task was ending would otherwise wait for the slow tick.
             shared.orphans_moved.send_modify(|count| *count += 1);
         });

@@ -208,8 +208,7 @@ impl Lines {
             let mut carry = std::mem::take(&mut self.carry);
             self.book.hear_bytes(b"\n", &mut carry, u64::MAX, now());
         }
-        self.book.exited(now());
-        self.book.lost_session(now());
+        self.book.ended(now());
         self.tell();
     }
 

@@ -55,7 +55,7 @@ pub(crate) async fn perform(daemon: &Daemon, principal: &Principal, act: &Act) -
         Act::Stop(_) => {
             let agents = published.live_runs().len();
             daemon.end(End::Stop);
-            json!({ "pid": std::process::id(), "agents": agents })
+            json!({ "pid": std::process::id(), "agents": agents, "grace_ms": published.stop_grace_ms() })
         }
         Act::Restart(_) => {
             let agents = published.live_runs().len();

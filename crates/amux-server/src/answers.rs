@@ -140,6 +140,15 @@ async fn examine(daemon: &Daemon) -> Result<Vec<Finding>, Rejection> {
             details: None,
         })
     }));
+    if let Some(why) = daemon.engine.published().uncompacted() {
+        findings.push(Finding {
+            check: "compaction".into(),
+            level: Level::Failure,
+            message: format!("old history is not forgotten any more: {why}"),
+            hint: Some("agentmux diag store".into()),
+            details: None,
+        });
+    }
     if daemon.engine.published().mode() == amux_engine::Mode::ReadOnly {
         findings.push(Finding {
             check: "writes".into(),

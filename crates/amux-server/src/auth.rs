@@ -1,20 +1,42 @@
 //! Who is there. A local peer is known by the kernel, an HTTP client by what it carries; nobody is believed because
 //! of what a request says about itself.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use amux_engine::Published;
+use amux_proto::entity::RunState;
 use amux_proto::{AgentId, Code, Principal, Rejection, RunNo, env};
-use amux_sys::peer::Peer;
-use amux_sys::{clock, process};
+use amux_sys::process::{Kin, Lineage, ProcessId, Root};
+use amux_sys::{cgroup, clock, disk, peer, process};
+use serde::{Deserialize, Serialize};
 
 pub(crate) struct Keys {
     /// Of this start: the launcher's, for a window. Never in a child's environment, a log or an answer.
     instance: Option<String>,
-    /// Of this store: under it agents' tokens and browsers' sessions are made, so they outlive a restart.
-    store: [u8; 32],
+    path: PathBuf,
+    issued: Mutex<Issued>,
     codes: Mutex<HashMap<String, i64>>,
+}
+
+/// What was given out and outlives a restart. Hashes only: whoever reads them can show nothing that they are of.
+#[derive(Default, Serialize, Deserialize)]
+struct Issued {
+    /// Of browsers: until when, in milliseconds.
+    #[serde(default)]
+    sessions: BTreeMap<String, i64>,
+    /// Of agents: for their newest run.
+    #[serde(default)]
+    tokens: BTreeMap<AgentId, Token>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Token {
+    run: RunNo,
+    hash: String,
 }
 
 /// A sign-in link is opened at once or not at all.
@@ -22,16 +44,32 @@ const CODE_LIFE_MS: i64 = 60_000;
 const CODES_MAX: usize = 32;
 
 const SESSION_LIFE_MS: i64 = 7 * 24 * 60 * 60 * 1000;
+/// A person's browsers; beyond them the oldest session ends.
+const SESSIONS_MAX: usize = 64;
 
 impl Keys {
-    pub(crate) fn new(instance: Option<String>, store: [u8; 32]) -> Self {
-        Self { instance, store, codes: Mutex::default() }
+    /// What cannot be read lets nobody in: browsers sign in again, and agents are known by their processes.
+    pub(crate) fn open(instance: Option<String>, path: PathBuf) -> (Self, io::Result<()>) {
+        let (issued, outcome) = match std::fs::read(&path) {
+            Ok(text) => match serde_json::from_slice(&text) {
+                Ok(issued) => (issued, Ok(())),
+                Err(error) => (Issued::default(), Err(io::Error::other(format!("{}: {error}", path.display())))),
+            },
+            Err(error) if error.kind() == io::ErrorKind::NotFound => (Issued::default(), Ok(())),
+            Err(error) => (Issued::default(), Err(error)),
+        };
+        (Self { instance, path, issued: Mutex::new(issued), codes: Mutex::default() }, outcome)
     }
 
-    /// Scoped to one agent and one run; worthless when that run has ended.
-    pub(crate) fn agent_token(&self, agent: AgentId, run: RunNo) -> String {
-        let name = format!("{}.{run}", agent.0.simple());
-        format!("amx.{name}.{}", self.mac("agent", &name))
+    /// Scoped to one agent and one run; worthless when that run has ended. Blocks.
+    pub(crate) fn new_token(&self, agent: AgentId, run: RunNo) -> String {
+        let token = format!("amx.{}.{run}.{}", agent.0.simple(), secret());
+        let known = Token { run, hash: hash(&token) };
+        let written = self.change(|issued| drop(issued.tokens.insert(agent, known)));
+        if let Err(error) = written {
+            tracing::warn!(%agent, %run, %error, "The token of a run is worth nothing after a restart.");
+        }
+        token
     }
 
     /// What a bearer token stands for.
@@ -39,24 +77,22 @@ impl Keys {
         if self.instance.as_ref().is_some_and(|key| same(key.as_bytes(), token.as_bytes())) {
             return Ok(Principal::Operator);
         }
-        let bad = || Rejection::new(Code::Denied, "not a token of this server");
-        let mut parts = token.strip_prefix("amx.").ok_or_else(bad)?.splitn(3, '.');
-        let (agent, run, mac) = (parts.next(), parts.next(), parts.next());
-        let (Some(agent), Some(run), Some(mac)) = (agent, run, mac) else { return Err(bad()) };
-        if !same(self.mac("agent", &format!("{agent}.{run}")).as_bytes(), mac.as_bytes()) {
-            return Err(bad());
-        }
-        let agent = AgentId(uuid::Uuid::parse_str(agent).map_err(|_| bad())?);
-        let run = RunNo(run.parse().map_err(|_| bad())?);
-        if !published.is_live(agent, run) {
+        let hash = hash(token);
+        let issued = self.issued();
+        let named = token.strip_prefix("amx.").and_then(|rest| rest.split('.').next()?.parse().ok());
+        let known = named.and_then(|agent: AgentId| Some((agent, issued.tokens.get(&agent)?)));
+        let Some((agent, known)) = known.filter(|(_, known)| same(known.hash.as_bytes(), hash.as_bytes())) else {
+            return Err(Rejection::new(Code::Denied, "not a token of this server"));
+        };
+        if !published.is_live(agent, known.run) {
             return Err(Rejection::new(Code::Denied, "the run this token was made for has ended"));
         }
-        Ok(Principal::Agent { agent, run })
+        Ok(Principal::Agent { agent, run: known.run })
     }
 
     /// A code with which one browser signs in once.
     pub(crate) fn new_code(&self) -> String {
-        let code: String = clock::random_bytes::<16>().iter().map(|byte| format!("{byte:02x}")).collect();
+        let code = secret();
         let now = clock::now_ms();
         let mut codes = self.codes.lock().unwrap_or_else(PoisonError::into_inner);
         codes.retain(|_, until| *until > now);
@@ -67,30 +103,67 @@ impl Keys {
         code
     }
 
-    /// The session a code is worth, once.
+    /// The session a code is worth, once. Blocks.
     pub(crate) fn redeem(&self, code: &str) -> Option<String> {
         let now = clock::now_ms();
         let until = self.codes.lock().unwrap_or_else(PoisonError::into_inner).remove(code)?;
-        (until > now).then(|| {
-            let name = (now + SESSION_LIFE_MS).to_string();
-            let mac = self.mac("session", &name);
-            format!("{name}.{mac}")
-        })
+        if until <= now {
+            return None;
+        }
+        let session = secret();
+        let written = self.change(|issued| {
+            issued.sessions.retain(|_, until| *until > now);
+            while issued.sessions.len() >= SESSIONS_MAX {
+                let Some(oldest) = issued.sessions.iter().min_by_key(|(_, until)| **until).map(|(id, _)| id.clone())
+                else {
+                    break;
+                };
+                issued.sessions.remove(&oldest);
+            }
+            issued.sessions.insert(hash(&session), now + SESSION_LIFE_MS);
+        });
+        if let Err(error) = written {
+            tracing::warn!(%error, "A browser will have to sign in again after a restart.");
+        }
+        Some(session)
     }
 
     pub(crate) fn session(&self, cookie: &str) -> Option<Principal> {
-        let (until, mac) = cookie.split_once('.')?;
-        let good = same(self.mac("session", until).as_bytes(), mac.as_bytes());
-        (good && until.parse::<i64>().ok()? > clock::now_ms()).then_some(Principal::Operator)
+        let until = self.issued().sessions.get(&hash(cookie)).copied()?;
+        (until > clock::now_ms()).then_some(Principal::Operator)
+    }
+
+    /// The session is worth nothing from here on. Blocks; an error means that a restart would bring it back.
+    pub(crate) fn revoke(&self, cookie: &str) -> io::Result<()> {
+        self.change(|issued| {
+            issued.sessions.remove(&hash(cookie));
+        })
     }
 
     pub(crate) fn session_life_s() -> i64 {
         SESSION_LIFE_MS / 1000
     }
 
-    fn mac(&self, kind: &str, name: &str) -> String {
-        blake3::keyed_hash(&self.store, format!("{kind}\0{name}").as_bytes()).to_hex().to_string()
+    fn change(&self, change: impl FnOnce(&mut Issued)) -> io::Result<()> {
+        let mut issued = self.issued();
+        change(&mut issued);
+        let text = serde_json::to_vec(&*issued).map_err(io::Error::other)?;
+        disk::write_atomic(&self.path, &text, 0o600)
     }
+
+    fn issued(&self) -> MutexGuard<'_, Issued> {
+        self.issued.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Nobody guesses it.
+fn secret() -> String {
+    clock::random_bytes::<32>().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Of something that cannot be guessed, so that no salt and no work is needed.
+fn hash(secret: &str) -> String {
+    blake3::hash(secret.as_bytes()).to_hex().to_string()
 }
 
 /// In a time that does not depend on where they differ.
@@ -99,36 +172,167 @@ fn same(a: &[u8], b: &[u8]) -> bool {
     blake3::hash(a) == blake3::hash(b)
 }
 
-/// Who a local peer is. A process in an agent's tree is that agent, whatever it says; another user is nobody.
-///
-/// A process that cleared its environment and left its parents is adopted by the launcher, whose only other
-/// descendants are ours: it is an agent that does not say which, and gets nothing.
-pub(crate) fn local(peer: Peer, launcher_pid: Option<u32>, published: &Published) -> Result<Principal, Rejection> {
+/// What the kernel says of somebody who came by the local socket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Admission {
+    Known(Principal),
+    /// Somebody of this user who is an agent's or may be: nobody, unless a token says which agent's.
+    Stray(Rejection),
+}
+
+/// Whose processes are whose, as far as the server knows.
+pub(crate) struct Family<'a> {
+    pub(crate) published: &'a Published,
+    /// Processes of ours: whoever comes from them without an agent between was left behind by one.
+    pub(crate) ours: Vec<u32>,
+    /// The control group of our service, where a service manager and not a launcher keeps us: what agents leave
+    /// behind is then adopted by that manager, but stays in this group.
+    pub(crate) service: Option<PathBuf>,
+}
+
+/// Who a local peer is. A process in an agent's tree is that agent, whatever it says; another user is nobody; the
+/// operator is who is proven to be in no agent's tree, and everybody else gets nothing.
+pub(crate) fn local(socket: &impl AsFd, family: &Family<'_>) -> Result<Admission, Rejection> {
+    let peer = peer::identify(socket)
+        .map_err(|error| Rejection::new(Code::Denied, format!("the peer cannot be known: {error}")))?;
     let me = process::uid();
     if peer.uid != me {
         let message = format!("this server belongs to uid {me}, you are uid {}", peer.uid);
         return Err(Rejection::new(Code::Denied, message));
     }
-    let Some(pid) = peer.pid else { return Ok(Principal::Operator) };
-    // The tag is what the tree inherits; a process that cleared it is still known by who its ancestors are.
-    let tag_of = |pid: u32| process::env_var(pid, env::TAG).and_then(|tag| tag.into_string().ok());
-    let agents = agent_pids(published);
-    let ours = [Some(std::process::id()), launcher_pid];
-    for pid in std::iter::once(pid).chain(process::ancestry(pid)) {
-        if let Some(principal) = agents.get(&pid) {
-            return Ok(principal.clone());
+    let Some(pid) = peer.pid else {
+        if peer::KNOWS_PIDS {
+            return Ok(stray("your process cannot be seen from here: it is in another PID namespace"));
         }
-        if let Some(principal) = tag_of(pid).and_then(|tag| published.tagged(&tag)) {
-            return Ok(principal);
-        }
-        if ours.contains(&Some(pid)) {
-            return Err(Rejection::new(
-                Code::Denied,
-                "this process was left behind by an agent and does not say which",
-            ));
-        }
+        return Ok(Admission::Known(Principal::Operator));
+    };
+    let mut traits = family.look(pid);
+    // Last, so that all of it is of the process that connected and not of a later one of that pid.
+    if peer::is_there(socket) == Some(false) || process::identity(pid) != traits.first() {
+        traits.root = Root::Lost;
     }
-    Ok(Principal::Operator)
+    judge(&traits)
+}
+
+/// What was found of a process and those it comes from.
+#[derive(Debug, Clone)]
+struct Traits {
+    line: Vec<Kin>,
+    root: Root,
+    /// The nearest agent in the line, before any process of ours.
+    agent: Option<(AgentId, RunNo)>,
+    /// The line led to a process of ours.
+    is_from_us: bool,
+    /// The nearest tag: what a tree inherits, and what anybody can write.
+    tag: Option<Name>,
+    /// What the control group is called.
+    leaf: Option<Name>,
+    is_in_service: bool,
+}
+
+/// An agent and run that something names.
+#[derive(Debug, Clone, Copy)]
+struct Name {
+    agent: AgentId,
+    run: RunNo,
+    lives: bool,
+}
+
+impl Traits {
+    fn first(&self) -> Option<ProcessId> {
+        self.line.first().map(|kin| kin.id)
+    }
+}
+
+impl Family<'_> {
+    fn look(&self, pid: u32) -> Traits {
+        let Lineage { line, root } = process::lineage(pid);
+        let agents = self.processes();
+        let is_ours = |kin: &Kin| self.ours.contains(&kin.id.pid);
+        let is_agent = |kin: &Kin| agents.get(&kin.id.pid).filter(|(ticks, ..)| *ticks == kin.id.start_ticks);
+        // A session keeps the pid of its leader from being given to anybody else.
+        let is_in_session = |kin: &Kin| agents.get(&kin.session);
+        let before_us = || line.iter().take_while(|kin| !is_ours(kin) || is_agent(kin).is_some());
+        let found = before_us().find_map(|kin| is_agent(kin).or_else(|| is_in_session(kin)));
+        let tag = before_us().find_map(|kin| {
+            let tag = process::env_var(kin.id.pid, env::TAG)?.into_string().ok()?;
+            let (agent, run) = tag.rsplit_once(':')?;
+            self.name(agent, run)
+        });
+        let group = cgroup::of(pid);
+        let leaf = group.as_ref().and_then(|group| {
+            let (agent, run) = group.file_name()?.to_str()?.strip_prefix("agentmux-")?.rsplit_once('-')?;
+            self.name(agent, run)
+        });
+        let is_in_service = matches!((&group, &self.service), (Some(group), Some(ours)) if group.starts_with(ours));
+        let agent = found.map(|(_, agent, run)| (*agent, *run));
+        let is_from_us = line.iter().any(is_ours);
+        Traits { agent, is_from_us, tag, leaf, is_in_service, line, root }
+    }
+
+    fn name(&self, agent: &str, run: &str) -> Option<Name> {
+        let (agent, run) = self.published.ours(agent, run)?;
+        Some(Name { agent, run, lives: self.published.is_live(agent, run) })
+    }
+
+    /// By pid: when it was started, and whose it is.
+    fn processes(&self) -> HashMap<u32, (u64, AgentId, RunNo)> {
+        let live = self.published.live_runs().into_iter();
+        live.filter_map(|(agent, run, state)| {
+            let (RunState::Running { process } | RunState::Stopping { process: Some(process), .. }) = state else {
+                return None;
+            };
+            Some((process.pid, (process.start_ticks, agent, run)))
+        })
+        .collect()
+    }
+}
+
+/// A tag says nothing for anybody, as anybody can write it; it only speaks against whoever carries it.
+fn judge(traits: &Traits) -> Result<Admission, Rejection> {
+    // What was found may be of a later process of that pid.
+    if traits.root == Root::Lost {
+        return Ok(stray("the process that connected has ended, so nobody knows who you are"));
+    }
+    let by_leaf = traits.leaf.filter(|leaf| leaf.lives).map(|leaf| (leaf.agent, leaf.run));
+    if let Some((agent, run)) = traits.agent.or(by_leaf) {
+        let says_other = |name: Option<Name>| name.is_some_and(|name| name.lives && name.agent != agent);
+        if says_other(traits.tag) || says_other(traits.leaf) {
+            let message = "this process comes from one agent and says that it is another's";
+            return Err(Rejection::new(Code::Denied, message));
+        }
+        return Ok(Admission::Known(Principal::Agent { agent, run }));
+    }
+    Ok(match traits.root {
+        Root::Lost | Root::Cut => stray("this process has too many ancestors to be known"),
+        Root::Top | Root::Hidden
+            if traits.is_from_us || traits.is_in_service || traits.tag.is_some() || traits.leaf.is_some() =>
+        {
+            stray("this process was left behind by an agent and does not say which")
+        }
+        Root::Top | Root::Hidden => Admission::Known(Principal::Operator),
+    })
+}
+
+fn stray(why: &str) -> Admission {
+    Admission::Stray(Rejection::new(Code::Denied, why).hint("an agent's process is known by its AGENTMUX_TOKEN"))
+}
+
+/// Who says hello: what the connection shows, narrowed by the token, if there is one.
+pub(crate) fn admit(
+    admission: Admission,
+    token: Option<&str>,
+    keys: &Keys,
+    published: &Published,
+) -> Result<Principal, Rejection> {
+    match (admission, token) {
+        (Admission::Known(who), token) => narrow(who, token, keys, published),
+        (Admission::Stray(refusal), None) => Err(refusal),
+        (Admission::Stray(refusal), Some(token)) => match keys.bearer(token, published)? {
+            agent @ Principal::Agent { .. } => Ok(agent),
+            _ => Err(refusal),
+        },
+    }
 }
 
 /// A token can only narrow what the connection already is.
@@ -150,17 +354,93 @@ pub(crate) fn narrow(
     }
 }
 
-fn agent_pids(published: &Published) -> HashMap<u32, Principal> {
-    let live = published.live_runs().into_iter();
-    live.filter_map(|(agent, run, state)| {
-        let run_of = amux_proto::entity::Run {
-            no: run,
-            state,
-            since: amux_proto::Time(0),
-            activity: Default::default(),
-            lost_session: false,
-        };
-        Some((run_of.process()?.pid, Principal::Agent { agent, run }))
-    })
-    .collect()
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: AgentId = AgentId(uuid::Uuid::from_u128(0xa));
+    const B: AgentId = AgentId(uuid::Uuid::from_u128(0xb));
+
+    fn traits() -> Traits {
+        let kin = Kin { id: ProcessId { pid: 7, start_ticks: 7 }, session: 7 };
+        let (line, root) = (vec![kin], Root::Top);
+        Traits { line, root, agent: None, is_from_us: false, tag: None, leaf: None, is_in_service: false }
+    }
+
+    fn name(agent: AgentId, lives: bool) -> Option<Name> {
+        Some(Name { agent, run: RunNo(1), lives })
+    }
+
+    fn is(admission: &Result<Admission, Rejection>) -> &'static str {
+        match admission {
+            Ok(Admission::Known(Principal::Operator)) => "operator",
+            Ok(Admission::Known(Principal::Agent { agent, .. })) if *agent == A => "a",
+            Ok(Admission::Known(_)) => "somebody",
+            Ok(Admission::Stray(_)) => "stray",
+            Err(_) => "denied",
+        }
+    }
+
+    #[test]
+    fn what_lets_somebody_in_is_not_in_the_file_and_a_session_ends_for_good() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("credentials.json");
+        let open = || Keys::open(None, path.clone()).0;
+        let keys = open();
+        let (token, session) = (keys.new_token(A, RunNo(1)), keys.redeem(&keys.new_code()).unwrap());
+        let other = keys.redeem(&keys.new_code()).unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(!text.contains(&session) && !text.contains(token.rsplit('.').next().unwrap()), "{text}");
+        // Whoever reads the file has hashes, and a hash is not what it is of.
+        for hash in [hash(&session), hash(&token)] {
+            assert!(text.contains(&hash) && keys.session(&hash).is_none());
+        }
+        drop(keys);
+        let keys = open();
+        assert_eq!(keys.session(&session), Some(Principal::Operator), "a restart signs nobody out");
+        keys.revoke(&session).unwrap();
+        assert_eq!((keys.session(&session), keys.session(&other)), (None, Some(Principal::Operator)));
+        assert_eq!(open().session(&session), None);
+        for _ in 0..SESSIONS_MAX {
+            keys.redeem(&keys.new_code()).unwrap();
+        }
+        assert_eq!(keys.issued().sessions.len(), SESSIONS_MAX);
+    }
+
+    #[test]
+    fn credentials_that_cannot_be_read_let_nobody_in() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("credentials.json");
+        std::fs::write(&path, "not ours").unwrap();
+        let (keys, outcome) = Keys::open(None, path);
+        assert!(outcome.is_err() && keys.session("").is_none());
+        assert!(keys.redeem(&keys.new_code()).is_some(), "and the next sign-in makes them whole");
+    }
+
+    #[test]
+    fn only_who_is_proven_to_be_nobodys_is_the_operator() {
+        let agent = Some((A, RunNo(1)));
+        let cases = [
+            ("a shell under init", traits(), "operator"),
+            ("init is another user's and not shown", Traits { root: Root::Hidden, ..traits() }, "operator"),
+            ("too deep", Traits { root: Root::Cut, ..traits() }, "stray"),
+            ("gone", Traits { root: Root::Lost, ..traits() }, "stray"),
+            ("gone from an agent's group", Traits { root: Root::Lost, leaf: name(A, true), ..traits() }, "stray"),
+            ("an orphan of ours", Traits { is_from_us: true, ..traits() }, "stray"),
+            ("an orphan in our service", Traits { is_in_service: true, ..traits() }, "stray"),
+            ("an orphan with a tag", Traits { tag: name(A, true), ..traits() }, "stray"),
+            ("an orphan of ours with a tag", Traits { tag: name(B, true), is_from_us: true, ..traits() }, "stray"),
+            ("left by a run that ended", Traits { tag: name(A, false), ..traits() }, "stray"),
+            ("in the group of a run that ended", Traits { leaf: name(A, false), ..traits() }, "stray"),
+            ("an orphan in the agent's group", Traits { leaf: name(A, true), is_from_us: true, ..traits() }, "a"),
+            ("an agent", Traits { agent, is_from_us: true, ..traits() }, "a"),
+            ("an agent that is too deep", Traits { agent, root: Root::Cut, ..traits() }, "a"),
+            ("an agent with its tag", Traits { agent, tag: name(A, true), ..traits() }, "a"),
+            ("an agent with another's tag", Traits { agent, tag: name(B, true), ..traits() }, "denied"),
+            ("an agent in another's group", Traits { agent, leaf: name(B, true), ..traits() }, "denied"),
+        ];
+        for (what, traits, wanted) in cases {
+            assert_eq!(is(&judge(&traits)), wanted, "{what}");
+        }
+    }
 }

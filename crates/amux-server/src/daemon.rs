@@ -3,6 +3,7 @@
 //! It opens the store, starts the writer, takes over the agents, opens the doors, and says that it is ready; then it
 //! waits for one of the things that end it, and lets go of everything in the other order.
 
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -15,27 +16,28 @@ use amux_engine::store::{MIGRATIONS, Upcasters};
 use amux_engine::{Boundary, Handle, Options, Store, Writer, store};
 use amux_proto::command::{agent, host, kind, policy, setting};
 use amux_proto::endpoint::Endpoint;
+use amux_proto::entity::RunState;
 use amux_proto::exit::SrvExit;
 use amux_proto::ready::{GOAL_KEY, Line, REAPED_KEY, Ready};
 use amux_proto::view::{BootPolicy, BootStage};
-use amux_proto::{Command, Principal, Rejection, Time, env};
+use amux_proto::{AgentId, Code, Command, Principal, Rejection, RunNo, Time, env};
 use amux_runner::{OrphanExit, Runner, World, polled};
 use amux_sys::lock::Lock;
 use amux_sys::notify::Notifier;
 use amux_sys::paths::Layout;
 use amux_sys::socket::{self, SocketGuard};
-use amux_sys::{clock, disk, parent, process, signals};
+use amux_sys::{cgroup, clock, disk, parent, process, signals};
 use serde::Deserialize;
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Semaphore, watch};
 
-use crate::auth::Keys;
+use crate::auth::{Family, Keys};
 use crate::boot::Boot;
 use crate::metrics::Counters;
 use crate::tasks::Tasks;
-use crate::{files, http, local, logs, session, settings};
+use crate::{files, http, keeping, local, logs, session, settings};
 
 /// What the process was given by whoever started it.
 pub struct Config {
@@ -85,12 +87,16 @@ pub(crate) struct Daemon {
     pub(crate) layout: Layout,
     pub(crate) profile: String,
     pub(crate) launcher_pid: Option<u32>,
+    /// The control group of our service, where a service manager keeps us and no launcher.
+    pub(crate) service: Option<PathBuf>,
     pub(crate) started: Time,
     pub(crate) engine: Handle,
     pub(crate) runner: Runner,
     pub(crate) keys: Arc<Keys>,
     pub(crate) web_url: String,
     pub(crate) hosts: Vec<String>,
+    /// Browsers keep cookies by host and not by port: two servers must not have one of the same name.
+    pub(crate) cookie: String,
     pub(crate) boot: Vec<BootStage>,
     pub(crate) counters: Counters,
     pub(crate) tasks: Arc<Tasks>,
@@ -112,6 +118,11 @@ impl Daemon {
         });
     }
 
+    pub(crate) fn family(&self) -> Family<'_> {
+        let ours = [Some(std::process::id()), self.launcher_pid].into_iter().flatten().collect();
+        Family { published: self.engine.published(), ours, service: self.service.clone() }
+    }
+
     pub(crate) fn is_our_host(&self, host: &str) -> bool {
         self.hosts.iter().any(|ours| ours.eq_ignore_ascii_case(host))
     }
@@ -129,10 +140,11 @@ impl Daemon {
 /// Agents get their own grace and this much more, before the server ends without waiting for them.
 const STOP_PATIENCE: Duration = Duration::from_secs(8);
 
+/// Beyond the longest grace the settings allow; the launcher waits a little longer still.
+const STOP_LONGEST: Duration = Duration::from_secs(75);
+
 /// Answers that are under way when the doors close.
 const CLOSE_PATIENCE: Duration = Duration::from_millis(300);
-
-const COMPACT_EVERY: Duration = Duration::from_secs(60 * 60);
 
 /// Where the system does not tell us about a removed socket, we look this often.
 const LOOK_AT_SOCKET: Duration = Duration::from_secs(1);
@@ -200,7 +212,7 @@ fn fatal(error: &dyn std::error::Error) -> SrvExit {
 
 /// Held for the life of the process.
 struct Locks {
-    state: Lock,
+    state: Arc<Lock>,
     /// The lock people and scripts look at; the directory's is the one that cannot be deleted.
     _file: Lock,
 }
@@ -221,7 +233,7 @@ fn take_locks(layout: &Layout) -> Result<Locks, NotLocked> {
     };
     let state = Lock::try_acquire_dir(&layout.state_dir)?.ok_or_else(held)?;
     let file = Lock::try_acquire(&layout.srv_lock())?.ok_or_else(held)?;
-    Ok(Locks { state, _file: file })
+    Ok(Locks { state: Arc::new(state), _file: file })
 }
 
 fn open_store(layout: &Layout, notifier: &Notifier) -> Result<store::Opened, store::Error> {
@@ -255,8 +267,11 @@ async fn serve(
     let mut stage = |boot: &mut Boot, name: &str, policy, error: Option<String>| {
         boot.note(name, std::mem::replace(&mut at, Instant::now()), policy, error);
     };
-    let token_key = opened.store.token_key().map_err(io::Error::other)?;
-    let keys = Arc::new(Keys::new(config.auth_key, token_key));
+    let is_service = config.notify_socket.is_some() && config.launcher_pid.is_none();
+    let service = if is_service { cgroup::of(std::process::id()) } else { None };
+    let (keys, opened_keys) = Keys::open(config.auth_key, config.layout.credentials());
+    let keys = Arc::new(keys);
+    stage(&mut boot, "credentials", BootPolicy::Degraded, opened_keys.err().map(|error| error.to_string()));
     let mut writer = Writer::new(opened);
     if let Some((boundary, times)) = config.failpoint {
         writer = writer.observed(die_at(boundary, times));
@@ -296,7 +311,7 @@ async fn serve(
         profile: config.profile.clone(),
         base_env: config.base_env,
         shell: config.shell,
-        token: Arc::new(move |agent, run| token_keys.agent_token(agent, run)),
+        token: Arc::new(move |agent, run| token_keys.new_token(agent, run)),
         socket: config.layout.srv_socket(),
         local_url: web_url.clone(),
     })
@@ -320,10 +335,13 @@ async fn serve(
         .and_then(|text| disk::write_atomic(&config.layout.endpoint(), &text, 0o600));
     stage(&mut boot, "endpoint file", BootPolicy::Degraded, written.err().map(|error| error.to_string()));
 
+    let place = blake3::hash(config.layout.state_dir.as_os_str().as_encoded_bytes()).to_hex();
     let daemon = Arc::new(Daemon {
+        cookie: format!("agentmux_session_{}", &place[..12]),
         layout: config.layout,
         profile: config.profile,
         launcher_pid: config.launcher_pid,
+        service,
         started,
         engine: engine.clone(),
         runner,
@@ -338,11 +356,11 @@ async fn serve(
         local_places: OnceLock::new(),
     });
     let tasks = &daemon.tasks;
-    tasks.spawn("local door", keep_local_door(Arc::clone(&daemon), local_listener, guard, locks.state));
+    tasks.spawn("local door", keep_local_door(Arc::clone(&daemon), local_listener, guard, Arc::clone(&locks.state)));
     if let Some(listener) = listener {
         tasks.spawn("http door", http::serve(Arc::clone(&daemon), listener));
     }
-    tasks.spawn("compaction", compact(Arc::clone(&daemon)));
+    tasks.spawn("keeping", keeping::keep(Arc::clone(&daemon)));
     tasks.spawn("signals", follow_signals(Arc::clone(&daemon)));
     if let Some(lifeline) = config.lifeline {
         tasks.spawn("life-line", follow_lifeline(Arc::clone(&daemon), lifeline, Arc::clone(&notifier)));
@@ -371,7 +389,7 @@ async fn serve(
     let _ = notifier.send(&[("STOPPING", "1"), ("STATUS", why.reason()), (GOAL_KEY, goal)]);
     match why {
         End::Restart => daemon.runner.detach(),
-        End::Stop | End::Signal | End::LauncherGone | End::StateGone => stop_agents(&daemon).await,
+        End::Stop | End::Signal | End::LauncherGone | End::StateGone => stop_agents(&daemon, &notifier).await,
     }
     daemon.ending.send_replace(Some(why));
     let closing = Instant::now();
@@ -382,6 +400,8 @@ async fn serve(
     engine.end().await;
     // It ends when it has committed what it took in; joining proves it.
     let _ = tokio::task::spawn_blocking(move || writing.thread.join()).await;
+    // Not before: another server must not open a store that this one still writes.
+    drop(locks);
     Ok(match why {
         End::Restart => SrvExit::Restart,
         End::Stop | End::Signal | End::LauncherGone | End::StateGone => SrvExit::Clean,
@@ -394,21 +414,68 @@ async fn wait_for(asked: &watch::Sender<Option<End>>) -> End {
     asked.wait_for(Option::is_some).await.ok().and_then(|end| *end).unwrap_or(End::Signal)
 }
 
-/// Every live run is asked to end, for a reason the log keeps, and waited for.
-async fn stop_agents(daemon: &Daemon) {
+/// Every live run is asked to end, also one that begins meanwhile, for a reason the log keeps, and is waited for as
+/// long as it was given.
+async fn stop_agents(daemon: &Daemon, notifier: &Notifier) {
     let published = daemon.engine.published();
-    for (agent, ..) in published.live_runs() {
-        let stop = agent::Command::Stop(agent::Stop { agent: agent.to_string(), grace_ms: None, reason: Some("the server was stopped".into()) });
-        let submission = session::submission(Command::Agent(stop), Principal::System, None, None);
-        if let Err(refusal) = daemon.engine.submit(submission).await {
-            tracing::warn!(%agent, %refusal, "An agent could not be asked to stop.");
+    let mut head = published.watch_head();
+    let mut asked = BTreeSet::new();
+    let last = Instant::now() + STOP_LONGEST;
+    let mut until = Instant::now();
+    loop {
+        head.borrow_and_update();
+        let fresh: Vec<_> = published
+            .live_runs()
+            .iter()
+            .map(|(agent, run, _)| (*agent, *run))
+            .filter(|run| asked.insert(*run))
+            .collect();
+        for (agent, _) in &fresh {
+            let reason = Some("the server was stopped".to_owned());
+            let stop = agent::Command::Stop(agent::Stop { agent: agent.to_string(), grace_ms: None, reason });
+            let submission = session::submission(Command::Agent(stop), Principal::System, None, None);
+            match daemon.engine.submit(submission).await {
+                Ok(_) => {}
+                Err(refusal) if refusal.code == Code::ReadOnly => return stop_unheard(daemon, notifier).await,
+                Err(refusal) => tracing::warn!(%agent, %refusal, "An agent could not be asked to stop."),
+            }
+        }
+        let live = published.live_runs();
+        if live.is_empty() {
+            return;
+        }
+        if !fresh.is_empty() {
+            until = last.min(until.max(Instant::now() + longest_grace(&live) + STOP_PATIENCE));
+            ask_for_time(notifier, until.saturating_duration_since(Instant::now()));
+        }
+        if tokio::time::timeout_at(until.into(), head.changed()).await.is_err() {
+            tracing::error!(left = live.len(), "Some agents did not end in time.");
+            return;
         }
     }
-    let mut head = published.watch_head();
-    let all_ended = async { while !published.live_runs().is_empty() && head.changed().await.is_ok() {} };
-    if tokio::time::timeout(STOP_PATIENCE, all_ended).await.is_err() {
-        tracing::error!(left = published.live_runs().len(), "Some agents did not end in time.");
+}
+
+/// The log takes no wish, so the agents are ended without one; how they ended is found at the next start.
+async fn stop_unheard(daemon: &Daemon, notifier: &Notifier) {
+    let grace = Duration::from_millis(daemon.engine.published().stop_grace_ms());
+    ask_for_time(notifier, grace + STOP_PATIENCE);
+    if tokio::time::timeout(grace + STOP_PATIENCE, daemon.runner.stop_all(grace)).await.is_err() {
+        tracing::error!("Some agents did not end in time.");
     }
+}
+
+fn longest_grace(live: &[(AgentId, RunNo, RunState)]) -> Duration {
+    let graces = live.iter().map(|(.., state)| match state {
+        RunState::Stopping { grace_ms, .. } => *grace_ms,
+        _ => 0,
+    });
+    Duration::from_millis(graces.max().unwrap_or(0))
+}
+
+/// Whoever keeps us would otherwise end us at a time of their own.
+fn ask_for_time(notifier: &Notifier, wanted: Duration) {
+    let usec = (wanted + CLOSE_PATIENCE + STOP_PATIENCE).as_micros().to_string();
+    let _ = notifier.send(&[("EXTEND_TIMEOUT_USEC", &usec)]);
 }
 
 async fn note_boot(engine: &Handle) -> Result<(), Rejection> {
@@ -423,7 +490,7 @@ async fn note_boot(engine: &Handle) -> Result<(), Rejection> {
 
 async fn load_settings(engine: &Handle, layout: &Layout) -> Result<u64, Rejection> {
     let values = settings::read(&layout.settings())
-        .map_err(|error| Rejection::new(amux_proto::Code::BadArgs, error.to_string()).hint("agentmux config check"))?;
+        .map_err(|error| Rejection::new(Code::BadArgs, error.to_string()).hint("agentmux config check"))?;
     let before = engine.published().read(|_, head| head);
     let command = Command::Setting(setting::Command::Load(setting::Load { values }));
     let committed = engine.submit(session::submission(command, Principal::System, None, None)).await?;
@@ -475,7 +542,7 @@ async fn keep_local_door(
     daemon: Arc<Daemon>,
     listener: std::os::unix::net::UnixListener,
     guard: SocketGuard,
-    state: Lock,
+    state: Arc<Lock>,
 ) {
     let path = daemon.layout.srv_socket();
     let watched = disk::watch_dir(daemon.layout.socket_dir());
@@ -533,19 +600,6 @@ async fn something_moved(watched: Option<&mut AsyncFd<OwnedFd>>) {
             }
         }
         None => tokio::time::sleep(LOOK_AT_SOCKET).await,
-    }
-}
-
-async fn compact(daemon: Arc<Daemon>) {
-    loop {
-        let keep = daemon.engine.published().keep();
-        while daemon.engine.compact(keep).await {
-            tokio::task::yield_now().await;
-        }
-        if let Err(error) = logs::prune(&daemon.layout.logs(), daemon.engine.published().log_keep_days()) {
-            tracing::warn!(%error, "Old log files could not be removed.");
-        }
-        tokio::time::sleep(COMPACT_EVERY).await;
     }
 }
 

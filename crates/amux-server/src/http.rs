@@ -22,15 +22,13 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::auth::Keys;
+use crate::auth::{Admission, Keys};
 use crate::daemon::Daemon;
-use crate::session::{self, Admission, Carrier, Order};
+use crate::session::{self, Carrier, Order};
 use crate::{acts, answers, metrics};
 
 /// A browser with a few tabs, some scripts, and room.
 const CONNECTIONS_MAX: usize = 256;
-
-const COOKIE: &str = "agentmux_session";
 
 /// What a route wants to see before it answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -156,11 +154,15 @@ fn authenticate(daemon: &Daemon, headers: &HeaderMap) -> Result<Principal, Rejec
         let bad = || Rejection::new(Code::Denied, "the Authorization header is `Bearer <token>`");
         return daemon.keys.bearer(token.ok_or_else(bad)?.trim(), daemon.engine.published());
     }
-    let session = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok()).find_map(|cookies| {
-        let mut pairs = cookies.split(';').filter_map(|pair| pair.trim().split_once('='));
-        pairs.find(|(name, _)| *name == COOKIE).and_then(|(_, value)| daemon.keys.session(value))
-    });
+    let session = session_of(daemon, headers).and_then(|session| daemon.keys.session(session));
     session.ok_or_else(|| Rejection::new(Code::Denied, "not signed in"))
+}
+
+fn session_of<'a>(daemon: &Daemon, headers: &'a HeaderMap) -> Option<&'a str> {
+    headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok()).find_map(|cookies| {
+        let mut pairs = cookies.split(';').filter_map(|pair| pair.trim().split_once('='));
+        pairs.find(|(name, _)| *name == daemon.cookie).map(|(_, value)| value)
+    })
 }
 
 async fn shell() -> Response {
@@ -224,17 +226,31 @@ struct Login {
 
 async fn login(State(daemon): State<Arc<Daemon>>, body: Bytes) -> Response {
     let code = serde_json::from_slice::<Login>(&body).ok();
-    let Some(session) = code.and_then(|login| daemon.keys.redeem(&login.code)) else {
+    let keys = Arc::clone(&daemon.keys);
+    let session = tokio::task::spawn_blocking(move || keys.redeem(&code?.code)).await;
+    let Some(session) = session.ok().flatten() else {
         let rejection = Rejection::new(Code::Denied, "the code is wrong, used or too old");
         return refuse(StatusCode::UNAUTHORIZED, &rejection);
     };
-    let life = Keys::session_life_s();
-    let cookie = format!("{COOKIE}={session}; HttpOnly; SameSite=Strict; Path=/; Max-Age={life}");
-    ([(header::SET_COOKIE, cookie)], json(&serde_json::json!({ "ok": {} }))).into_response()
+    signed(&daemon, &session, Keys::session_life_s())
 }
 
-async fn logout() -> Response {
-    let cookie = format!("{COOKIE}=; HttpOnly; SameSite=Strict; Path=/; Max-Age=0");
+/// The session ends here and not only in the browser.
+async fn logout(State(daemon): State<Arc<Daemon>>, headers: HeaderMap) -> Response {
+    if let Some(session) = session_of(&daemon, &headers).map(str::to_owned) {
+        let keys = Arc::clone(&daemon.keys);
+        let revoked = tokio::task::spawn_blocking(move || keys.revoke(&session)).await;
+        if let Err(error) = revoked.map_err(std::io::Error::other).and_then(|revoked| revoked) {
+            let message = format!("the session ends, but a restart may bring it back: {error}");
+            return refuse(StatusCode::INTERNAL_SERVER_ERROR, &Rejection::new(Code::Internal, message));
+        }
+    }
+    signed(&daemon, "", 0)
+}
+
+fn signed(daemon: &Daemon, session: &str, life_s: i64) -> Response {
+    let name = &daemon.cookie;
+    let cookie = format!("{name}={session}; HttpOnly; SameSite=Strict; Path=/; Max-Age={life_s}");
     ([(header::SET_COOKIE, cookie)], json(&serde_json::json!({ "ok": {} }))).into_response()
 }
 
@@ -245,7 +261,7 @@ async fn stream(
 ) -> Response {
     upgrade.max_message_size(FRAME_BYTES_MAX).max_frame_size(FRAME_BYTES_MAX).on_upgrade(move |socket| async move {
         let _counted = daemon.counters.connected();
-        session::serve(Arc::clone(&daemon), Messages(socket), Admission { principal }).await;
+        session::serve(Arc::clone(&daemon), Messages(socket), Admission::Known(principal)).await;
     })
 }
 

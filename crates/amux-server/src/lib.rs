@@ -10,6 +10,7 @@ mod boot;
 pub mod daemon;
 mod files;
 pub mod http;
+mod keeping;
 mod local;
 mod logs;
 mod metrics;

@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 
 use crate::auth;
 use crate::daemon::Daemon;
-use crate::session::{self, Admission, Carrier};
+use crate::session::{self, Carrier};
 
 /// Two hundred agents with a connection or two each, and room for people and scripts.
 const CONNECTIONS_MAX: usize = 1024;
@@ -43,13 +43,10 @@ pub(crate) async fn accept(daemon: Arc<Daemon>, listener: UnixListener) {
         tokio::spawn(async move {
             let _place = place;
             let _counted = daemon.counters.connected();
-            let admitted = amux_sys::peer::identify(&stream)
-                .map_err(|error| Rejection::new(Code::Denied, format!("the peer cannot be known: {error}")))
-                .and_then(|peer| auth::local(peer, daemon.launcher_pid, daemon.engine.published()));
-            match admitted {
-                Ok(principal) => {
+            match auth::local(&stream, &daemon.family()) {
+                Ok(admission) => {
                     let tasks = Arc::clone(&daemon.tasks);
-                    let session = session::serve(daemon.clone(), Line::new(stream), Admission { principal });
+                    let session = session::serve(daemon.clone(), Line::new(stream), admission);
                     // The place is given back when the session is over, however it ends.
                     let _ = tasks.spawn("session", session).await;
                 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use amux_engine::{Cursor, Page, Submission};
+use amux_proto::command::agent;
 use amux_proto::event;
 use amux_proto::frame::{CaughtUp, Client, FrameId, Hello, Reset, ServerFrame, Sub, Welcome};
 use amux_proto::query::{Act, Query};
@@ -19,6 +20,7 @@ use futures_util::stream::FuturesOrdered;
 
 use tokio::sync::watch;
 
+use crate::auth::Admission;
 use crate::daemon::{Daemon, End};
 use crate::views::Views;
 use crate::{acts, answers, auth};
@@ -41,11 +43,6 @@ const SUBSCRIPTIONS_MAX: usize = 16;
 
 /// Events written in one go: enough to be quick, few enough that an answer does not wait behind them.
 const PAGE_EVENTS: usize = 256;
-
-/// Whether the principal is settled by the connection alone, or by the hello's token.
-pub(crate) struct Admission {
-    pub(crate) principal: Principal,
-}
 
 /// Serves a client until it leaves, breaks the rules, or the server ends.
 pub(crate) async fn serve(daemon: Arc<Daemon>, mut carrier: impl Carrier, admission: Admission) {
@@ -142,7 +139,10 @@ impl Session {
                     if changed.is_err() { return Ok(()) }
                     continue;
                 }
-                frames = self.views.next(&self.daemon) => frames,
+                frames = self.views.next(&self.daemon) => {
+                    self.daemon.engine.published().is_current(&self.principal)?;
+                    frames
+                }
                 reason = ended(&mut ending) => {
                     let _ = write(carrier, &[ServerFrame::closing(reason)]).await;
                     return Ok(());
@@ -234,11 +234,18 @@ impl Session {
         }
         match order(name, args)? {
             Order::Command(command) => {
+                let removes = matches!(*command, Command::Agent(agent::Command::Remove(_)));
                 let submission = submission(*command, self.principal.clone(), cmd_id, expect);
                 let answer = self.daemon.engine.enqueue(submission).await?;
+                let daemon = Arc::clone(&self.daemon);
                 Ok(Box::pin(async move {
                     match answer.await {
-                        Ok(Ok(committed)) => ServerFrame::ok(id, committed.answer, committed.seq),
+                        Ok(Ok(committed)) => {
+                            if removes {
+                                daemon.runner.tidy();
+                            }
+                            ServerFrame::ok(id, committed.answer, committed.seq)
+                        }
                         Ok(Err(refusal)) => ServerFrame::error(Some(id), refusal),
                         Err(_) => {
                             ServerFrame::error(Some(id), Rejection::new(Code::Unavailable, "the server is ending"))
@@ -286,6 +293,7 @@ impl Session {
 
     /// Writes a page of every subscription that is behind. The outer error is ours, the inner the client's.
     async fn pump(&mut self, carrier: &mut impl Carrier, head: Seq) -> Result<std::io::Result<()>, Rejection> {
+        self.daemon.engine.published().is_current(&self.principal)?;
         let epoch = self.daemon.engine.published().epoch();
         let mut lines = String::new();
         for subscription in &mut self.subscriptions {
@@ -354,7 +362,7 @@ fn greet(daemon: &Daemon, hello: &Hello, admission: Admission) -> Result<Princip
         let message = format!("this server speaks protocol {PROTOCOL}, not {}", hello.protocol);
         return Err(Rejection::new(Code::ProtocolMismatch, message).hint("agentmux server restart"));
     }
-    auth::narrow(admission.principal, hello.token.as_deref(), &daemon.keys, daemon.engine.published())
+    auth::admit(admission, hello.token.as_deref(), &daemon.keys, daemon.engine.published())
 }
 
 async fn ended(ending: &mut watch::Receiver<Option<End>>) -> &'static str {

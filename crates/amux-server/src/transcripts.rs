@@ -2,10 +2,12 @@
 
 use std::path::Path;
 
+use amux_engine::archive::{self, Key, Roots};
 use amux_proto::query;
 use amux_proto::view::{ProcessUse, Processes, TranscriptPage};
 use amux_proto::{Code, Rejection, RunNo, env};
 use amux_runner::journal;
+use amux_sys::clock;
 use serde_json::value::RawValue;
 
 use crate::daemon::Daemon;
@@ -27,11 +29,26 @@ pub(crate) async fn page(daemon: &Daemon, asked: &query::Transcript) -> Result<T
     let path = journal::transcript(&daemon.runner.dir(agent, run));
     let limit = asked.limit.unwrap_or(ENTRIES_DEFAULT).min(ENTRIES_MAX) as usize;
     let after = asked.after;
-    let read = tokio::task::spawn_blocking(move || entries(&path, after, limit)).await;
+    let (roots, key) = (archived(daemon), Key { agent, run });
+    let read = tokio::task::spawn_blocking(move || {
+        // An archived run that somebody reads is brought back.
+        if !path.exists() {
+            match roots.restore(key, clock::now_ms()) {
+                Ok(_) | Err(archive::Error::Missing(_)) => {}
+                Err(error) => return Err(std::io::Error::other(error)),
+            }
+        }
+        entries(&path, after, limit)
+    })
+    .await;
     let unreadable = |why: String| Rejection::new(Code::Unavailable, format!("the transcript cannot be read: {why}"));
     let (entries, next) =
         read.map_err(|error| unreadable(error.to_string()))?.map_err(|error| unreadable(error.to_string()))?;
     Ok(TranscriptPage { agent: label, run, entries, next })
+}
+
+fn archived(daemon: &Daemon) -> Roots {
+    Roots { tapes: daemon.layout.tapes(), archive: daemon.layout.archived_tapes() }
 }
 
 /// After a place in the file, or the newest; and the place behind them.

@@ -15,6 +15,11 @@ pub struct Leaf {
     dir: PathBuf,
 }
 
+/// The group a process is in, from the root of the hierarchy. `None` where there is none, or only the root.
+pub fn of(pid: u32) -> Option<PathBuf> {
+    os::cgroup_of(pid).filter(|path| path != Path::new("/"))
+}
+
 /// A directory name of the kernel's.
 const NAME_BYTES_MAX: usize = 200;
 

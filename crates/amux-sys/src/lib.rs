@@ -11,6 +11,7 @@ pub mod clock;
 pub mod detach;
 pub mod disk;
 pub mod fdpass;
+pub mod folder;
 pub mod lock;
 pub mod notify;
 pub mod output;

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read as _};
-use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 
@@ -42,6 +42,33 @@ pub(crate) fn peer(socket: BorrowedFd<'_>) -> io::Result<Peer> {
         return Err(io::ErrorKind::NotConnected.into());
     }
     Ok(Peer { pid: u32::try_from(credentials.pid).ok().filter(|pid| *pid != 0), uid: credentials.uid })
+}
+
+pub(crate) const KNOWS_PEER_PIDS: bool = true;
+
+/// `None` where the kernel is older than this question.
+pub(crate) fn peer_pidfd(socket: BorrowedFd<'_>) -> io::Result<Option<OwnedFd>> {
+    /// Of <asm-generic/socket.h>; libc does not have it for every libc.
+    const SO_PEERPIDFD: libc::c_int = 77;
+    let mut fd: libc::c_int = -1;
+    let mut length = size_of::<libc::c_int>() as libc::socklen_t;
+    // SAFETY: the kernel writes at most `length` bytes into `fd`, which is that large and plain data.
+    let done = unsafe {
+        libc::getsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, SO_PEERPIDFD, (&raw mut fd).cast(), &raw mut length)
+    };
+    if done != 0 {
+        let error = io::Error::last_os_error();
+        return if error.raw_os_error() == Some(libc::ENOPROTOOPT) { Ok(None) } else { Err(error) };
+    }
+    // SAFETY: the kernel has just made this descriptor for us, and nobody else knows it.
+    Ok(Some(unsafe { OwnedFd::from_raw_fd(fd) }))
+}
+
+/// Where a process stands in the hierarchy of control groups: the one of version 2, or systemd's own.
+pub(crate) fn cgroup_of(pid: u32) -> Option<PathBuf> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+    let of = |prefix: &str| text.lines().find_map(|line| line.split_once(prefix).map(|(_, path)| PathBuf::from(path)));
+    of("0::").filter(|path| path != Path::new("/")).or_else(|| of(":name=systemd:"))
 }
 
 pub(crate) fn pidfd_open(pid: u32) -> Option<OwnedFd> {

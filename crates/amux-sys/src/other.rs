@@ -22,6 +22,16 @@ pub(crate) fn peer(socket: BorrowedFd<'_>) -> io::Result<Peer> {
     if failed { Err(io::Error::last_os_error()) } else { Ok(Peer { pid: None, uid }) }
 }
 
+pub(crate) const KNOWS_PEER_PIDS: bool = false;
+
+pub(crate) fn peer_pidfd(_socket: BorrowedFd<'_>) -> io::Result<Option<OwnedFd>> {
+    Ok(None)
+}
+
+pub(crate) fn cgroup_of(_pid: u32) -> Option<PathBuf> {
+    None
+}
+
 pub(crate) fn pidfd_open(_pid: u32) -> Option<OwnedFd> {
     None
 }

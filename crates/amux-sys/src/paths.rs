@@ -144,11 +144,19 @@ impl Layout {
     pub fn db(&self) -> PathBuf {
         self.state_dir.join("agentmux.db")
     }
+    /// Hashes of what lets agents and browsers in; beside the store and never in a copy of it.
+    pub fn credentials(&self) -> PathBuf {
+        self.state_dir.join("credentials.json")
+    }
     pub fn tapes(&self) -> PathBuf {
         self.state_dir.join("tapes")
     }
     pub fn archive(&self) -> PathBuf {
         self.state_dir.join("archive")
+    }
+    /// Tapes of runs that nobody touches.
+    pub fn archived_tapes(&self) -> PathBuf {
+        self.archive().join("tapes")
     }
     pub fn logs(&self) -> PathBuf {
         self.state_dir.join("logs")

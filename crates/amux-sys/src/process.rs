@@ -20,7 +20,10 @@ pub struct ProcessId {
 }
 
 /// Deeper trees are not followed: a chain that long is a fork bomb, not an ancestry.
-const ANCESTRY_MAX: usize = 64;
+const ANCESTRY_MAX: usize = 512;
+
+/// So often a tree that changes while it is walked is walked again.
+const WALKS_MAX: usize = 16;
 
 /// `None` when there is no such process.
 pub fn identity(pid: u32) -> Option<ProcessId> {
@@ -32,7 +35,81 @@ pub fn alive(process: &ProcessId) -> bool {
     os::row(process.pid).is_some_and(|row| row.id == *process && !row.is_dead)
 }
 
-/// The parent, its parent, and so on.
+/// A process as one of a line of parents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kin {
+    pub id: ProcessId,
+    pub session: u32,
+}
+
+/// What a walk up the tree came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Root {
+    /// Whoever has no parent: init, or what entered our part of the system from outside.
+    Top,
+    /// A living parent that the system does not show us, as it may with those of other users.
+    Hidden,
+    /// Nothing: the line is too long to be followed.
+    Cut,
+    /// Nothing: the process itself has ended, or the tree does not hold still.
+    Lost,
+}
+
+/// A process, its parent, and so on, as they were all at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lineage {
+    /// Itself first; empty when it is lost.
+    pub line: Vec<Kin>,
+    pub root: Root,
+}
+
+/// Who a process comes from. Two walks that see the same are one moment; a process that has ended comes from nobody.
+pub fn lineage(pid: u32) -> Lineage {
+    let mut before = None;
+    for _ in 0..WALKS_MAX {
+        if os::row(pid).is_none_or(|row| row.is_dead) {
+            break;
+        }
+        let seen = walk(pid);
+        match seen {
+            Some(lineage) if before.as_ref() == Some(&lineage) => return lineage,
+            seen => before = seen,
+        }
+    }
+    Lineage { line: Vec::new(), root: Root::Lost }
+}
+
+/// `None` when somebody ended on the way.
+fn walk(pid: u32) -> Option<Lineage> {
+    let mut at = os::row(pid)?;
+    let mut line = vec![Kin { id: at.id, session: at.session }];
+    let root = loop {
+        if at.parent == 0 {
+            break Root::Top;
+        }
+        if line.len() > ANCESTRY_MAX {
+            break Root::Cut;
+        }
+        match os::row(at.parent) {
+            // A parent is older than its child, also one that adopted it.
+            Some(parent) if parent.id.start_ticks <= at.id.start_ticks => {
+                line.push(Kin { id: parent.id, session: parent.session });
+                at = parent;
+            }
+            later => {
+                // A process whose parent ended has another one; whose parent is still the same has a living one.
+                let again = os::row(at.id.pid)?;
+                if later.is_some() || (again.id, again.parent) != (at.id, at.parent) {
+                    return None;
+                }
+                break Root::Hidden;
+            }
+        }
+    };
+    Some(Lineage { line, root })
+}
+
+/// The parent, its parent, and so on, as far as they can be seen.
 pub fn ancestry(pid: u32) -> Vec<u32> {
     let mut chain = Vec::new();
     let mut at = pid;
@@ -244,6 +321,22 @@ mod tests {
         assert!(rss_bytes(me.pid).unwrap() > 100_000);
         assert_eq!(ancestry(me.pid).first().copied(), parent_pid());
         assert!(memory_available_bytes().is_some());
+    }
+
+    #[test]
+    fn a_line_of_parents_ends_somewhere_and_the_ended_have_none() {
+        let me = lineage(std::process::id());
+        assert_eq!(me.line[0].id, identity(std::process::id()).unwrap());
+        assert_eq!(me.line.get(1).map(|kin| kin.id.pid), parent_pid());
+        assert!(matches!(me.root, Root::Top | Root::Hidden), "{me:?}");
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let zombie = child.id();
+        while alive(&ProcessId { pid: zombie, start_ticks: identity(zombie).unwrap().start_ticks }) {
+            std::thread::yield_now();
+        }
+        assert_eq!(lineage(zombie).root, Root::Lost, "a status that nobody took is not a process");
+        child.wait().unwrap();
+        assert_eq!(lineage(zombie), Lineage { line: Vec::new(), root: Root::Lost });
     }
 
     #[test]

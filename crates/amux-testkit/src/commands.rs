@@ -461,7 +461,7 @@ fn run_seen(s: &mut Say<'_>) -> Command {
         1 => Phase::Working { doing: Some(s.text()) },
         2 => Phase::Retrying { attempt: 1, max: Some(10), until: Some(Time(1_700_000_000_000)), reason: s.text() },
         3 => Phase::Compacting,
-        _ => Phase::Limited { reason: s.text() },
+        _ => Phase::Limited { reason: s.text(), until: None },
     };
     activity.evidence = s.text();
     activity.tasks = u32::try_from(s.rng.below(3)).unwrap_or(0);

@@ -4,6 +4,8 @@
 
 pub mod commands;
 pub mod crash;
+pub mod crash_agents;
+pub mod fake;
 pub mod model;
 pub mod powerloss;
 pub mod server;

@@ -41,7 +41,7 @@ pub(crate) enum Server {
     Srv,
 }
 
-/// Agents get their grace, the server its own end; then something is wrong.
+/// Beyond the grace that agents get: the server's own end; then something is wrong.
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 const RESTART_TIMEOUT: Duration = Duration::from_secs(30);
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
@@ -126,7 +126,8 @@ fn stop(context: &Context) -> Result<ExitCode, Failure> {
         Err(error) if error.is_passing() => json!({ "pid": status["pid"], "agents": status["agents"] }),
         Err(error) => return Err(error.into()),
     };
-    let deadline = Instant::now() + STOP_TIMEOUT;
+    let grace = Duration::from_millis(answer["grace_ms"].as_u64().unwrap_or_default());
+    let deadline = Instant::now() + grace + STOP_TIMEOUT;
     if let Some(left) = processes.iter().find(|process| !ends_by(process, deadline)) {
         let message = format!("it did not end in time: pid {}", left.pid);
         return Err(Failure::new(Exit::TimedOut, Code::TimedOut, message).hint("agentmux doctor"));

@@ -311,6 +311,32 @@ fn a_browser_signs_in_once_with_a_code() {
 }
 
 #[test]
+fn a_session_ends_with_the_logout_and_cannot_be_made_from_what_is_on_the_disk() {
+    let mut world = World::start();
+    let sign_in = |world: &World| {
+        let code = world.connect().get("login_code", json!({}))["code"].as_str().unwrap().to_owned();
+        let (_, head, _) = http(world.port(), "POST", "/v1/login", &[], &json!({ "code": code }).to_string());
+        let cookie = head.lines().find_map(|line| line.strip_prefix("set-cookie: ")).unwrap();
+        cookie.split(';').next().unwrap().to_owned()
+    };
+    let (first, second) = (sign_in(&world), sign_in(&world));
+    let status = |world: &World, session: &str| http(world.port(), "GET", "/v1/snapshot", &[("Cookie", session)], "").0;
+    assert_eq!((status(&world, &first), status(&world, &second)), (200, 200));
+    let (name, secret) = first.split_once('=').unwrap();
+    assert_ne!(name, "agentmux_session", "cookies are shared by all ports of a host");
+    for entry in std::fs::read_dir(world.home.state()).unwrap().flatten().filter(|entry| entry.path().is_file()) {
+        let bytes = std::fs::read(entry.path()).unwrap();
+        assert!(!bytes.windows(secret.len()).any(|window| window == secret.as_bytes()), "{:?}", entry.path());
+        assert!(!bytes.windows(9).any(|window| window == b"token_key"), "{:?}", entry.path());
+    }
+    assert_eq!(http(world.port(), "POST", "/v1/logout", &[("Cookie", &first)], "").0, 200);
+    assert_eq!((status(&world, &first), status(&world, &second)), (401, 200), "only the one that was ended");
+    world.srv.kill();
+    world.srv = world.home.start(&[("AGENTMUX_AUTH_KEY", KEY)]).unwrap();
+    assert_eq!((status(&world, &first), status(&world, &second)), (401, 200), "and so it stays");
+}
+
+#[test]
 fn an_agent_is_itself_and_may_little() {
     let world = World::start();
     let token = agent_token(&world);

@@ -1,8 +1,10 @@
 //! The whole program as a person or a script uses it: the real binary, its real server, real agents.
 
 mod doors;
+mod ending;
 mod harness;
 mod life;
+mod masks;
 mod real;
 mod relay;
 mod words;

@@ -150,8 +150,7 @@ impl Agent<'_> {
     fn items_of(&self, run: &[&str]) -> Vec<Value> {
         let out = self.real.world.run(&[&["log", self.name.as_str(), "--raw"], run].concat());
         let text = String::from_utf8_lossy(&out.stdout).into_owned();
-        let lines = text.lines().filter(|line| !line.is_empty());
-        lines.map(|line| serde_json::from_str::<Value>(line).unwrap()["item"].clone()).collect()
+        text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["item"].clone()).collect()
     }
 
     fn until_item(&self, what: &str, is_it: impl Fn(&Value) -> bool) -> Value {
@@ -169,7 +168,8 @@ impl Agent<'_> {
 
     /// Of each turn that has ended, how.
     fn ends(&self) -> Vec<String> {
-        let ended = |item: &Value| (item["type"] == "turn_ended").then(|| item["end"]["type"].as_str().unwrap().to_owned());
+        let ended =
+            |item: &Value| (item["type"] == "turn_ended").then(|| item["end"]["type"].as_str().unwrap().to_owned());
         self.items().iter().filter_map(ended).collect()
     }
 
@@ -380,7 +380,9 @@ mod claude {
         let real = real!("claude");
         let agent = real.begin("scout", &[]);
         agent.tell("BGBASH 1");
-        agent.until_item("a turn that began by itself is over", |item| item["type"] == "turn_ended" && item["turn"] == 2);
+        agent.until_item("a turn that began by itself is over", |item| {
+            item["type"] == "turn_ended" && item["turn"] == 2
+        });
         let items = agent.items();
         let started = items.iter().find(|item| item["type"] == "turn_started" && item["turn"] == 2).unwrap();
         assert_eq!(started["trigger"], "task");

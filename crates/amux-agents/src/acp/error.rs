@@ -19,7 +19,7 @@ pub(super) fn is_refusal(error: &Value) -> bool {
 pub(super) fn failure(error: &Value) -> Failure {
     let text = text(error);
     let class = class(error, &text);
-    Failure { class, text, retryable: class.is_retryable() }
+    Failure { class, text, retryable: class.is_retryable(), until: None }
 }
 
 /// The message, with the details where they are words.

@@ -19,36 +19,46 @@ pub struct Keep {
 /// Events a slice takes in: some 20 ms of one transaction.
 const SLICE_EVENTS: usize = 2000;
 
+/// Receipts a slice forgets; an index finds them by age.
+const SLICE_RECEIPTS: usize = 2000;
+
 /// Settled wishes are kept this long for `diag outbox`.
 const SETTLED_ROWS_KEPT: u64 = 1000;
 
-/// One slice; `Some(floor)` when the log got shorter and there may be more to do.
-pub(crate) fn compact(store: &mut Store, keep: Keep, head: Seq, now: Time) -> Result<Option<Seq>, Error> {
+/// What a slice came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Slice {
+    /// Where the log begins since then; `None` when it did not get shorter.
+    pub(crate) floor: Option<Seq>,
+    pub(crate) may_be_more: bool,
+}
+
+/// Forgets one slice. Only what is to leave is read: a row of today that cannot be understood is in nobody's way.
+pub(crate) fn compact(store: &mut Store, keep: Keep, head: Seq, now: Time) -> Result<Slice, Error> {
     let owner = store.owner().to_owned();
     let upcasters = store.upcasters.clone();
     let tx = store.conn.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
     Store::check_owner(&tx, &owner)?;
-    let floor = Seq(meta_number(&tx, "floor")?);
-    let last_droppable = Seq(head.0.saturating_sub(keep.rows));
-    let oldest_kept_at = now.0 - keep.age_ms;
-    let slice: Vec<_> = log::after(&tx, &upcasters, floor, SLICE_EVENTS)?
-        .into_iter()
-        .take_while(|record| record.seq <= last_droppable && record.at.0 < oldest_kept_at)
-        .collect();
-    tx.execute("DELETE FROM receipt WHERE at < ?1", [now.0 - keep.receipts_age_ms])?;
+    let receipts = tx.execute(
+        "DELETE FROM receipt WHERE cmd_id IN (SELECT cmd_id FROM receipt WHERE at < ?1 ORDER BY at LIMIT ?2)",
+        (now.0.saturating_sub(keep.receipts_age_ms), SLICE_RECEIPTS),
+    )?;
     tx.execute(
         "DELETE FROM outbox WHERE state = 'done' AND id <= (SELECT coalesce(max(id), 0) FROM outbox) - ?1",
         [SETTLED_ROWS_KEPT],
     )?;
-    let Some(last) = slice.last().map(|record| record.seq) else {
-        tx.commit()?;
-        return Ok(None);
-    };
-    take_in(&tx, &slice)?;
-    tx.execute("DELETE FROM event WHERE seq <= ?1", [last.0])?;
-    set_meta(&tx, "floor", &last.to_string())?;
+    let floor = Seq(meta_number(&tx, "floor")?);
+    let last_droppable = Seq(head.0.saturating_sub(keep.rows));
+    let leaving = log::older(&tx, floor, last_droppable, Time(now.0.saturating_sub(keep.age_ms)), SLICE_EVENTS)?;
+    let slice = log::after(&tx, &upcasters, floor, leaving)?;
+    let last = slice.last().map(|record| record.seq);
+    if let Some(last) = last {
+        take_in(&tx, &slice)?;
+        tx.execute("DELETE FROM event WHERE seq <= ?1", [last.0])?;
+        set_meta(&tx, "floor", &last.to_string())?;
+    }
     tx.commit()?;
-    Ok(Some(last))
+    Ok(Slice { floor: last, may_be_more: last.is_some() || receipts == SLICE_RECEIPTS })
 }
 
 fn take_in(tx: &Connection, slice: &[Record]) -> Result<(), Error> {

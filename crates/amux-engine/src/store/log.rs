@@ -84,6 +84,21 @@ pub(crate) fn insert(conn: &Connection, upcasters: &Upcasters, record: &Record) 
     Ok(())
 }
 
+/// How many events after `seq` come, without a break, before `last` is passed or one is as young as `young`; not more
+/// than `limit`. None of them is decoded.
+pub(crate) fn older(conn: &Connection, seq: Seq, last: Seq, young: Time, limit: usize) -> Result<usize, Error> {
+    let mut statement = conn.prepare_cached("SELECT seq, at FROM event WHERE seq > ?1 ORDER BY seq LIMIT ?2")?;
+    let mut rows = statement.query((seq.0, limit))?;
+    let mut count = 0;
+    while let Some(row) = rows.next()? {
+        if row.get::<_, u64>(0)? > last.0 || row.get::<_, i64>(1)? >= young.0 {
+            break;
+        }
+        count += 1;
+    }
+    Ok(count)
+}
+
 /// Up to `limit` events after `seq`, in order.
 pub fn after(conn: &Connection, upcasters: &Upcasters, seq: Seq, limit: usize) -> Result<Vec<Record>, Error> {
     let mut statement = conn.prepare_cached(

@@ -145,19 +145,11 @@ impl Store {
             let fresh = Uuid::from_bytes(amux_sys::clock::random_bytes::<16>());
             set_meta(&tx, "epoch", &uuid::Builder::from_random_bytes(fresh.into_bytes()).into_uuid().to_string())?;
         }
-        if get_meta(&tx, "token_key")?.is_none() {
-            set_meta(&tx, "token_key", &hex(&amux_sys::clock::random_bytes::<32>()))?;
-        }
+        // The store is copied and backed up: nothing in it lets anybody in.
+        tx.execute("DELETE FROM meta WHERE key = 'token_key'", [])?;
         tx.commit()?;
         let epoch = self.meta("epoch")?.ok_or_else(|| Error::Corrupt { what: "meta has no epoch".into() })?;
         epoch.parse().map_err(|_| Error::Corrupt { what: format!("epoch {epoch:?}") })
-    }
-
-    /// The key under which agents' tokens are made. Never leaves the server.
-    pub fn token_key(&self) -> Result<[u8; 32], Error> {
-        let corrupt = || Error::Corrupt { what: "token key".into() };
-        let text = self.meta("token_key")?.ok_or_else(corrupt)?;
-        unhex(&text).ok_or_else(corrupt)
     }
 
     /// Pages the file has.
@@ -224,21 +216,6 @@ fn file_identity(path: &Path) -> Result<String, Error> {
     use std::os::unix::fs::MetadataExt as _;
     let meta = std::fs::metadata(path)?;
     Ok(format!("{}:{}", meta.dev(), meta.ino()))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn unhex(text: &str) -> Option<[u8; 32]> {
-    let mut bytes = [0; 32];
-    if text.len() != 64 || !text.is_ascii() {
-        return None;
-    }
-    for (byte, at) in bytes.iter_mut().zip((0..64).step_by(2)) {
-        *byte = u8::from_str_radix(&text[at..at + 2], 16).ok()?;
-    }
-    Some(bytes)
 }
 
 pub(crate) use compact::{compact, fold};

@@ -3,6 +3,8 @@
 //! Figures are medians unless they say otherwise; machines are shared and noisy, so the ratios say more than the
 //! numbers.
 
+mod agents;
+
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,7 +22,7 @@ use serde_json::{Value, json};
 fn main() {
     let wanted: Vec<String> = std::env::args().skip(1).collect();
     let wants = |name: &str| wanted.is_empty() || wanted.iter().any(|word| name.contains(word.as_str()));
-    let benches: [(&str, Bench); 8] = [
+    let benches: [(&str, Bench); 13] = [
         ("ready", ready),
         ("memory", memory),
         ("idle", idle),
@@ -29,6 +31,11 @@ fn main() {
         ("fan-out", fan_out),
         ("restart", restart),
         ("big-store", big_store),
+        ("flood", agents::flood),
+        ("echo", agents::echo),
+        ("spawn", agents::spawn),
+        ("decode", agents::decode),
+        ("send", agents::send),
     ];
     println!("| what | measured | budget | beside it |");
     println!("|---|---|---|---|");
@@ -109,6 +116,10 @@ impl Tmux {
 
     fn run(&self, args: &[&str]) -> std::io::Result<std::process::ExitStatus> {
         Command::new("tmux").args(["-L", &self.0]).args(args).stdout(Stdio::null()).stderr(Stdio::null()).status()
+    }
+
+    fn name(&self) -> &str {
+        &self.0
     }
 
     fn server_rss(&self) -> Option<u64> {
@@ -220,9 +231,13 @@ fn wakeups(pid: u32) -> u64 {
 }
 
 fn idle() -> Vec<Row> {
+    [30, 200].into_iter().map(idle_with).collect()
+}
+
+fn idle_with(agents: usize) -> Row {
     let world = world();
     let (srv, _) = start(&world.home);
-    shells(&world.home, 30, "exec sleep 100000");
+    shells(&world.home, agents, "exec sleep 100000");
     std::thread::sleep(Duration::from_secs(2));
     const LOOK: Duration = Duration::from_secs(20);
     let (cpu, woken) = (process::cpu_ms(srv.pid()).unwrap_or(0), wakeups(srv.pid()));
@@ -232,7 +247,7 @@ fn idle() -> Vec<Row> {
     let percent = cpu as f64 / ms(LOOK) * 100.0;
     stop(&world.home);
     let measured = format!("{percent:.2} % of a core, {:.1} wake-ups/s", woken as f64 / LOOK.as_secs_f64());
-    vec![row("idle with 30 agents, 20 s", measured, "< 0.1 %", "tmux 0.00 %".into())]
+    row(&format!("idle with {agents} agents, 20 s"), measured, "< 0.1 %", "tmux 0.00 %".into())
 }
 
 fn timed(command: &mut Command, times: usize) -> (f64, f64, f64) {

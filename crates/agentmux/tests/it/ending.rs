@@ -1,0 +1,87 @@
+//! Ends: what a server that is told to stop owes its agents, and what a door that is replaced leaves behind.
+
+use std::io::Write as _;
+use std::path::Path;
+use std::process::Command;
+
+use amux_sys::process;
+use amux_testkit::server::Home;
+use serde_json::json;
+
+use crate::harness::{BINARY, World, until};
+
+/// Says goodbye for so long when it is asked to end, and writes that it could.
+fn lingering(seconds: u32, ready: &Path, last_words: &Path) -> String {
+    let (ready, last_words) = (ready.display(), last_words.display());
+    format!(
+        "trap 'trap \"\" TERM HUP INT; sleep {seconds}; echo done > {last_words}; exit' TERM; trap '' HUP INT; \
+         echo > {ready}; while :; do sleep 0.1; done"
+    )
+}
+
+#[test]
+fn an_agent_has_its_whole_grace_when_the_server_is_stopped() {
+    let world = World::new();
+    let config = world.home.dir.join("config");
+    std::fs::create_dir_all(&config).unwrap();
+    std::fs::write(config.join("settings.jsonc"), "{ \"agent.stop_grace_ms\": 25000 }").unwrap();
+    let (ready, last_words) = (world.home.dir.join("ready"), world.home.dir.join("last-words"));
+    // Longer than what the launcher gives a server that does not ask for more.
+    let script = lingering(12, &ready, &last_words);
+    world.json(&["new", "slow", "--agent", "cmd", "--cwd", "/", "--", "/bin/sh", "-c", &script]);
+    until("it is ready", || ready.exists().then_some(()));
+    world.json(&["server", "stop"]);
+    assert!(last_words.exists(), "it was not cut short");
+    assert!(world.processes().is_empty());
+}
+
+#[test]
+fn agents_have_their_grace_on_a_full_disk_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().to_str().unwrap();
+    let run = |args: &[&str]| Command::new(args[0]).args(&args[1..]).status().is_ok_and(|status| status.success());
+    if !run(&["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", path]) {
+        eprintln!("skipped: a small file system cannot be mounted here");
+        return;
+    }
+    let roomy = tempfile::tempdir().unwrap();
+    let home = Home::new(dir.path(), Path::new(BINARY));
+    let mut srv = home.start(&[]).unwrap();
+    let mut wire = home.connect().unwrap();
+    let (ready, last_words) = (roomy.path().join("ready"), roomy.path().join("last-words"));
+    let argv = ["/bin/sh".to_owned(), "-c".into(), lingering(1, &ready, &last_words)];
+    wire.must("agent.create", json!({ "name": "slow", "kind": "cmd", "argv": argv, "cwd": "/" }));
+    let pid = until("it runs", || wire.get("agents", json!({}))[0]["pid"].as_u64());
+    let agent = process::identity(u32::try_from(pid).unwrap()).unwrap();
+    until("it is ready", || ready.exists().then_some(()));
+    let mut filler = std::fs::File::create(dir.path().join("filler")).unwrap();
+    while filler.write_all(&[0; 4096]).is_ok() {}
+    let mut n = 0;
+    until("the disk is full", || {
+        n += 1;
+        let create = json!({ "cmd": "team.create", "args": { "name": format!("t{n}") } });
+        (wire.call(create).unwrap()["error"]["code"] == "read_only").then_some(())
+    });
+    wire.must("server.stop", json!({}));
+    until("the server has ended", || srv.has_ended().then_some(()));
+    assert!(last_words.exists(), "it was asked, and waited for");
+    assert!(!process::alive(&agent));
+    drop(filler);
+    drop(srv);
+    assert!(run(&["umount", path]));
+}
+
+#[test]
+fn a_socket_that_is_removed_again_and_again_leaves_no_listeners() {
+    let world = World::new();
+    world.json(&["ls"]);
+    let open = |pid: u32| std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count();
+    let pid = world.pid("pid");
+    let before = open(pid);
+    for _ in 0..20 {
+        std::fs::remove_file(world.home.socket()).unwrap();
+        until("it is back", || world.home.socket().exists().then_some(()));
+        assert_eq!(world.pid("pid"), pid);
+    }
+    until("nothing more is open than before", || (open(pid) <= before + 2).then_some(()));
+}
