@@ -170,5 +170,5 @@ impl Peer {
 }
 
 fn begin(cwd: &str, session: Session) -> Order {
-    Order::Begin(Begin { cwd: cwd.to_owned(), session, model: None, mode: None, mcp: None })
+    Order::Begin(Begin { cwd: cwd.to_owned(), session, lost: None, model: None, mode: None, mcp: None })
 }

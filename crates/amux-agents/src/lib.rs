@@ -68,23 +68,13 @@ pub enum Order {
     /// The first of every run, as soon as there is a process.
     Begin(Begin),
     /// Work. The machine keeps it until the CLI can take it.
-    Input {
-        input: String,
-        text: String,
-        how: How,
-    },
+    Input { input: String, text: String, how: How },
     /// To an [`Item::Asked`].
-    Answer {
-        ask: String,
-        answer: Answer,
-    },
+    Answer { ask: String, answer: Answer },
     /// End the running turn; the process stays.
     Interrupt,
     /// For the turns to come, or at once where the CLI can.
-    Set {
-        model: Option<String>,
-        mode: Option<String>,
-    },
+    Set { model: Option<String>, mode: Option<String> },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -100,6 +90,9 @@ pub enum How {
 pub struct Begin {
     pub cwd: String,
     pub session: Session,
+    /// The conversation that should have gone on and is gone; what is opened instead says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost: Option<String>,
     pub model: Option<String>,
     pub mode: Option<String>,
     /// Our MCP server, for CLIs that are handed one over their protocol.
@@ -110,8 +103,12 @@ pub struct Begin {
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Session {
     /// The id is for CLIs that let us choose it.
-    New { id: String },
-    Resume { id: String },
+    New {
+        id: String,
+    },
+    Resume {
+        id: String,
+    },
 }
 
 /// A stdio MCP server.

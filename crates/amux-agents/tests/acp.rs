@@ -350,7 +350,7 @@ impl Watch {
 }
 
 fn begin(session: Session) -> Order {
-    Order::Begin(Begin { cwd: "/home/u/proj".to_owned(), session, model: None, mode: None, mcp: None })
+    Order::Begin(Begin { cwd: "/home/u/proj".to_owned(), session, lost: None, model: None, mode: None, mcp: None })
 }
 
 fn new() -> Session {

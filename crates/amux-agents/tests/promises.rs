@@ -18,7 +18,7 @@ struct Talk {
 impl Talk {
     fn new(machine: Machine, session: Session) -> Self {
         let mut talk = Self { machine, items: Vec::new(), writes: Vec::new() };
-        let begin = Begin { cwd: "/home/u/proj".to_owned(), session, model: None, mode: None, mcp: None };
+        let begin = Begin { cwd: "/home/u/proj".to_owned(), session, lost: None, model: None, mode: None, mcp: None };
         talk.order(&Order::Begin(begin)).expect("a run begins");
         talk
     }

@@ -22,6 +22,8 @@ pub struct Plan {
     pub kind: Result<Kind, Rejection>,
     /// The conversation to go on with.
     pub session: Option<String>,
+    /// The one that went on until it was lost, while no other is open.
+    pub lost: Option<String>,
     /// 0: it may run for ever.
     pub max_runtime_ms: u64,
     /// 0: it may be silent for ever.
@@ -102,6 +104,11 @@ impl Published {
                 definition: found.definition.clone(),
                 kind: kind::find(state, &found.definition.kind),
                 session: found.session.as_ref().and_then(|session| session.id.clone()),
+                lost: found
+                    .session
+                    .as_ref()
+                    .filter(|session| session.id.is_none())
+                    .and_then(|session| session.dead.last().cloned()),
                 max_runtime_ms: setting::agent_max_runtime_ms(state),
                 idle_output_ms: setting::agent_idle_output_ms(state),
             })

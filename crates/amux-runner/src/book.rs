@@ -10,7 +10,7 @@ use amux_agents::ledger::Ledger;
 use amux_agents::{Machine, Order, Out, Refused};
 use amux_proto::command::run::Fact;
 use amux_proto::entity::{Activity, Phase};
-use amux_proto::transcript::{Entry, InputStage, Item, TurnEnd};
+use amux_proto::transcript::{Entry, InputStage, Item, Opened, TurnEnd};
 use amux_proto::{AgentId, RequestId, RunNo, Time};
 use amux_sys::disk;
 use serde::{Deserialize, Serialize};
@@ -72,6 +72,9 @@ struct Position {
     writes: VecDeque<Writing>,
     #[serde(default)]
     ordered: VecDeque<String>,
+    /// A conversation that is gone; the one that is opened says so.
+    #[serde(default)]
+    lost: Option<String>,
 }
 
 impl Position {
@@ -86,6 +89,7 @@ impl Position {
             journal: 0,
             writes: VecDeque::new(),
             ordered: VecDeque::new(),
+            lost: None,
         }
     }
 }
@@ -381,6 +385,9 @@ impl Book {
     pub(crate) fn order(&mut self, order: &Order, at: Time) -> Result<(), Refused> {
         self.kept.n += 1;
         self.note(&Record::Order { n: self.kept.n, at, order: order.clone() });
+        if let Order::Begin(begin) = order {
+            self.kept.lost.clone_from(&begin.lost);
+        }
         if let Order::Input { input, .. } = order {
             self.ordered.push_back(input.clone());
             if self.ordered.len() > ORDERED_MAX {
@@ -419,7 +426,14 @@ impl Book {
         let request_id = |ask: &str| request_id(agent, run, ask);
         let mut fresh = Vec::new();
         self.kept.ledger.seen(n);
-        for (i, item) in (0..).zip(out.items) {
+        for (i, mut item) in (0..).zip(out.items) {
+            if let Item::Session { session } = &mut item
+                && let Some(attempted) = self.kept.lost.take()
+                && session.how == Opened::New
+            {
+                let why = "the CLI does not know it any more".to_owned();
+                session.how = Opened::Fresh { attempted, why };
+            }
             self.kept.ledger.note(n, at, &item, &request_id, &mut fresh);
             if item.is_passing() || (n, i) <= self.told {
                 continue;

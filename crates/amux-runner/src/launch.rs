@@ -147,6 +147,7 @@ pub(crate) fn plan(shared: &Shared, agent: AgentId, run: RunNo, plan: &Plan) -> 
         begin: Begin {
             cwd: cwd.display().to_string(),
             session: conversation,
+            lost: plan.lost.clone(),
             model: definition.model.clone(),
             mode: definition.mode.clone(),
             mcp: None,

@@ -6,5 +6,6 @@ mod faults;
 mod harness;
 mod life;
 mod masks;
+mod real;
 mod relay;
 mod words;

@@ -23,8 +23,10 @@ const FLOOD_MB: usize = 100;
 fn flood_file(dir: &Path) -> PathBuf {
     let mut block = String::new();
     for n in 0..400 {
-        let _ = writeln!(block, "\x1b[32m{n:6}\x1b[0m \x1b[1;34minfo\x1b[0m compiling crate number {n} of the workspace");
-        let _ = writeln!(block, "\x1b[38;2;200;{};40mtruecolor\x1b[0m and plain text that goes on for a while", n % 256);
+        let _ =
+            writeln!(block, "\x1b[32m{n:6}\x1b[0m \x1b[1;34minfo\x1b[0m compiling crate number {n} of the workspace");
+        let _ =
+            writeln!(block, "\x1b[38;2;200;{};40mtruecolor\x1b[0m and plain text that goes on for a while", n % 256);
         let _ = write!(block, "\r\x1b[K[{}{}] {}%", "#".repeat(n % 40), " ".repeat(40 - n % 40), n / 4);
         let _ = writeln!(block, " 日本語 and an emoji 🦀 at the end of the line");
     }
@@ -231,20 +233,19 @@ pub(super) fn decode() -> Vec<Row> {
         done as f64 / 1e6 / began.elapsed().as_secs_f64()
     };
     let mut machine = Machine::Claude(amux_agents::claude::Claude::default());
-    let begin = Begin {
-        cwd: "/".into(),
-        session: Session::New { id: "s".into() },
-        model: None,
-        mode: None,
-        mcp: None,
-    };
+    let begin = Begin { cwd: "/".into(), session: Session::New { id: "s".into() }, lost: None, model: None, mode: None, mcp: None };
     machine.order(&Order::Begin(begin), Time(0), &mut Out::default()).expect("it begins");
     let ours = rate(&mut |line| machine.hear(line, Time(0), &mut Out::default()));
     let parse = rate(&mut |line| {
         serde_json::from_str::<serde_json::Value>(line).expect("it is JSON");
     });
     let measured = format!("{ours:.0} MB/s");
-    vec![row("stream-json through the dialect, one core", measured, "–", format!("the JSON parser alone {parse:.0} MB/s"))]
+    vec![row(
+        "stream-json through the dialect, one core",
+        measured,
+        "–",
+        format!("the JSON parser alone {parse:.0} MB/s"),
+    )]
 }
 
 /// From the start of `agentmux send` to its bytes at the agent, which passes them on through a pipe of ours.
