@@ -107,7 +107,8 @@ fn of_everything_that_holds_the_first_of_the_contract_is_shown() {
         Some((RequestKind::Question, S::NeedsAnswer)),
         Some((RequestKind::Login, S::NeedsLogin)),
     ];
-    let ends: [(fn(AgentId) -> run::Command, Option<AgentState>); 4] = [
+    type Say = fn(AgentId) -> run::Command;
+    let ends: [(Say, Option<AgentState>); 4] = [
         (|a| started(a, 1), None),
         (|a| ended(a, exit(0, ExitWhy::Itself)), Some(S::Offline)),
         (|a| ended(a, exit(1, ExitWhy::Itself)), Some(S::Failed)),
