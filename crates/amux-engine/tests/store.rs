@@ -8,7 +8,7 @@ use amux_engine::store::{Error, Keep, MIGRATIONS, Migration, Upcasters};
 use amux_engine::{Answer, Cursor, Mode, Options, Page, Store, Submission, Writer, doctor};
 use amux_proto::command::team;
 use amux_proto::view::Level;
-use amux_proto::{CmdId, Code, Command, Event, Name, Principal, Seq, Time};
+use amux_proto::{CmdId, Code, Command, Effect, Event, Name, Principal, Seq, Time};
 use uuid::Uuid;
 
 struct Disk {
@@ -148,6 +148,12 @@ fn a_store_that_cannot_be_read_is_never_empty() {
     assert!(matches!(disk.open_with(MIGRATIONS, &|_| {}), Err(Error::Corrupt { .. })), "a row that is no JSON");
 }
 
+/// Every step there is, and one of a program to come.
+fn steps_and(next: Migration) -> Vec<Migration> {
+    let copy = |Migration { name, run, verify }: &Migration| Migration { name, run: *run, verify: *verify };
+    MIGRATIONS.iter().map(copy).chain([next]).collect()
+}
+
 fn nothing(_: &rusqlite::Transaction<'_>) -> rusqlite::Result<()> {
     Ok(())
 }
@@ -158,13 +164,11 @@ fn a_migration_is_announced_backed_up_and_verified() {
     let mut writer = disk.open();
     step(&mut writer, &[create(1, "one")]);
     drop(writer);
-    let known = || MIGRATIONS.iter().map(|step| Migration { name: step.name, run: step.run, verify: step.verify });
-    let with = |step: Migration| known().chain([step]).collect::<Vec<_>>();
-    let next = MIGRATIONS.len() as i64 + 1;
-    let broken = with(Migration { name: "broken", run: nothing, verify: |_| Err("not true".into()) });
+    let broken = steps_and(Migration { name: "broken", run: nothing, verify: |_| Err("not true".into()) });
     let announced = AtomicU32::new(0);
     let error = disk.open_with(&broken, &|count| announced.store(count, Ordering::SeqCst)).err().unwrap();
-    assert!(matches!(error, Error::Migration { id, .. } if id == next), "{error}");
+    let id_of_broken = broken.len() as i64;
+    assert!(matches!(error, Error::Migration { id, .. } if id == id_of_broken), "{error}");
     assert_eq!(announced.load(Ordering::SeqCst), 1);
     let backups: Vec<_> = std::fs::read_dir(disk.db.with_file_name("backups")).unwrap().collect();
     assert_eq!(backups.len(), 1);
@@ -173,10 +177,154 @@ fn a_migration_is_announced_backed_up_and_verified() {
     // A step that failed left nothing behind: the old program still opens the store.
     assert_eq!(head(&disk.open()), Seq(1));
 
-    let good = with(Migration { name: "good", run: nothing, verify: |_| Ok(()) });
+    let good = steps_and(Migration { name: "good", run: nothing, verify: |_| Ok(()) });
     drop(disk.open_with(&good, &|_| {}).unwrap());
-    let refused = disk.open_with(MIGRATIONS, &|_| {});
-    assert!(matches!(refused, Err(Error::NewerSchema { found, known }) if (found, known) == (next, next - 1)));
+    let known = MIGRATIONS.len() as i64;
+    let refused = disk.open_with(MIGRATIONS, &|_| {}).err().unwrap();
+    assert!(
+        matches!(refused, Error::NewerSchema { found, known: of } if (found, of) == (known + 1, known)),
+        "{refused}"
+    );
+}
+
+/// A store of the first shape, as the program that knew no other wrote it: `scout` is being stopped, `lead` is at
+/// rest, and both have mail.
+fn first_shape(db: &Path) {
+    let conn = rusqlite::Connection::open(db).unwrap();
+    conn.execute_batch(include_str!("../src/store/schema.sql")).unwrap();
+    for table in [
+        "team",
+        "agent",
+        "workspace",
+        "tab",
+        "pane",
+        "closed",
+        "request",
+        "message",
+        "setting",
+        "flow",
+        "host",
+        "order",
+    ] {
+        let columns = "id TEXT PRIMARY KEY, rev INTEGER NOT NULL, updated_seq INTEGER NOT NULL, body TEXT NOT NULL";
+        conn.execute_batch(&format!("CREATE TABLE \"{table}\" ({columns}) WITHOUT ROWID")).unwrap();
+    }
+    let at = "2023-11-14T22:13:20.000Z";
+    let of = |n: u32| format!("00000000-0000-7000-8000-{n:012}");
+    let (team, scout, lead) = (of(1), of(2), of(3));
+    let definition = r#"{"kind":"shell","argv":[],"cwd":"/","env":{},"size":{"rows":24,"cols":80}}"#;
+    let process = r#"{"pid":7,"start_ticks":7}"#;
+    let created = |agent: &str, name: &str| {
+        format!(r#"{{"agent":"{agent}","name":"{name}","team":"{team}","definition":{definition}}}"#)
+    };
+    let delivery = |agent: &str, stage: &str| {
+        format!(r#"{{"to":{{"type":"agent","agent":"{agent}"}},"stage":{stage},"at":"{at}"}}"#)
+    };
+    let accepted = r#"{"type":"accepted"}"#;
+    let held = r#"{"type":"held","reason":"the agent is not running"}"#;
+    let cancelled = r#"{"type":"cancelled","by":"operator"}"#;
+    let message = |id: &str, deliveries: &[String], rev: u32| {
+        format!(
+            r#"{{"id":"{id}","from":"operator","body":"hello","thread":"{id}","reply_to":null,"key":null,"created":"{at}","deliveries":[{}],"rev":{rev}}}"#,
+            deliveries.join(",")
+        )
+    };
+    let both = [
+        format!(r#"{{"to":{{"type":"operator"}},"stage":{accepted},"at":"{at}"}}"#),
+        delivery(&scout, accepted),
+        delivery(&lead, held),
+    ];
+    let events = [
+        ("team.created", format!(r#"{{"team":"{team}","name":"default"}}"#)),
+        ("agent.created", created(&scout, "scout")),
+        ("agent.start_wanted", format!(r#"{{"agent":"{scout}","run":1}}"#)),
+        ("run.started", format!(r#"{{"agent":"{scout}","run":1,"process":{process}}}"#)),
+        ("agent.created", created(&lead, "lead")),
+        ("message.sent", format!(r#"{{"message":{}}}"#, message(&of(11), &both, 1))),
+        ("message.sent", format!(r#"{{"message":{}}}"#, message(&of(12), &[delivery(&lead, held)], 1))),
+        (
+            "message.staged",
+            format!(
+                r#"{{"message":"{}","to":{{"type":"agent","agent":"{lead}"}},"stage":{cancelled},"evidence":null}}"#,
+                of(12)
+            ),
+        ),
+        ("agent.stop_wanted", format!(r#"{{"agent":"{scout}","run":1,"grace_ms":5000}}"#)),
+    ];
+    let insert = "INSERT INTO event (seq, at, actor, actor_name, cmd_id, topic, type, v, body) \
+                  VALUES (?1, 1700000000000, 'operator', 'operator', x'00000000000000000000000000000001', ?2, ?3, 1, ?4)";
+    for (seq, (kind, body)) in (1..).zip(&events) {
+        let topic = kind.split_once('.').unwrap().0;
+        conn.execute(insert, (seq, topic, kind, body)).unwrap();
+    }
+    let agent = |id: &str, name: &str, run: &str, rev: u32| {
+        format!(
+            r#"{{"id":"{id}","name":"{name}","team":"{team}","created":"{at}","definition":{definition},"desired":{{"type":"stopped"}},"run":{run},"removing":false,"rev":{rev}}}"#
+        )
+    };
+    let run = format!(r#"{{"no":1,"state":{{"type":"stopping","process":{process},"grace_ms":5000}},"since":"{at}"}}"#);
+    let rows = [
+        ("team", &team, format!(r#"{{"id":"{team}","name":"default","created":"{at}","removing":false,"rev":1}}"#)),
+        ("agent", &scout, agent(&scout, "scout", &run, 4)),
+        ("agent", &lead, agent(&lead, "lead", "null", 1)),
+        ("message", &of(11), message(&of(11), &both, 1)),
+        ("message", &of(12), message(&of(12), &[delivery(&lead, cancelled)], 2)),
+    ];
+    for (table, id, body) in rows {
+        conn.execute(&format!("INSERT INTO \"{table}\" VALUES (?1, 1, 1, ?2)"), (id, body)).unwrap();
+    }
+    let wishes = [
+        ("ensure_running", "done", 1, format!(r#"{{"type":"ensure_running","agent":"{scout}","run":1}}"#)),
+        (
+            "ensure_stopped",
+            "open",
+            3,
+            format!(r#"{{"type":"ensure_stopped","agent":"{scout}","run":1,"grace_ms":5000}}"#),
+        ),
+    ];
+    for (kind, state, attempts, body) in wishes {
+        let insert = "INSERT INTO outbox (seq, kind, agent, run, body, state, attempts, lease_until) \
+                      VALUES (9, ?1, ?2, 1, ?3, ?4, ?5, 77)";
+        conn.execute(insert, (kind, &scout, body, state, attempts)).unwrap();
+    }
+    conn.pragma_update(None, "user_version", 1).unwrap();
+}
+
+#[test]
+fn mail_that_waited_in_a_store_of_the_first_shape_is_wished_for() {
+    let disk = Disk::new();
+    first_shape(&disk.db);
+    let announced = AtomicU32::new(0);
+    let writer = disk.open_with(MIGRATIONS, &|count| announced.store(count, Ordering::SeqCst)).unwrap();
+    assert_eq!(announced.load(Ordering::SeqCst), MIGRATIONS.len() as u32 - 1);
+    let found: Vec<_> = writer.published().wishes();
+    let words = found.iter().map(|wish| match &wish.effect {
+        Effect::EnsureStopped { run, .. } => {
+            format!("stop {run}, tried {}, not before {}", wish.attempts, wish.not_before_ms)
+        }
+        Effect::Deliver { agent, message } => {
+            let name = writer.published().read(|state, _| state.agents[agent].name.to_string());
+            format!("deliver {} to {name}, tried {}", &message.to_string()[34..], wish.attempts)
+        }
+        other => format!("{other:?}"),
+    });
+    let mut words: Vec<_> = words.collect();
+    words.sort();
+    assert_eq!(
+        words,
+        ["deliver 11 to lead, tried 0", "deliver 11 to scout, tried 0", "stop 1, tried 3, not before 77"]
+    );
+    drop(writer);
+    assert_healthy(&disk.db);
+
+    // What becomes of them is written as if they had been wished for all along.
+    let mut writer = disk.open_with(MIGRATIONS, &|_| panic!("a store is brought to the newest shape once")).unwrap();
+    let remove =
+        |agent: &str| Command::Agent(agent::Command::Remove(agent::Remove { agent: agent.into(), stop: false }));
+    step(&mut writer, &[Submission { command: remove("lead"), ..create(1, "x") }])[0].as_ref().unwrap();
+    assert_eq!(writer.published().wishes().len(), 2);
+    drop(writer);
+    assert_healthy(&disk.db);
 }
 
 #[test]
@@ -275,10 +423,22 @@ fn a_full_disk_refuses_loses_nothing_and_recovers() {
     let mut n = 1;
     let refused = loop {
         n += 1;
-        let name = format!("a{n}");
-        let long = serde_json::json!({ "name": name, "kind": "cmd", "argv": ["true", "x".repeat(2000)], "cwd": "/" });
-        let long = Command::decode("agent.create", &long.to_string()).unwrap().unwrap();
-        let big = Submission { command: long, ..create(n, "x") };
+        let long = agent::Create {
+            id: None,
+            name: Name::new(&format!("a{n}")).unwrap(),
+            team: None,
+            kind: amux_proto::entity::KindName::cmd(),
+            argv: vec!["true".into(), "x".repeat(2000)],
+            cwd: "/".into(),
+            env: Default::default(),
+            size: None,
+            model: None,
+            mode: None,
+            resume: None,
+            worktree: false,
+            start: false,
+        };
+        let big = Submission { command: Command::Agent(agent::Command::Create(long)), ..create(n, "x") };
         match step(&mut writer, &[big]).remove(0) {
             Ok(_) => assert!(n < 500, "the disk never filled"),
             Err(refusal) => break refusal,

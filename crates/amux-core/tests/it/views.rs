@@ -97,7 +97,7 @@ fn of_everything_that_holds_the_first_of_the_contract_is_shown() {
         (Phase::Working { doing: Some(why()) }, S::Working),
         (Phase::Retrying { attempt: 2, max: Some(9), until: Some(Time(0)), reason: why() }, S::RateLimited),
         (Phase::Compacting, S::Compacting),
-        (Phase::Limited { reason: why() }, S::RateLimited),
+        (Phase::Limited { reason: why(), until: None }, S::RateLimited),
         (Phase::LoggedOut { reason: why() }, S::NeedsLogin),
     ];
     let asks = [
@@ -107,7 +107,8 @@ fn of_everything_that_holds_the_first_of_the_contract_is_shown() {
         Some((RequestKind::Question, S::NeedsAnswer)),
         Some((RequestKind::Login, S::NeedsLogin)),
     ];
-    let ends: [(fn(AgentId) -> run::Command, Option<AgentState>); 4] = [
+    type Say = fn(AgentId) -> run::Command;
+    let ends: [(Say, Option<AgentState>); 4] = [
         (|a| started(a, 1), None),
         (|a| ended(a, exit(0, ExitWhy::Itself)), Some(S::Offline)),
         (|a| ended(a, exit(1, ExitWhy::Itself)), Some(S::Failed)),
@@ -168,7 +169,7 @@ fn the_evidence_of_a_phase_is_its_reason() {
         (retrying(None, None), "retry 2: overloaded"),
         (retrying(Some(10), None), "retry 2/10: overloaded"),
         (retrying(Some(10), Some(Time(0))), "retry 2/10 at 1970-01-01T00:00:00.000Z: overloaded"),
-        (Phase::Limited { reason: "5 hour limit".into() }, "5 hour limit"),
+        (Phase::Limited { reason: "5 hour limit".into(), until: None }, "5 hour limit"),
         (Phase::Working { doing: Some("Bash: make".into()) }, "Bash: make"),
         (Phase::Working { doing: None }, "it said so"),
         (Phase::Idle, "it said so"),

@@ -117,7 +117,9 @@ impl World {
         activity.seen += 1;
         for fact in facts {
             match fact {
-                Fact::TurnStarted { turn, .. } => (activity.turn, activity.turn_open) = (*turn, true),
+                Fact::TurnStarted { turn, .. } if *turn > activity.turn => {
+                    (activity.turn, activity.turn_open) = (*turn, true)
+                }
                 Fact::TurnEnded { .. } => activity.turn_open = false,
                 _ => {}
             }

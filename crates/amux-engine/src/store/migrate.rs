@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use amux_core::row::Table;
+use amux_proto::Effect;
 use rusqlite::{Connection, Transaction};
 
 use super::{Error, Options};
@@ -103,7 +104,9 @@ fn wishes_have_subjects(tx: &Transaction<'_>) -> rusqlite::Result<()> {
     let broken = |error: Error| rusqlite::Error::ToSqlConversionFailure(error.to_string().into());
     tx.execute("UPDATE outbox SET subject = ?1", [uuid::Uuid::nil().to_string()])?;
     let state = super::projection::load(tx, super::projection::Source::Tables).map_err(broken)?;
-    for wish in amux_core::wish::open(&state) {
+    // Those of runs are there, with the tries that were made.
+    let added = |wish: &Effect| matches!(wish, Effect::Answer { .. } | Effect::Deliver { .. });
+    for wish in amux_core::wish::open(&state).into_iter().filter(added) {
         super::outbox::insert(tx, &wish, amux_proto::Seq(0)).map_err(broken)?;
     }
     Ok(())
