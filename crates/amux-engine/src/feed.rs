@@ -67,12 +67,12 @@ struct Ring {
 }
 
 impl Published {
-    pub(crate) fn new(epoch: Epoch, floor: Seq, fold: Fold) -> Self {
+    pub(crate) fn new(epoch: Epoch, floor: Seq, fold: Fold, mode: Mode) -> Self {
         Self {
             epoch,
             head: watch::Sender::new(fold.head),
             wishes_moved: watch::Sender::new(0),
-            mode: watch::Sender::new(Mode::ReadWrite),
+            mode: watch::Sender::new(mode),
             uncompacted: OnceLock::new(),
             fold: RwLock::new(fold),
             ring: RwLock::default(),

@@ -57,6 +57,7 @@ enum Order {
     Submit(Box<Submission>, oneshot::Sender<Answer>),
     Attempted(effect::Key, i64),
     Compact(Keep, oneshot::Sender<bool>),
+    Probe(oneshot::Sender<bool>),
     Ping(oneshot::Sender<()>),
     End,
 }
@@ -92,6 +93,12 @@ impl Handle {
         more.await.unwrap_or(false)
     }
 
+    /// Whether a store that was full has room again; asking it writes.
+    pub async fn probe(&self) -> bool {
+        let (reply, answer) = oneshot::channel();
+        self.inbox.send(Order::Probe(reply)).await.is_ok() && answer.await.unwrap_or(false)
+    }
+
     /// Comes back when the writer has done everything before it: proof that it lives.
     pub async fn ping(&self) -> bool {
         let (reply, pong) = oneshot::channel();
@@ -120,6 +127,9 @@ fn run(writer: &mut Writer, mut orders: mpsc::Receiver<Order>) -> Result<(), Err
         match after.take().or_else(|| orders.blocking_recv()) {
             None | Some(Order::End) => return Ok(()),
             Some(Order::Attempted(key, not_before_ms)) => writer.attempted(&key, not_before_ms)?,
+            Some(Order::Probe(reply)) => {
+                let _ = reply.send(writer.probe()?);
+            }
             Some(Order::Ping(reply)) => {
                 let _ = reply.send(());
             }

@@ -89,10 +89,11 @@ pub(crate) struct Fold {
 
 impl Writer {
     pub fn new(opened: Opened) -> Self {
-        let Opened { store, state, epoch, head, floor, wishes, migrated: _ } = opened;
+        let Opened { store, state, epoch, head, floor, wishes, migrated: _, is_full } = opened;
         let wishes = wishes.into_iter().map(|wish| (wish.effect.key(), wish)).collect();
         let pending = Fold { state, head, wishes };
-        let published = Arc::new(Published::new(epoch, floor, pending.clone()));
+        let mode = if is_full { Mode::ReadOnly } else { Mode::ReadWrite };
+        let published = Arc::new(Published::new(epoch, floor, pending.clone(), mode));
         Self { store, epoch, pending, published, rejections: Rejections::default(), observe: None }
     }
 
@@ -123,11 +124,13 @@ impl Writer {
         entropy: &mut dyn FnMut() -> u128,
     ) -> Result<Vec<Answer>, Error> {
         self.reach(Boundary::Received);
-        match self.transact(batch, now, entropy) {
+        match self.transact(batch, now, entropy).map_err(|error| self.store.why(error)) {
             Ok(done) => {
                 self.reach(Boundary::Committed);
                 self.publish(&done.records);
-                self.published.set_mode(Mode::ReadWrite);
+                if done.has_written {
+                    self.published.set_mode(Mode::ReadWrite);
+                }
                 self.reach(Boundary::Published);
                 for (submission, digest, rejection) in done.rejected {
                     self.rejections.remember(submission, digest, rejection);
@@ -143,6 +146,21 @@ impl Writer {
         }
     }
 
+    /// Whether there is room again. Only asked while the store is read-only: it writes.
+    pub fn probe(&mut self) -> Result<bool, Error> {
+        if self.published.mode() == Mode::ReadWrite {
+            return Ok(true);
+        }
+        match self.store.touch() {
+            Ok(()) => {
+                self.published.set_mode(Mode::ReadWrite);
+                Ok(true)
+            }
+            Err(Error::Full) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// To be called when the answers of a step are on their way.
     pub fn answered(&mut self) {
         self.reach(Boundary::Answered);
@@ -153,7 +171,7 @@ impl Writer {
         if !self.pending.wishes.contains_key(key) {
             return Ok(());
         }
-        match store::attempted(&self.store.conn, key, not_before_ms).map_err(fullness) {
+        match store::attempted(&self.store.conn, key, not_before_ms).map_err(|error| self.store.why(error)) {
             // The count is for people; a disk without room must not stop the trying.
             Ok(()) | Err(Error::Full) => {}
             Err(error) => return Err(error),
@@ -172,10 +190,10 @@ impl Writer {
     /// History that cannot be understood stays where it is, and with it all that came after: nothing that is served
     /// needs it, so it must not end the server.
     pub fn compact(&mut self, keep: Keep, now: Time) -> Result<bool, Error> {
-        if self.published.uncompacted().is_some() {
+        if self.published.uncompacted().is_some() || self.published.mode() == Mode::ReadOnly {
             return Ok(false);
         }
-        match store::compact(&mut self.store, keep, self.pending.head, now).map_err(fullness) {
+        match store::compact(&mut self.store, keep, self.pending.head, now).map_err(|error| self.store.why(error)) {
             Ok(slice) => {
                 slice.floor.into_iter().for_each(|floor| self.published.set_floor(floor));
                 Ok(slice.may_be_more)
@@ -196,12 +214,17 @@ impl Writer {
         now: Time,
         entropy: &mut dyn FnMut() -> u128,
     ) -> Result<Transacted, Error> {
-        let mut done =
-            Transacted { answers: Vec::with_capacity(batch.len()), records: Vec::new(), rejected: Vec::new() };
+        let mut done = Transacted {
+            answers: Vec::with_capacity(batch.len()),
+            has_written: false,
+            records: Vec::new(),
+            rejected: Vec::new(),
+        };
         let owner = self.store.owner().to_owned();
         let upcasters = self.store.upcasters.clone();
-        let tx = self.store.conn.transaction_with_behavior(TransactionBehavior::Immediate).map_err(full_sql)?;
-        Store::check_owner(&tx, &owner)?;
+        let tx = self.store.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        Store::own(&tx, &owner, self.store.claim.as_ref())?;
+        done.has_written |= self.store.claim.is_some();
         for submission in batch {
             let digest = Digest::of(&submission.command, submission.expect);
             if let Some(stored) = store::receipt_find(&tx, submission.cmd_id)? {
@@ -234,30 +257,31 @@ impl Writer {
                     cmd_id: submission.cmd_id,
                     event,
                 };
-                store::log_insert(&tx, &upcasters, &record).map_err(fullness)?;
+                store::log_insert(&tx, &upcasters, &record)?;
                 for wish in wish::opened(&record.event) {
-                    store::outbox_insert(&tx, &wish, seq).map_err(fullness)?;
+                    store::outbox_insert(&tx, &wish, seq)?;
                 }
                 for key in wish::settled(&record.event) {
-                    store::outbox_settle(&tx, &key).map_err(fullness)?;
+                    store::outbox_settle(&tx, &key)?;
                 }
                 self.pending.fold(&record);
                 done.records.push(record);
             }
             let events: Vec<Event> = done.records[first..].iter().map(|record| record.event.clone()).collect();
             let rows = row::touched(&self.pending.state, &events);
-            store::projection_write(&tx, store::Source::Tables, &rows, self.pending.head).map_err(fullness)?;
+            store::projection_write(&tx, store::Source::Tables, &rows, self.pending.head)?;
             let answer = serde_json::value::to_raw_value(&decided.answer)
                 .map_err(|error| Error::Corrupt { what: error.to_string() })?;
             let seq = self.pending.head;
-            store::receipt_insert(&tx, submission.cmd_id, &submission.actor, digest, answer.get(), seq, now)
-                .map_err(fullness)?;
+            store::receipt_insert(&tx, submission.cmd_id, &submission.actor, digest, answer.get(), seq, now)?;
+            done.has_written = true;
             done.answers.push(Ok(Committed { seq, answer }));
         }
         if let Some(observe) = &mut self.observe {
             observe(Boundary::Decided);
         }
-        tx.commit().map_err(full_sql)?;
+        tx.commit()?;
+        self.store.claim = None;
         Ok(done)
     }
 
@@ -302,6 +326,8 @@ impl Fold {
 
 struct Transacted {
     answers: Vec<Answer>,
+    /// A transaction in which nothing was written needs no room and proves none.
+    has_written: bool,
     records: Vec<Record>,
     rejected: Vec<(Submission, Digest, Rejection)>,
 }
@@ -324,17 +350,6 @@ fn name_of(state: &State, actor: &Principal) -> String {
     match actor {
         Principal::Agent { agent, .. } => format!("agent:{}", view::label(state, *agent)),
         Principal::Operator | Principal::Peer(_) | Principal::System => actor.to_string(),
-    }
-}
-
-fn full_sql(error: rusqlite::Error) -> Error {
-    if store::is_full(&error) { Error::Full } else { Error::Sql(error) }
-}
-
-fn fullness(error: Error) -> Error {
-    match error {
-        Error::Sql(error) => full_sql(error),
-        other => other,
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use amux_engine::store::{Error, Keep, MIGRATIONS, Migration, Upcasters};
 use amux_engine::{Answer, Cursor, Mode, Options, Page, Store, Submission, Writer, doctor};
-use amux_proto::command::team;
+use amux_proto::command::{agent, team};
 use amux_proto::view::Level;
 use amux_proto::{CmdId, Code, Command, Effect, Event, Name, Principal, Seq, Time};
 use uuid::Uuid;

@@ -212,7 +212,16 @@ impl Runner {
                 }
                 (None, _) => {
                     report::end_leftovers(&self.shared, agent, no).await;
-                    report::lost(&self.shared, agent, no, "its terminal was lost together with the server").await;
+                    let shared = Arc::clone(&self.shared);
+                    let lost = async move {
+                        report::lost(&shared, agent, no, "its terminal was lost together with the server").await;
+                    };
+                    // A log without room would hold up the start for as long.
+                    if published.mode() == amux_engine::Mode::ReadOnly {
+                        tokio::spawn(lost);
+                    } else {
+                        lost.await;
+                    }
                 }
             }
         }

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use amux_engine::store::{MIGRATIONS, Upcasters};
-use amux_engine::{Boundary, Handle, Options, Store, Writer, store};
+use amux_engine::{Boundary, Handle, Mode, Options, Store, Writer, store};
 use amux_proto::command::{agent, host, kind, policy, setting};
 use amux_proto::endpoint::Endpoint;
 use amux_proto::entity::RunState;
@@ -150,6 +150,9 @@ const STOP_LONGEST: Duration = Duration::from_secs(75);
 /// Answers that are under way when the doors close.
 const CLOSE_PATIENCE: Duration = Duration::from_millis(300);
 
+/// A full disk says nothing when somebody makes room on it.
+const LOOK_FOR_ROOM: Duration = Duration::from_secs(5);
+
 /// Where the system does not tell us about a removed socket, we look this often.
 const LOOK_AT_SOCKET: Duration = Duration::from_secs(1);
 
@@ -285,6 +288,7 @@ async fn serve(
     stage(&mut boot, "writer", BootPolicy::Fatal, None);
 
     let booted = note_boot(&engine).await;
+    let is_noted = booted.is_ok();
     stage(&mut boot, "host", BootPolicy::Degraded, booted.err().map(|error| error.message));
     let loaded = load_settings(&engine, &config.layout).await;
     stage(&mut boot, "settings", BootPolicy::Degraded, loaded.err().map(|error| error.message));
@@ -367,6 +371,7 @@ async fn serve(
         tasks.spawn("http door", http::serve(Arc::clone(&daemon), listener));
     }
     tasks.spawn("keeping", keeping::keep(Arc::clone(&daemon)));
+    tasks.spawn("room", wait_for_room(Arc::clone(&daemon), is_noted));
     tasks.spawn("signals", follow_signals(Arc::clone(&daemon)));
     if let Some(lifeline) = config.lifeline {
         tasks.spawn("life-line", follow_lifeline(Arc::clone(&daemon), lifeline, Arc::clone(&notifier)));
@@ -606,6 +611,24 @@ async fn something_moved(watched: Option<&mut AsyncFd<OwnedFd>>) {
             }
         }
         None => tokio::time::sleep(LOOK_AT_SOCKET).await,
+    }
+}
+
+/// While the store takes no writes, looks whether there is room again; what could not be told to the log is told then.
+async fn wait_for_room(daemon: Arc<Daemon>, mut is_noted: bool) {
+    let mut mode = daemon.engine.published().watch_mode();
+    while mode.wait_for(|mode| *mode == Mode::ReadOnly).await.is_ok() {
+        tracing::error!("The disk is full: the server reads only.");
+        while daemon.engine.published().mode() == Mode::ReadOnly && !daemon.engine.probe().await {
+            tokio::time::sleep(LOOK_FOR_ROOM).await;
+        }
+        tracing::warn!("The disk has room again.");
+        is_noted = is_noted || note_boot(&daemon.engine).await.is_ok();
+        for loaded in [daemon.load_settings().await, daemon.load_files().await] {
+            if let Err(refusal) = loaded {
+                tracing::warn!(%refusal, "What the files say could not be told to the log.");
+            }
+        }
     }
 }
 

@@ -13,6 +13,20 @@ pub fn free_bytes(path: &Path) -> io::Result<u64> {
     Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
+/// More than any one write of those who ask.
+const ROOM_TRIED_BYTES: usize = 64 * 1024;
+
+/// Whether a file in this directory can still be written at this place: the error says why not.
+pub fn try_room(dir: &Path, at: u64) -> io::Result<()> {
+    use std::os::unix::fs::FileExt as _;
+    let path = dir.join(format!(".room.{:016x}", u64::from_le_bytes(clock::random_bytes::<8>())));
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+    // Without a name it goes with us, however we go.
+    std::fs::remove_file(&path)?;
+    file.write_all_at(&[0; ROOM_TRIED_BYTES], at)?;
+    file.sync_data()
+}
+
 /// Makes the names in a directory durable.
 pub fn fsync_dir(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()

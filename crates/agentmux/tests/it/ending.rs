@@ -72,6 +72,45 @@ fn agents_have_their_grace_on_a_full_disk_too() {
 }
 
 #[test]
+fn a_server_starts_on_a_full_disk_reads_and_finds_the_room_again_by_itself() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().to_str().unwrap();
+    let run = |args: &[&str]| Command::new(args[0]).args(&args[1..]).status().is_ok_and(|status| status.success());
+    if !run(&["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", path]) {
+        eprintln!("skipped: a small file system cannot be mounted here");
+        return;
+    }
+    let home = Home::new(dir.path(), Path::new(BINARY));
+    for ends_well in [true, false] {
+        let mut srv = home.start(&[]).unwrap();
+        let mut wire = home.connect().unwrap();
+        let team = format!("before-{ends_well}");
+        wire.must("team.create", json!({ "name": team }));
+        if ends_well {
+            wire.must("server.stop", json!({}));
+            until("it has ended", || srv.has_ended().then_some(()));
+        }
+        drop(srv);
+        let filler = dir.path().join("filler");
+        let mut file = std::fs::File::create(&filler).unwrap();
+        while file.write_all(&[0; 512]).is_ok() {}
+        drop(file);
+        let srv = home.start(&[]).unwrap();
+        let mut wire = home.connect().unwrap_or_else(|error| panic!("{error}: {}", home.stderr()));
+        assert_eq!(wire.get("status", json!({}))["mode"], "read_only");
+        assert!(wire.get("teams", json!({})).to_string().contains(&team));
+        let refused = wire.call(json!({ "cmd": "team.remove", "args": { "team": "nobody" } })).unwrap();
+        assert!(refused["error"].is_object());
+        assert_eq!(wire.get("status", json!({}))["mode"], "read_only", "what writes nothing proves no room");
+        std::fs::remove_file(&filler).unwrap();
+        until("the room was found", || (wire.get("status", json!({}))["mode"] == "read_write").then_some(()));
+        wire.must("team.create", json!({ "name": format!("after-{ends_well}") }));
+        drop(srv);
+    }
+    assert!(run(&["umount", path]));
+}
+
+#[test]
 fn a_socket_that_is_removed_again_and_again_leaves_no_listeners() {
     let world = World::new();
     world.json(&["ls"]);

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use amux_core::State;
 use amux_proto::{Epoch, Seq};
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _};
 use uuid::Uuid;
 
@@ -74,6 +75,17 @@ pub struct Store {
     pub(crate) path: PathBuf,
     pub(crate) upcasters: Upcasters,
     owner: String,
+    /// What is still to be written of our taking over; the next transaction writes it.
+    pub(crate) claim: Option<Claim>,
+}
+
+/// That this server owns the store from here on, and which history it is.
+#[derive(Debug, Clone)]
+pub(crate) struct Claim {
+    owner: String,
+    opened_at: i64,
+    file: String,
+    epoch: String,
 }
 
 /// A store just opened.
@@ -86,6 +98,8 @@ pub struct Opened {
     pub floor: Seq,
     pub wishes: Vec<crate::writer::Wish>,
     pub migrated: u32,
+    /// There was no room to write that we own it; it can be read.
+    pub is_full: bool,
 }
 
 impl Store {
@@ -110,15 +124,18 @@ impl Store {
         conn.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
         conn.pragma_update(None, "journal_size_limit", WAL_BYTES_KEPT)?;
         conn.set_prepared_statement_cache_capacity(64);
+        // The files beside the store stay: on a full disk there would be no room to make them again.
+        conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
         let migrated = migrate::run(&mut conn, path, is_new, options)?;
 
         let owner = Uuid::from_bytes(amux_sys::clock::random_bytes::<16>()).simple().to_string();
-        let mut store = Self { conn, path: path.to_owned(), upcasters: options.upcasters.clone(), owner };
+        let mut store = Self { conn, path: path.to_owned(), upcasters: options.upcasters.clone(), owner, claim: None };
         let epoch = store.take_over(options.now_ms)?;
+        let is_full = store.claim.is_some();
         let state = projection::load(&store.conn, projection::Source::Tables)?;
         let (head, floor) = (store.head()?, Seq(store.meta_number("floor")?));
         let wishes = outbox::open(&store.conn)?;
-        Ok(Opened { store, state, epoch, head, floor, wishes, migrated })
+        Ok(Opened { store, state, epoch, head, floor, wishes, migrated, is_full })
     }
 
     /// A connection that only reads; it sees what is committed.
@@ -130,26 +147,64 @@ impl Store {
         Ok(conn)
     }
 
-    /// Names this server as the owner. Every transaction of an earlier owner fails from here on.
+    /// Names this server as the owner. Every transaction of an earlier owner fails from here on. Without room it stays
+    /// to be done: the caller's lock keeps others away until then.
     ///
     /// The epoch is renewed when the file is not the one the store was made in: somebody restored or copied it, and
     /// cursors taken from the other history must not be continued in this one.
     fn take_over(&mut self, now_ms: i64) -> Result<Epoch, Error> {
         let file = file_identity(&self.path)?;
-        let known = self.meta("file")?;
-        let tx = self.conn.transaction()?;
-        set_meta(&tx, "owner", &self.owner)?;
-        set_meta(&tx, "opened_at", &now_ms.to_string())?;
-        if known.as_deref() != Some(file.as_str()) {
-            set_meta(&tx, "file", &file)?;
-            let fresh = Uuid::from_bytes(amux_sys::clock::random_bytes::<16>());
-            set_meta(&tx, "epoch", &uuid::Builder::from_random_bytes(fresh.into_bytes()).into_uuid().to_string())?;
+        let epoch = match self.meta("file")? {
+            Some(known) if known == file => {
+                self.meta("epoch")?.ok_or_else(|| Error::Corrupt { what: "meta has no epoch".into() })?
+            }
+            _ => uuid::Builder::from_random_bytes(amux_sys::clock::random_bytes::<16>()).into_uuid().to_string(),
+        };
+        let parsed = epoch.parse().map_err(|_| Error::Corrupt { what: format!("epoch {epoch:?}") })?;
+        self.claim = Some(Claim { owner: self.owner.clone(), opened_at: now_ms, file, epoch });
+        match self.touch() {
+            Ok(()) | Err(Error::Full) => Ok(parsed),
+            Err(error) => Err(error),
         }
+    }
+
+    /// Writes something: proof that there is room.
+    pub(crate) fn touch(&mut self) -> Result<(), Error> {
+        let mut write = || {
+            let tx = self.conn.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+            Self::own(&tx, &self.owner, self.claim.as_ref())?;
+            set_meta(&tx, "touched", &hex(&amux_sys::clock::random_bytes::<8>()))?;
+            Ok(tx.commit()?)
+        };
+        write().map_err(|error| self.why(error))?;
+        self.claim = None;
+        Ok(())
+    }
+
+    /// To be asked first in every transaction: whether we own the store, or from this transaction on do.
+    pub(crate) fn own(tx: &Connection, owner: &str, claim: Option<&Claim>) -> Result<(), Error> {
+        let Some(claim) = claim else { return Self::check_owner(tx, owner) };
+        set_meta(tx, "owner", &claim.owner)?;
+        set_meta(tx, "opened_at", &claim.opened_at.to_string())?;
+        set_meta(tx, "file", &claim.file)?;
+        set_meta(tx, "epoch", &claim.epoch)?;
         // The store is copied and backed up: nothing in it lets anybody in.
         tx.execute("DELETE FROM meta WHERE key = 'token_key'", [])?;
-        tx.commit()?;
-        let epoch = self.meta("epoch")?.ok_or_else(|| Error::Corrupt { what: "meta has no epoch".into() })?;
-        epoch.parse().map_err(|_| Error::Corrupt { what: format!("epoch {epoch:?}") })
+        Ok(())
+    }
+
+    /// A failed write for want of room is one that is waited out; any other is the end.
+    pub(crate) fn why(&self, error: Error) -> Error {
+        match error {
+            Error::Sql(error) if is_full(&error, || self.try_room()) => Error::Full,
+            other => other,
+        }
+    }
+
+    fn try_room(&self) -> std::io::Result<()> {
+        let size = |path: &Path| std::fs::metadata(path).map_or(0, |meta| meta.len());
+        let at = size(&self.path).max(size(&self.path.with_extension("db-wal")));
+        amux_sys::disk::try_room(self.path.parent().unwrap_or(&self.path), at)
     }
 
     /// Pages the file has.
@@ -188,11 +243,24 @@ impl Store {
     }
 }
 
-/// Whether an error says that there is no room, rather than that something is broken.
-pub(crate) fn is_full(error: &rusqlite::Error) -> bool {
-    matches!(error.sqlite_error_code(), Some(ErrorCode::DiskFull))
-        // Some file systems answer a write without room with EDQUOT or EFBIG, which SQLite reports as a failed write.
-        || error.sqlite_error().is_some_and(|e| e.extended_code == rusqlite::ffi::SQLITE_IOERR_WRITE)
+impl Drop for Store {
+    fn drop(&mut self) {
+        // The file alone is then the whole store, for whoever copies it. A log that could not be emptied is read again.
+        let _ = self.conn.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)");
+    }
+}
+
+/// Whether an error says that there is no room, rather than that something is broken. A full disk SQLite knows; a quota
+/// or a limit on files it reports as it does a broken disk, and only another write tells them apart.
+fn is_full(error: &rusqlite::Error, try_room: impl FnOnce() -> std::io::Result<()>) -> bool {
+    use rusqlite::ffi::{SQLITE_IOERR_SHMSIZE, SQLITE_IOERR_WRITE};
+    use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    if error.sqlite_error_code() == Some(ErrorCode::DiskFull) {
+        return true;
+    }
+    let may_be = |code| code == SQLITE_IOERR_WRITE || code == SQLITE_IOERR_SHMSIZE;
+    error.sqlite_error().is_some_and(|error| may_be(error.extended_code))
+        && try_room().is_err_and(|error| matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge))
 }
 
 pub(crate) fn get_meta(conn: &Connection, key: &str) -> Result<Option<String>, Error> {
@@ -218,9 +286,32 @@ fn file_identity(path: &Path) -> Result<String, Error> {
     Ok(format!("{}:{}", meta.dev(), meta.ino()))
 }
 
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 pub(crate) use compact::{compact, fold};
 pub use log::after as log_after;
 pub(crate) use log::insert as log_insert;
 pub(crate) use outbox::{attempted, insert as outbox_insert, open as outbox_open, settle as outbox_settle};
 pub(crate) use projection::{Source, load as projection_load, write as projection_write};
 pub(crate) use receipt::{find as receipt_find, insert as receipt_insert};
+
+#[cfg(test)]
+mod tests {
+    use std::io::ErrorKind;
+
+    use super::*;
+
+    #[test]
+    fn a_broken_disk_is_not_a_full_one() {
+        let failed = |code| rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None);
+        let write = failed(rusqlite::ffi::SQLITE_IOERR_WRITE);
+        assert!(is_full(&failed(rusqlite::ffi::SQLITE_FULL), || panic!("nobody needs to try")));
+        assert!(is_full(&write, || Err(ErrorKind::QuotaExceeded.into())));
+        assert!(is_full(&write, || Err(ErrorKind::FileTooLarge.into())));
+        assert!(!is_full(&write, || Ok(())), "others can write");
+        assert!(!is_full(&write, || Err(std::io::Error::from_raw_os_error(5))), "nobody can");
+        assert!(!is_full(&failed(rusqlite::ffi::SQLITE_IOERR_FSYNC), || panic!("what was lost is not known")));
+    }
+}
