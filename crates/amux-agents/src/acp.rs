@@ -625,7 +625,10 @@ impl Acp {
                 }
                 None => {
                     let text = "the agent opened a session and did not say which".to_owned();
-                    say_error(Failure { class: FailureClass::Protocol, text: text.clone(), retryable: false, until: None }, out);
+                    say_error(
+                        Failure { class: FailureClass::Protocol, text: text.clone(), retryable: false, until: None },
+                        out,
+                    );
                     self.give_up(&text, out);
                 }
             },
@@ -660,7 +663,10 @@ impl Acp {
         let version = &result["protocolVersion"];
         if version.as_u64().is_some_and(|version| version != PROTOCOL) {
             let text = format!("the agent speaks version {version} of its protocol, and we speak {PROTOCOL}");
-            say_error(Failure { class: FailureClass::Protocol, text: text.clone(), retryable: false, until: None }, out);
+            say_error(
+                Failure { class: FailureClass::Protocol, text: text.clone(), retryable: false, until: None },
+                out,
+            );
             self.give_up(&text, out);
             return;
         }

@@ -153,7 +153,9 @@ fn shown(state: &State, agent: &entity::Agent, mail: &Mail, ask: Option<&entity:
         kind: agent.definition.kind.clone(),
         state: shown,
         reason,
-        since: ask.filter(|_| matches!(shown, AgentState::NeedsPermission | AgentState::NeedsAnswer | AgentState::NeedsLogin)).map_or_else(|| since(agent), |ask| ask.created),
+        since: ask
+            .filter(|_| matches!(shown, AgentState::NeedsPermission | AgentState::NeedsAnswer | AgentState::NeedsLogin))
+            .map_or_else(|| since(agent), |ask| ask.created),
         run: agent.run.as_ref().map(|run| run.no),
         pid: agent.run.as_ref().and_then(entity::Run::process).map(|process| process.pid),
         cwd: activity.and_then(|now| now.cwd.clone()).unwrap_or_else(|| agent.definition.cwd.clone()),

@@ -683,10 +683,11 @@ impl Live {
                     }
                 }
                 let left = lines.book.limited_until().map_or(0, |until| until.ms_since(now()));
-                self.held_until = u64::try_from(left).ok().filter(|left| *left > 0 && !deliver.is_empty()).map(|left| {
-                    // A second late rather than into the limit again.
-                    Instant::now() + Duration::from_millis(left.saturating_add(1000))
-                });
+                self.held_until =
+                    u64::try_from(left).ok().filter(|left| *left > 0 && !deliver.is_empty()).map(|left| {
+                        // A second late rather than into the limit again.
+                        Instant::now() + Duration::from_millis(left.saturating_add(1000))
+                    });
                 for id in if self.held_until.is_some() { &[] } else { deliver } {
                     let input = id.to_string();
                     if lines.book.was_ordered(&input) || !self.given.insert(*id) {

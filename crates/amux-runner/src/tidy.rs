@@ -48,7 +48,9 @@ fn remove_all(shared: &Shared) -> bool {
             continue;
         }
         match worktree::remove(&git, &entry.path(), clock::now_ms()) {
-            Ok(removed) => tracing::info!(%agent, how = ?removed.how, branch = ?removed.branch, "A worktree was removed."),
+            Ok(removed) => {
+                tracing::info!(%agent, how = ?removed.how, branch = ?removed.branch, "A worktree was removed.")
+            }
             Err(error) => {
                 done &= !matches!(error, worktree::Error::InUse { .. });
                 tracing::warn!(%agent, %error, hint = error.hint(), "A worktree is kept.");

@@ -233,7 +233,14 @@ pub(super) fn decode() -> Vec<Row> {
         done as f64 / 1e6 / began.elapsed().as_secs_f64()
     };
     let mut machine = Machine::Claude(amux_agents::claude::Claude::default());
-    let begin = Begin { cwd: "/".into(), session: Session::New { id: "s".into() }, lost: None, model: None, mode: None, mcp: None };
+    let begin = Begin {
+        cwd: "/".into(),
+        session: Session::New { id: "s".into() },
+        lost: None,
+        model: None,
+        mode: None,
+        mcp: None,
+    };
     machine.order(&Order::Begin(begin), Time(0), &mut Out::default()).expect("it begins");
     let ours = rate(&mut |line| machine.hear(line, Time(0), &mut Out::default()));
     let parse = rate(&mut |line| {
