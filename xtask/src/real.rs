@@ -23,9 +23,12 @@ pub(crate) fn install() -> anyhow::Result<()> {
     for file in ["package.json", "package-lock.json"] {
         std::fs::copy(Path::new(PINNED).join(file), root.join(file)).with_context(|| file.to_owned())?;
     }
+    // Not `ci`: it wants the packages of every other system in the lock as well.
     println!("installing the real CLIs into {}", root.display());
-    let npm =
-        Command::new("npm").args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]).current_dir(&root).status();
+    let npm = Command::new("npm")
+        .args(["install", "--ignore-scripts", "--no-audit", "--no-fund"])
+        .current_dir(&root)
+        .status();
     if !npm.context("npm cannot be run")?.success() {
         bail!("npm could not install the real CLIs");
     }
