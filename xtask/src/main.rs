@@ -1,5 +1,6 @@
 //! `cargo xtask`: everything a person or CI does with this repository, by two commands and a few parts of them.
 
+mod real;
 mod run;
 mod steps;
 mod tidy;
@@ -11,6 +12,7 @@ use anyhow::{Context as _, bail};
 const HELP: &str = "\
 cargo xtask run                        build agentmux and start it in a profile of its own
 cargo xtask test [--quick]             everything CI runs; --quick without simulation and crash matrix
+                 [--real-agents]       with the real CLIs, which are installed once, outside the tree
 cargo xtask bench [NAME…]              measure the budgets; prints a table
 cargo xtask sim [--seeds N] [--seed S] the simulation, many seeds or one again
 cargo xtask crash [--kills N]          kill the real server, many times, and check every acknowledged command
@@ -34,7 +36,12 @@ fn act() -> anyhow::Result<()> {
     std::env::set_current_dir(root())?;
     match task {
         "run" => run::run(),
-        "test" => steps::test(rest.iter().any(|arg| arg == "--quick")),
+        "test" => {
+            if rest.iter().any(|arg| arg == "--real-agents") {
+                real::install()?;
+            }
+            steps::test(rest.iter().any(|arg| arg == "--quick"))
+        }
         "bench" => {
             cargo(&["build", "--release", "-p", "agentmux", "-p", "amux-testkit", "--bins"], &[])?;
             exec("target/release/bench", rest)

@@ -210,7 +210,10 @@ pub(crate) fn apply_session(state: &mut State, at: Time, event: &session::Event)
             if known.id.as_ref() != Some(&session.id) {
                 *known = Session { id: Some(session.id.clone()), since: at, dead: std::mem::take(&mut known.dead) };
             }
-            if let Opened::Fresh { attempted, .. } = &session.how {
+            // A CLI may open an empty conversation under the id it was asked for; that one lives.
+            if let Opened::Fresh { attempted, .. } = &session.how
+                && *attempted != session.id
+            {
                 bury(known, attempted);
             }
         }),
