@@ -2,7 +2,7 @@
 //! chooses what happens next; after every step the promises are checked, and at the end everything that was accepted
 //! has been carried out.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::Path;
 
 use amux_core::{State, invariant};
@@ -448,6 +448,14 @@ impl<'a> World<'a> {
         }
     }
 
+    /// The wishes that can come true: mail for an agent at rest waits until somebody starts it.
+    fn due(&mut self) -> Vec<Effect> {
+        let published = self.writer().published();
+        let live: BTreeSet<_> = published.live_runs().into_iter().map(|(agent, ..)| agent).collect();
+        let wishes = published.wishes().into_iter().map(|wish| wish.effect);
+        wishes.filter(|wish| !matches!(wish, Effect::Deliver { agent, .. } if !live.contains(agent))).collect()
+    }
+
     /// Nothing new is asked; what is open comes true, and everybody hears of it.
     fn settle(&mut self) -> Result<(), String> {
         self.say_again();
@@ -456,11 +464,11 @@ impl<'a> World<'a> {
             while !self.observations.is_empty() {
                 self.observe()?;
             }
-            if self.writer().published().wishes().is_empty() {
+            if self.due().is_empty() {
                 break;
             }
         }
-        let wishes = self.writer().published().wishes();
+        let wishes = self.due();
         if !wishes.is_empty() {
             return Err(format!("wishes that never came true: {wishes:?}"));
         }
