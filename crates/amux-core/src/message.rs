@@ -1,7 +1,7 @@
 //! Durable text between principals, and how far each copy of it has come. A stage is only claimed with evidence: here
 //! are the ones that need none but the command itself (accepted, acked, answered, cancelled).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use amux_proto::command::message::{Ack, Cancel, Command, Send};
 use amux_proto::entity::{Delivery, Message, Recipient, Stage};
@@ -89,8 +89,18 @@ fn first(state: &State, to: Recipient, at: Time) -> Delivery {
 
 const NOT_RUNNING: &str = "the agent is not running";
 
-/// What was seen of a message at the agent it is for. A delivery only climbs, and an end is an end.
-pub(crate) fn seen(case: &mut Case<'_>, of: (AgentId, RunNo), id: MessageId, stage: InputStage, evidence: &str) {
+/// How far the messages have come by the facts of one report, which the state does not know yet.
+pub(crate) type Told = BTreeMap<MessageId, Stage>;
+
+/// What was seen of a message at the agent it is for. A delivery only climbs, and an end is an end, also when a report
+/// tells its facts in another order, as it does after a crash.
+pub(crate) fn seen(
+    case: &mut Case<'_>,
+    told: &mut Told,
+    of: (AgentId, RunNo),
+    id: MessageId,
+    (stage, evidence): (InputStage, &str),
+) {
     let (agent, run) = of;
     let to = Recipient::Agent { agent };
     let Some(message) = case.state.messages.get(&id) else { return };
@@ -106,12 +116,14 @@ pub(crate) fn seen(case: &mut Case<'_>, of: (AgentId, RunNo), id: MessageId, sta
         InputStage::Unproven => Stage::Unproven { reason: reason.clone() },
     };
     // What was acknowledged stays acknowledged, whatever becomes of the turn.
-    let is_over = delivery.stage.is_end() || delivery.stage == Stage::Acked;
-    if is_over || rank(&wanted) <= rank(&delivery.stage) {
+    let stage = told.get(&id).unwrap_or(&delivery.stage);
+    let is_over = stage.is_end() || *stage == Stage::Acked;
+    if is_over || rank(&wanted) <= rank(stage) {
         return;
     }
     let evidence = Some(reason);
-    if delivery.run != Some(run) {
+    let is_routed = told.insert(id, wanted.clone()).is_some();
+    if delivery.run != Some(run) && !is_routed {
         let stage = Stage::Routed { run };
         case.emit(Event::Staged(Staged { message: id, to, stage, evidence: None }));
     }

@@ -1,7 +1,7 @@
 //! What waits for a human. A request lives from its opening until its decision has reached the agent, or until the
 //! agent asks no more; the events keep what was said.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use amux_proto::command::request::{Command, Decide};
 use amux_proto::entity::{Answer, Request, RequestKind, RequestOption};
@@ -22,14 +22,30 @@ pub(crate) fn decide(case: &mut Case<'_>, command: &Command) -> Result<Value, Re
     }
 }
 
+/// Where the requests stand by the facts of one report, which the state does not know yet.
+pub(crate) type Told = BTreeMap<RequestId, Now>;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Now {
+    Open,
+    Decided,
+    Closed,
+}
+
 /// An agent asks. Said again, as after a crash, nothing happens. What is too much of it is cut: an observation is not
 /// refused, and an agent that waits must be seen to wait.
-pub(crate) fn open(case: &mut Case<'_>, agent: AgentId, run: RunNo, id: RequestId, ask: &Ask) {
+pub(crate) fn open(case: &mut Case<'_>, told: &mut Told, (agent, run): (AgentId, RunNo), id: RequestId, ask: &Ask) {
     let state = case.state;
-    let open = state.requests.values().filter(|request| request.agent == agent).count();
-    if state.requests.contains_key(&id) || open >= REQUESTS_OF_AGENT_MAX {
+    let is_open = match told.get(&id) {
+        Some(told) => *told != Now::Closed,
+        None => state.requests.contains_key(&id),
+    };
+    let before = state.requests.values().filter(|request| request.agent == agent && !told.contains_key(&request.id));
+    let open = before.count() + told.values().filter(|told| **told != Now::Closed).count();
+    if is_open || open >= REQUESTS_OF_AGENT_MAX {
         return;
     }
+    told.insert(id, Now::Open);
     let mut seen = BTreeSet::new();
     let options = ask.options.iter().filter(|option| seen.insert(option.id.clone())).take(OPTIONS_MAX);
     let request = Request {
@@ -53,17 +69,23 @@ pub(crate) fn open(case: &mut Case<'_>, agent: AgentId, run: RunNo, id: RequestI
     if ask.kind == RequestKind::Permission
         && let Some((answer, rule)) = rule::answer(state, agent, ask)
     {
+        told.insert(id, Now::Decided);
         case.emit(Event::Decided(Decided { request: id, answer, by: Principal::System, rule: Some(rule) }));
     }
 }
 
 /// The agent does not ask any more, for whatever reason.
-pub(crate) fn close(case: &mut Case<'_>, id: RequestId, why: &str) {
-    let Some(request) = case.state.requests.get(&id) else { return };
-    case.emit(match request.decided {
-        Some(_) => Event::Settled(Settled { request: id }),
-        None => Event::Withdrawn(Withdrawn { request: id, why: bounds::cut(why) }),
+pub(crate) fn close(case: &mut Case<'_>, told: &mut Told, id: RequestId, why: &str) {
+    let before = case.state.requests.get(&id).map(|request| match request.decided {
+        Some(_) => Now::Decided,
+        None => Now::Open,
     });
+    let event = match told.insert(id, Now::Closed).or(before) {
+        None | Some(Now::Closed) => return,
+        Some(Now::Decided) => Event::Settled(Settled { request: id }),
+        Some(Now::Open) => Event::Withdrawn(Withdrawn { request: id, why: bounds::cut(why) }),
+    };
+    case.emit(event);
 }
 
 fn decide_one(case: &mut Case<'_>, order: &Decide) -> Result<Value, Rejection> {

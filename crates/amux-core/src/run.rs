@@ -59,6 +59,7 @@ fn seen(case: &mut Case<'_>, order: &order::Seen) -> Value {
     if activity.seen <= live.activity.seen {
         return stale();
     }
+    let (mut asks, mut stages) = (request::Told::new(), message::Told::new());
     for fact in facts {
         match fact {
             Fact::Session { session } => {
@@ -82,9 +83,11 @@ fn seen(case: &mut Case<'_>, order: &order::Seen) -> Value {
                 let end = end.clone();
                 case.emit(turn::Event::Ended(turn::Ended { agent: *id, run: *run, turn: *turn, end }));
             }
-            Fact::Asked { request, ask } => request::open(case, *id, *run, *request, ask),
-            Fact::AskClosed { request, how } => request::close(case, *request, how),
-            Fact::Input { message, stage, evidence } => message::seen(case, (*id, *run), *message, *stage, evidence),
+            Fact::Asked { request, ask } => request::open(case, &mut asks, (*id, *run), *request, ask),
+            Fact::AskClosed { request, how } => request::close(case, &mut asks, *request, how),
+            Fact::Input { message, stage, evidence } => {
+                message::seen(case, &mut stages, (*id, *run), *message, (*stage, evidence));
+            }
         }
     }
     let mut activity = activity.clone();
@@ -239,5 +242,51 @@ fn end(agent: &mut Agent, no: RunNo, last: Step, at: Time) {
     match agent.desired {
         Desired::Running { run } if run > no => agent.run = Some(begun(run, at)),
         Desired::Running { .. } | Desired::Stopped => agent.desired = Desired::Stopped,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use amux_proto::entity::Stage;
+    use amux_proto::{Command, Principal};
+    use serde_json::{Value, json};
+
+    use crate::{Ctx, State, apply};
+
+    fn says(state: &mut State, actor: Principal, command: Value) -> Value {
+        let name = command["cmd"].as_str().unwrap();
+        let command = Command::decode(name, &command["args"].to_string()).unwrap().unwrap();
+        let ctx = Ctx { now: super::Time(1_000), actor, expect: None, seed: state.messages.len() as u128 + 1 };
+        let decided = crate::decide(state, &command, &ctx).unwrap();
+        decided.events.iter().for_each(|event| apply(state, ctx.now, event));
+        decided.answer
+    }
+
+    #[test]
+    fn facts_of_one_report_stand_on_one_another() {
+        let mut state = State::default();
+        let create = json!({ "name": "scout", "kind": "shell", "cwd": "/" });
+        let created = says(&mut state, Principal::Operator, json!({ "cmd": "agent.create", "args": create }));
+        let process = json!({ "pid": 7, "start_ticks": 7 });
+        let started = json!({ "agent": created["uid"], "run": 1, "process": process });
+        says(&mut state, Principal::System, json!({ "cmd": "run.started", "args": started }));
+        let send = json!({ "to": ["scout"], "body": "hello" });
+        let sent = says(&mut state, Principal::Operator, json!({ "cmd": "message.send", "args": send }));
+        // As it is told after a crash: what was heard first, and then that it was written.
+        let input = |stage: &str| json!({ "type": "input", "message": sent["id"], "stage": stage, "evidence": "seen" });
+        let request = uuid::Uuid::from_u128(9);
+        let ask = json!({ "id": "1", "kind": "permission", "title": "", "detail": "", "options": [] });
+        let asked = json!({ "type": "asked", "request": request, "ask": ask });
+        let closed = json!({ "type": "ask_closed", "request": request, "how": "withdrawn" });
+        let facts = [input("begun"), input("ended"), input("handed"), asked, closed];
+        let activity = json!({
+            "seen": 1, "phase": { "is": "idle" }, "since": "1970-01-01T00:00:00.000Z", "evidence": "", "turn": 0,
+            "turn_open": false, "tasks": 0, "usage": {},
+        });
+        let seen = json!({ "agent": created["uid"], "run": 1, "activity": activity, "facts": facts });
+        says(&mut state, Principal::System, json!({ "cmd": "run.seen", "args": seen }));
+        let message = state.messages.values().next().unwrap();
+        assert_eq!(message.deliveries[0].stage, Stage::Acked);
+        assert!(state.requests.is_empty(), "nobody waits for an answer");
     }
 }

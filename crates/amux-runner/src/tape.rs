@@ -180,7 +180,8 @@ impl Tape {
         let Some(max) = self.bytes_max else { return };
         let Ok(starts) = segments(&self.dir, self.stream) else { return };
         for (at, start) in starts.iter().enumerate() {
-            let kept = self.end - start;
+            // Together with what the new one will have.
+            let kept = self.end - start + segment_bytes;
             if kept <= max || at + 1 == starts.len() {
                 break;
             }
