@@ -341,7 +341,8 @@ fn judge(world: &World, kills: u32, before: &BTreeMap<String, Value>) -> Result<
             match stage.as_str() {
                 "acked" => {}
                 "handed" | "shown" | "begun" if world.fakes[*to].is_pty() => {}
-                "unproven" | "refused" | "failed" => {
+                // Only a terminal leaves it open whether something was taken.
+                "unproven" if world.fakes[*to].is_pty() => {
                     unproven.insert(id.clone(), message["deliveries"][0]["reason"].to_string());
                 }
                 _ => return Ok(None),
@@ -387,7 +388,7 @@ fn stuck(world: &World, sent: &[Sent]) -> String {
     let each = sent.iter().filter_map(|Sent { to, token, id }| {
         let message = world.get("message", json!({ "message": id })).ok()?;
         let delivery = &message["deliveries"][0];
-        let is_over = matches!(delivery["stage"].as_str(), Some("acked" | "unproven" | "failed" | "refused"));
+        let is_over = matches!(delivery["stage"].as_str(), Some("acked"));
         let is_entered = world.fakes[*to].is_pty() && delivery["stage"] != "accepted";
         (!is_over && !is_entered).then(|| format!("{token} to {}: {}", world.fakes[*to].name, delivery["stage"]))
     });
