@@ -16,6 +16,7 @@ cargo xtask test [--quick]             everything CI runs; --quick without simul
 cargo xtask bench [NAME…]              measure the budgets; prints a table
 cargo xtask sim [--seeds N] [--seed S] the simulation, many seeds or one again
 cargo xtask crash [--kills N]          kill the real server, many times, and check every acknowledged command
+cargo xtask crash --agents [--kills N] the same with agents of every dialect that stream, ask and are told things
 cargo xtask gen [--check]              TypeScript types and JSON schemas from the vocabulary
 cargo xtask tidy                       the house rules that a script can see
 ";

@@ -41,6 +41,7 @@ pub(crate) fn test(quick: bool) -> anyhow::Result<()> {
     if !quick {
         steps.push(("simulation", xtask(&["sim", "--seeds", "200"])));
         steps.push(("crash matrix", xtask(&["crash", "--kills", "300"])));
+        steps.push(("crash matrix with agents", xtask(&["crash", "--agents", "--kills", "8", "--each", "2"])));
     }
     let mut table = Vec::new();
     for (name, step) in &steps {

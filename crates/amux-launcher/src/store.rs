@@ -20,7 +20,8 @@ pub(crate) enum Error {
     BadName,
 }
 
-/// Each agent takes two: its terminal and its pidfd.
+/// An agent takes up to six: its three pipes, the channel before its input, its pidfd. So these are three hundred of
+/// them and more.
 pub(crate) const FDS_MAX: usize = 2_000;
 
 /// The kernel takes no variable of more than 128 KiB, and its name is part of it.

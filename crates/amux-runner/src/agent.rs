@@ -538,9 +538,15 @@ fn take_up(shared: &Arc<Shared>, agent: AgentId, run: RunNo, mut kept: Kept) -> 
         given = terminal.take_up();
         Body::Terminal(Box::new(terminal))
     } else {
-        let recorded: Recorded = serde_json::from_slice(&std::fs::read(dir.join("spec.json"))?)?;
+        let recorded = std::fs::read(dir.join("spec.json")).map_err(|error| error.to_string());
+        let recorded =
+            recorded.and_then(|text| serde_json::from_slice::<Recorded>(&text).map_err(|error| error.to_string()));
+        let recorded = recorded
+            .inspect_err(|error| tracing::warn!(%agent, %run, error, "How a run was begun is not known any more."))
+            .ok();
         let kind = plan.kind.clone().map_err(|refusal| io::Error::other(refusal.message))?;
-        let kind = amux_proto::entity::Kind { dialect: recorded.dialect, ..kind };
+        let dialect = recorded.as_ref().map_or(kind.dialect, |recorded| recorded.dialect);
+        let kind = amux_proto::entity::Kind { dialect, ..kind };
         let machine = launch::machine(&kind, &plan).ok_or_else(|| io::Error::other("this dialect is not spoken"))?;
         let mut output = |at: u64, bytes: &mut [u8]| tape::read(&dir, tape::OUT, at, bytes);
         let after_gap = |at: u64| tape::after_gap(&dir, tape::OUT, at).ok().flatten();
@@ -557,6 +563,7 @@ fn take_up(shared: &Arc<Shared>, agent: AgentId, run: RunNo, mut kept: Kept) -> 
         };
         let mut lines = Lines::new(book, &dir, pipes)?;
         if is_new {
+            let recorded = recorded.ok_or_else(|| io::Error::other("how it was to begin is not known"))?;
             let _ = lines.order(&launch::first_order(&recorded.begin));
         }
         Body::Lines(Box::new(lines))

@@ -173,9 +173,9 @@ impl Book {
         let position = position.unwrap_or_else(|| Position::start(machine, known.cwd.clone(), now));
         let mut book = Self::at(agent, run, dir, position, known.seen)?;
         book.reported = known;
-        if book.kept.journal > book.journal.len() {
+        if book.kept.journal > book.journal.end() {
             losses.push("a part of what it was told is not in the journal any more".to_owned());
-            book.kept.journal = book.journal.len();
+            book.kept.journal = book.journal.end();
         }
         if book.told == (0, 0) && book.kept.n > 0 {
             losses.push("its transcript up to here is gone".to_owned());
@@ -512,11 +512,11 @@ impl Book {
     /// Notes where the machine stands, so that the next server need not hear everything again. Only between turns, and
     /// only when nothing is on its way.
     pub(crate) fn keep(&mut self) {
-        let at_rest = self.writes.is_empty() && self.kept.machine.is_idle() && self.kept.journal != self.journal.len();
+        let at_rest = self.writes.is_empty() && self.kept.machine.is_idle() && self.kept.journal != self.journal.end();
         if !self.facts.is_empty() || !(at_rest || self.gap) {
             return;
         }
-        self.kept.journal = self.journal.len();
+        self.kept.journal = self.journal.end();
         let kept = Position { writes: self.writes.clone(), ordered: self.ordered.clone(), ..self.kept.clone() };
         let kept = serde_json::to_vec(&kept).map_err(io::Error::other);
         match kept.and_then(|text| disk::replace(&self.dir.join(POSITION), &text)) {
@@ -565,7 +565,7 @@ impl Book {
     }
 
     pub(crate) fn transcript_len(&self) -> u64 {
-        self.transcript.len()
+        self.transcript.end()
     }
 
     /// The process has ended: an open turn ended with it, and a conversation that was never there is said to be lost.

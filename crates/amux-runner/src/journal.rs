@@ -94,7 +94,7 @@ impl Lines {
         Ok(())
     }
 
-    pub fn len(&self) -> u64 {
+    pub fn end(&self) -> u64 {
         self.len
     }
 }

@@ -116,9 +116,10 @@ mod tests {
         let roles = [(Role::Terminal, fd.as_fd()), (Role::Pidfd, fd.as_fd())];
         let long = name(agent, run, &process, &roles);
         assert_eq!(parse(&long), Some((agent, run, process, vec![Role::Terminal, Role::Pidfd])));
-        // Four of them for each of four hundred agents fit the 128 KiB the kernel gives one environment variable.
-        let typical = name(agent, RunNo(1), &ProcessId { pid: 4_194_304, start_ticks: 1_000_000_000 }, &roles);
-        assert!((typical.len() + 2) * 4 * 400 < 128 * 1024, "{typical}");
+        // Six of them for each of three hundred agents fit the 128 KiB the kernel gives one environment variable.
+        let all = LETTERS.iter().skip(1).map(|(role, _)| (*role, fd.as_fd())).collect::<Vec<_>>();
+        let typical = name(agent, RunNo(1), &ProcessId { pid: 4_194_304, start_ticks: 1_000_000_000 }, &all);
+        assert!((typical.len() + 1) * all.len() * 300 < 128 * 1024, "{typical}");
         assert_eq!(parse("listen"), None);
     }
 

@@ -40,7 +40,7 @@ pub struct Outcome {
     pub unproven: usize,
 }
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What a fake prints at once at most, beside what it was told to: so much may be written down and not printed.
 const PRINTED_AT_ONCE: u64 = 4096;
@@ -341,7 +341,8 @@ fn judge(world: &World, kills: u32, before: &BTreeMap<String, Value>) -> Result<
             match stage.as_str() {
                 "acked" => {}
                 "handed" | "shown" | "begun" if world.fakes[*to].is_pty() => {}
-                "unproven" | "refused" | "failed" => {
+                // Only a terminal leaves it open whether something was taken.
+                "unproven" if world.fakes[*to].is_pty() => {
                     unproven.insert(id.clone(), message["deliveries"][0]["reason"].to_string());
                 }
                 _ => return Ok(None),
@@ -387,8 +388,9 @@ fn stuck(world: &World, sent: &[Sent]) -> String {
     let each = sent.iter().filter_map(|Sent { to, token, id }| {
         let message = world.get("message", json!({ "message": id })).ok()?;
         let delivery = &message["deliveries"][0];
-        let is_over = matches!(delivery["stage"].as_str(), Some("acked" | "unproven" | "failed" | "refused"));
-        (!is_over).then(|| format!("{token} to {}: {}", world.fakes[*to].name, delivery["stage"]))
+        let is_over = matches!(delivery["stage"].as_str(), Some("acked"));
+        let is_entered = world.fakes[*to].is_pty() && delivery["stage"] != "accepted";
+        (!is_over && !is_entered).then(|| format!("{token} to {}: {}", world.fakes[*to].name, delivery["stage"]))
     });
     each.take(5).collect::<Vec<_>>().join("; ")
 }
@@ -544,13 +546,14 @@ fn turns_are_whole(world: &World) -> Result<(), String> {
                 }
                 newest.1 = false;
             }
-            "request.opened" => {
-                if !asked.insert(data["request"]["id"].to_string()) {
-                    return Err(format!("asked twice: {event}"));
-                }
+            "request.opened" if !asked.insert(data["request"]["id"].to_string()) => {
+                return Err(format!("asked twice: {event}"));
             }
             _ => {}
         }
+    }
+    if turns.is_empty() || asked.is_empty() {
+        return Err("nobody ever worked, or asked".into());
     }
     match turns.iter().find(|(_, (_, open))| *open) {
         Some((agent, newest)) => Err(format!("{agent}: a turn was never closed: {newest:?}")),

@@ -116,7 +116,7 @@ impl Agent {
         }
         if stdout.write_all(bytes).is_err() {
             // Nobody listens; what a CLI does then.
-            std::process::exit(13);
+            die(13);
         }
     }
 
@@ -237,6 +237,12 @@ impl Agent {
     }
 }
 
+/// In the middle of everything, as a CLI does.
+#[expect(clippy::disallowed_methods, reason = "an end without any cleaning up is what is played")]
+fn die(code: i32) -> ! {
+    std::process::exit(code)
+}
+
 /// Through the descriptor and not through a buffer of the standard library.
 fn stdout() -> File {
     use std::os::fd::AsFd as _;
@@ -320,7 +326,7 @@ fn claude(agent: &Arc<Agent>) {
         let errors = [format!("No conversation found with session ID: {session}")];
         agent
             .say(&json!({ "type": "result", "subtype": "error_during_execution", "is_error": true, "errors": errors }));
-        std::process::exit(1);
+        die(1);
     }
     agent.noise(|n| format!("{{\"type\":\"system\",\"subtype\":\"hook_progress\",\"n\":{n}}}\n"));
     let (mut turns, mut asks) = (0, 0);
@@ -389,7 +395,7 @@ fn claude(agent: &Arc<Agent>) {
                     }
                     return;
                 }
-                Act::Die => std::process::exit(3),
+                Act::Die => die(3),
             }
         }
         let content = [json!({ "type": "text", "text": format!("done {turns}") })];
@@ -459,7 +465,7 @@ fn codex(agent: &Arc<Agent>) {
                             status = "interrupted";
                             break;
                         }
-                        Act::Die => std::process::exit(3),
+                        Act::Die => die(3),
                     }
                 }
                 let over = json!({ "id": turn, "items": [], "status": status });
@@ -544,7 +550,7 @@ fn acp(agent: &Arc<Agent>) {
                             reason = "cancelled";
                             break;
                         }
-                        Act::Die => std::process::exit(3),
+                        Act::Die => die(3),
                     }
                 }
                 answer(json!({ "stopReason": reason }));
@@ -565,7 +571,8 @@ fn word(prompt: &str) -> &str {
 
 fn pty(agent: &Arc<Agent>) {
     agent.noise(|n| format!("line {n:08} \u{1b}[3{}mcolour\u{1b}[0m\r\n", n % 8));
-    agent.read(|_| {});
+    // What is typed is shown, as by any program that somebody types into.
+    agent.read(|bytes| agent.print(String::from_utf8_lossy(bytes).replace('\r', "\r\n").as_bytes()));
 }
 
 /// A composer that takes pastes in brackets, shows them, and submits on Enter.

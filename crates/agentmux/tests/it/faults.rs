@@ -381,7 +381,9 @@ fn an_agent_is_taken_over_with_what_is_there_of_its_past() {
     let no_painting = || segments(&screen);
     let no_transcript = || remove("transcript");
     let no_position = || remove("position.json");
-    let losses: [(&str, &dyn Fn(), bool); 8] = [
+    let no_spec = || remove("spec.json");
+    let losses: [(&str, &dyn Fn(), bool); 9] = [
+        ("no word of how it began", &no_spec, false),
         ("a torn journal", &torn, false),
         ("no transcript", &no_transcript, true),
         ("no position", &no_position, false),
