@@ -3,9 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use amux_proto::entity::{
-    self, Desired, ExitWhy, KindName, Message, Phase, Recipient, RequestKind, RunState, Stage,
-};
+use amux_proto::entity::{self, Desired, ExitWhy, KindName, Message, Phase, Recipient, RequestKind, RunState, Stage};
 use amux_proto::query;
 use amux_proto::view::{self as proto_view, AgentDetail, AgentState, Evidence, Request, Snapshot};
 use amux_proto::{AgentId, Epoch, Rejection, Seq, Time};
@@ -53,8 +51,7 @@ pub fn agents(state: &State, query: &query::Agents) -> Result<Vec<Agent>, Reject
 }
 
 pub fn agent(state: &State, agent: &entity::Agent) -> Agent {
-    let ask =
-        undecided(state).filter(|request| request.agent == agent.id).min_by_key(|r| (urgency(r.kind), r.id));
+    let ask = undecided(state).filter(|request| request.agent == agent.id).min_by_key(|r| (urgency(r.kind), r.id));
     shown(state, agent, &Mail::of(state.messages.values()), ask)
 }
 
@@ -198,7 +195,8 @@ fn state_of(agent: &entity::Agent, count: Count, ask: Option<&entity::Request>) 
                 }
                 ExitWhy::Itself => {
                     let activity = &run.activity;
-                    let said = Some(&activity.evidence).filter(|said| activity.phase == Phase::Untold && !said.is_empty());
+                    let said =
+                        Some(&activity.evidence).filter(|said| activity.phase == Phase::Untold && !said.is_empty());
                     (AgentState::Failed, Some(said.map_or(how.clone(), |said| format!("{how}: {said}"))))
                 }
             }
@@ -239,7 +237,9 @@ fn doing(activity: &entity::Activity, count: Count) -> (AgentState, Option<Strin
         Phase::Working { doing } => (AgentState::Working, doing.clone().or_else(told)),
         Phase::Idle if count.queued > 0 => (AgentState::Queued, Some(format!("{} waiting", count.queued))),
         Phase::Idle if activity.tasks > 0 => {
-            let tasks = if activity.tasks == 1 { "1 background task".into() } else {
+            let tasks = if activity.tasks == 1 {
+                "1 background task".into()
+            } else {
                 format!("{} background tasks", activity.tasks)
             };
             (AgentState::Background, Some(tasks))

@@ -272,8 +272,12 @@ pub enum Phase {
     },
     Compacting,
     /// It cannot go on before a limit ends.
-    Limited { reason: String },
-    LoggedOut { reason: String },
+    Limited {
+        reason: String,
+    },
+    LoggedOut {
+        reason: String,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
@@ -499,7 +503,9 @@ pub enum Answer {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         text: Option<String>,
     },
-    Text { text: String },
+    Text {
+        text: String,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]

@@ -34,17 +34,43 @@ use crate::{Shared, lease, polled, report, tape};
 
 /// A question to a live agent.
 pub enum Ask {
-    Look { lines: Option<u32>, ansi: bool, reply: oneshot::Sender<Result<Look, Rejection>> },
-    Keys { keys: Vec<String>, reply: oneshot::Sender<Result<(), Rejection>> },
+    Look {
+        lines: Option<u32>,
+        ansi: bool,
+        reply: oneshot::Sender<Result<Look, Rejection>>,
+    },
+    Keys {
+        keys: Vec<String>,
+        reply: oneshot::Sender<Result<(), Rejection>>,
+    },
     /// From a viewer of the terminal, as it comes.
-    Type { viewer: u64, bytes: Vec<u8> },
-    Resize { viewer: Option<u64>, size: Size, reply: oneshot::Sender<Result<(), Rejection>> },
-    View { reply: oneshot::Sender<Result<View, Rejection>> },
+    Type {
+        viewer: u64,
+        bytes: Vec<u8>,
+    },
+    Resize {
+        viewer: Option<u64>,
+        size: Size,
+        reply: oneshot::Sender<Result<(), Rejection>>,
+    },
+    /// With a size from who says how large it is, until somebody else does.
+    View {
+        size: Option<Size>,
+        reply: oneshot::Sender<Result<View, Rejection>>,
+    },
     /// The screen as it is now, for somebody who views it already.
-    ViewAgain { viewer: Option<u64>, reply: oneshot::Sender<Result<View, Rejection>> },
-    Order { order: Order, reply: oneshot::Sender<Result<(), Rejection>> },
+    ViewAgain {
+        viewer: u64,
+        reply: oneshot::Sender<Result<View, Rejection>>,
+    },
+    Order {
+        order: Order,
+        reply: oneshot::Sender<Result<(), Rejection>>,
+    },
     /// The length of its transcript, from now on.
-    Follow { reply: oneshot::Sender<Option<tokio::sync::watch::Receiver<u64>>> },
+    Follow {
+        reply: oneshot::Sender<Option<tokio::sync::watch::Receiver<u64>>>,
+    },
 }
 
 /// Output that is still in the pipes when the process has ended. The bound keeps a background child that holds them
@@ -399,12 +425,12 @@ fn enliven(
         if let (Some(terminal), Some(channel)) = (child.pty.take(), channel) {
             let of = (child.id.pid, launch.is_shell);
             let known = if launch.is_shell { known } else { untold(known) };
-            let terminal =
-                Terminal::new(&dir, shared.tape_bytes_max(), (terminal, channel), launch.size, of, known)?;
+            let terminal = Terminal::new(&dir, shared.tape_bytes_max(), (terminal, channel), launch.size, of, known)?;
             return Ok((Body::Terminal(Box::new(terminal)), pidfd, None));
         }
         let missing = || io::Error::other("a pipe is missing");
-        let machine = launch::machine(&launch.kind, plan).ok_or_else(|| io::Error::other("this dialect is not spoken"))?;
+        let machine =
+            launch::machine(&launch.kind, plan).ok_or_else(|| io::Error::other("this dialect is not spoken"))?;
         let book = Book::new(agent, run, &dir, machine, now())?;
         let pipes = Pipes {
             stdin: child.stdin.take(),
@@ -681,13 +707,13 @@ impl Live {
             (Ask::Resize { reply, .. }, Body::Lines(_)) => {
                 let _ = reply.send(Err(no_terminal()));
             }
-            (Ask::View { reply }, Body::Terminal(terminal)) => {
-                let _ = reply.send(Ok(terminal.view(None)));
+            (Ask::View { size, reply }, Body::Terminal(terminal)) => {
+                let _ = reply.send(terminal.view(size));
             }
             (Ask::ViewAgain { viewer, reply }, Body::Terminal(terminal)) => {
-                let _ = reply.send(Ok(terminal.view(viewer)));
+                let _ = reply.send(Ok(terminal.view_again(viewer)));
             }
-            (Ask::View { reply } | Ask::ViewAgain { reply, .. }, Body::Lines(_)) => {
+            (Ask::View { reply, .. } | Ask::ViewAgain { reply, .. }, Body::Lines(_)) => {
                 let _ = reply.send(Err(no_terminal().hint(format!("agentmux log -f {}", self.label))));
             }
             (Ask::Order { order: Order::Interrupt, reply }, Body::Terminal(terminal)) => {

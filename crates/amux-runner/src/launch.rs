@@ -184,7 +184,8 @@ fn process_words(shared: &Shared, kind: &Kind, words: Vec<String>) -> Vec<String
 
 fn tmux_words(words: &[String]) -> Vec<String> {
     // The target, and what chooses the server: `-L name`, `-S path`.
-    let (target, server) = words.split_first().map_or((String::new(), &[][..]), |(target, rest)| (target.clone(), rest));
+    let (target, server) =
+        words.split_first().map_or((String::new(), &[][..]), |(target, rest)| (target.clone(), rest));
     let mut command = vec!["tmux".to_owned()];
     command.extend(server.iter().cloned());
     command.extend(["-C", "attach-session", "-f", "ignore-size", "-t"].map(str::to_owned));
@@ -247,13 +248,7 @@ fn directory(shared: &Shared, agent: AgentId, plan: &Plan) -> Result<PathBuf, Er
     Ok(wanted)
 }
 
-fn environment(
-    shared: &Shared,
-    agent: AgentId,
-    run: RunNo,
-    plan: &Plan,
-    kind: &Kind,
-) -> Vec<(OsString, OsString)> {
+fn environment(shared: &Shared, agent: AgentId, run: RunNo, plan: &Plan, kind: &Kind) -> Vec<(OsString, OsString)> {
     let world = &shared.world;
     // The later word wins: a definition may set what it likes, but not who the agent is.
     let mut environment: BTreeMap<OsString, OsString> = world.base_env.iter().cloned().collect();
