@@ -2,6 +2,7 @@
 
 mod agent;
 mod archive;
+mod attach;
 mod bare;
 mod config;
 mod doctor;
@@ -118,6 +119,9 @@ enum Verb {
     /// Press keys in an agent's terminal
     #[command(after_help = "Example: agentmux keys api 'git status' Enter")]
     Keys(agent::Keys),
+    /// Use an agent's terminal, full-screen; C-\ d leaves it
+    #[command(after_help = "Example: agentmux attach api")]
+    Attach(attach::Attach),
     /// Block until agents are in a state
     #[command(after_help = "Example: agentmux wait build --for offline,failed --timeout 5m")]
     Wait(wait::Wait),
@@ -212,6 +216,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Verb::Answer(answer) => answer.run(&context),
         Verb::Look(look) => look.run(&context),
         Verb::Keys(keys) => keys.run(&context),
+        Verb::Attach(attach) => attach.run(&context),
         Verb::Wait(wait) => wait.run(&context),
         Verb::Team(team) => team.run(&context),
         Verb::Workspace(workspace) => workspace.run(&context),

@@ -32,6 +32,10 @@ impl Output {
         self.json
     }
 
+    pub(crate) fn is_quiet(self) -> bool {
+        self.quiet
+    }
+
     /// The end of a command: its data, or the words for a person.
     pub(crate) fn done(self, data: &Value, words: impl FnOnce() -> String) -> ExitCode {
         if self.json {

@@ -116,7 +116,10 @@ pub fn ensure(bootstrap: &Bootstrap) -> Result<Client, Error> {
             let log = layout.logs().join(SRV_LOG).display().to_string();
             return Err(Error::NotReady { who, seconds: patience.as_secs(), log });
         }
-        progress.tick();
+        // Whoever may not start one waits in silence: it may have the screen.
+        if bootstrap.start == Start::IfNone {
+            progress.tick();
+        }
         std::thread::sleep(LOOK_AGAIN);
         if let Some(client) = knock(layout)? {
             return Ok(client);

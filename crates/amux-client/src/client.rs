@@ -1,6 +1,7 @@
 //! One connection to a server.
 
 use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
@@ -52,6 +53,8 @@ pub struct Answer {
 pub struct Client {
     reader: BufReader<UnixStream>,
     writer: UnixStream,
+    /// The beginning of a frame whose end has not come yet.
+    partial: Vec<u8>,
     next_id: u64,
     socket: String,
     pub welcome: Welcome,
@@ -71,7 +74,15 @@ impl Client {
         stream.set_read_timeout(Some(HELLO_TIMEOUT)).map_err(Error::Lost)?;
         stream.set_write_timeout(Some(ANSWER_TIMEOUT)).map_err(Error::Lost)?;
         let reader = BufReader::new(stream.try_clone().map_err(Error::Lost)?);
-        let mut client = Self { reader, writer: stream, next_id: 0, socket: name, welcome: nobody(), server_pid };
+        let mut client = Self {
+            reader,
+            writer: stream,
+            partial: Vec::new(),
+            next_id: 0,
+            socket: name,
+            welcome: nobody(),
+            server_pid,
+        };
         let token = std::env::var(env::TOKEN).ok();
         let hello = Hello {
             protocol: PROTOCOL,
@@ -127,9 +138,8 @@ impl Client {
         self.writer.set_read_timeout(limit.map(|limit| limit.max(Duration::from_millis(1)))).map_err(Error::Lost)
     }
 
-    /// The next frame.
+    /// The next frame. Nothing of it is lost when the time is over in its middle.
     pub fn read(&mut self) -> Result<ServerFrame, Error> {
-        let mut line = Vec::new();
         loop {
             let chunk = match self.reader.fill_buf() {
                 Ok(chunk) => chunk,
@@ -141,12 +151,13 @@ impl Client {
             }
             let end = chunk.iter().position(|byte| *byte == b'\n');
             let taken = end.map_or(chunk.len(), |at| at + 1);
-            line.extend_from_slice(&chunk[..taken]);
+            self.partial.extend_from_slice(&chunk[..taken]);
             self.reader.consume(taken);
-            if line.len() > ANSWER_BYTES_MAX {
+            if self.partial.len() > ANSWER_BYTES_MAX {
                 return Err(Error::Garbled("an answer without end".into()));
             }
             if end.is_some() {
+                let line = std::mem::take(&mut self.partial);
                 return serde_json::from_slice(&line).map_err(|error| Error::Garbled(error.to_string()));
             }
         }
@@ -174,7 +185,7 @@ impl Client {
         }
     }
 
-    fn send(&mut self, frame: &ClientFrame) -> Result<(), Error> {
+    pub(crate) fn send(&mut self, frame: &ClientFrame) -> Result<(), Error> {
         let text = serde_json::to_string(frame).map_err(|error| Error::Garbled(error.to_string()))?;
         if text.len() > FRAME_BYTES_MAX {
             let message = format!("what is sent at once has at most {FRAME_BYTES_MAX} bytes, this has {}", text.len());
@@ -187,9 +198,28 @@ impl Client {
         Error::Silent { pid: self.server_pid, socket: self.socket.clone() }
     }
 
-    fn id(&mut self) -> u64 {
+    /// From here on neither reading nor writing waits: there is [`amux_sys::poll`] for that.
+    pub(crate) fn never_wait(&mut self) -> Result<(), Error> {
+        self.writer.set_nonblocking(true).map_err(Error::Lost)
+    }
+
+    /// As much as the server takes now.
+    pub(crate) fn write_some(&mut self, bytes: &[u8]) -> Result<usize, Error> {
+        match self.writer.write(bytes) {
+            Err(error) if is_timeout(&error) || error.kind() == io::ErrorKind::Interrupted => Ok(0),
+            written => written.map_err(Error::Lost),
+        }
+    }
+
+    pub(crate) fn id(&mut self) -> u64 {
         self.next_id += 1;
         self.next_id
+    }
+}
+
+impl AsFd for Client {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.writer.as_fd()
     }
 }
 

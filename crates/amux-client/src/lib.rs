@@ -2,11 +2,13 @@
 //! two milliseconds.
 //!
 //! [`bootstrap::ensure`] is how a command gets its server; [`Client`] is one connection; [`follow`] keeps an eye on
-//! the order for ever, across restarts.
+//! the order for ever, across restarts; [`Viewer`] follows a terminal and never waits.
 
 pub mod bootstrap;
 mod client;
 pub mod follow;
+mod viewer;
 
 pub use bootstrap::{Bootstrap, Start, ensure, persist};
 pub use client::{Answer, Client, Error, new_cmd_id};
+pub use viewer::{Seen, Viewer};

@@ -214,7 +214,7 @@ impl Launcher {
                 Signal::Hup => self.tell(Input::Stop(Asker::Hangup)),
                 // Looked after in every turn.
                 Signal::Child => {}
-                Signal::Kill | Signal::Abort | Signal::Stop | Signal::Cont => {}
+                Signal::Kill | Signal::Abort | Signal::Stop | Signal::Cont | Signal::Winch => {}
             }
         }
         self.hear(MESSAGES_PER_TURN_MAX);

@@ -53,12 +53,14 @@ pub enum Ask {
         size: Size,
         reply: oneshot::Sender<Result<(), Rejection>>,
     },
+    /// With a size from who says how large it is, until somebody else does.
     View {
+        size: Option<Size>,
         reply: oneshot::Sender<Result<View, Rejection>>,
     },
     /// The screen as it is now, for somebody who views it already.
     ViewAgain {
-        viewer: Option<u64>,
+        viewer: u64,
         reply: oneshot::Sender<Result<View, Rejection>>,
     },
     Order {
@@ -738,13 +740,13 @@ impl Live {
             (Ask::Resize { reply, .. }, Body::Lines(_)) => {
                 let _ = reply.send(Err(no_terminal()));
             }
-            (Ask::View { reply }, Body::Terminal(terminal)) => {
-                let _ = reply.send(Ok(terminal.view(None)));
+            (Ask::View { size, reply }, Body::Terminal(terminal)) => {
+                let _ = reply.send(terminal.view(size));
             }
             (Ask::ViewAgain { viewer, reply }, Body::Terminal(terminal)) => {
-                let _ = reply.send(Ok(terminal.view(viewer)));
+                let _ = reply.send(Ok(terminal.view_again(viewer)));
             }
-            (Ask::View { reply } | Ask::ViewAgain { reply, .. }, Body::Lines(_)) => {
+            (Ask::View { reply, .. } | Ask::ViewAgain { reply, .. }, Body::Lines(_)) => {
                 let _ = reply.send(Err(no_terminal().hint(format!("agentmux log -f {}", self.label))));
             }
             (Ask::Order { order: Order::Interrupt, reply }, Body::Terminal(terminal)) => {

@@ -6,6 +6,8 @@
 
 mod snapshot;
 
+pub use snapshot::CLEAN;
+
 use std::fmt::Write as _;
 use std::mem;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -229,13 +231,35 @@ impl Screen {
         rows
     }
 
+    /// What a smaller window has room for, with colours: from the left, and the rows down to the cursor. The cursor's
+    /// place is in that window.
+    pub fn cut(&mut self, window: Size) -> (Vec<String>, Option<Cursor>) {
+        self.parser.stop_sync(&mut self.term);
+        let Size { rows, cols } = self.size();
+        let bottom = self.term.grid().cursor.point.line.0.max(0) as u16 + 1;
+        let first = bottom.saturating_sub(window.rows);
+        let last = rows.min(first + window.rows);
+        let columns = usize::from(cols.min(window.cols));
+        let lines = (first..last).map(|line| self.part(Line(i32::from(line)), true, columns)).collect();
+        let cursor = self.cursor().filter(|cursor| cursor.col < window.cols);
+        (lines, cursor.map(|cursor| Cursor { row: cursor.row.saturating_sub(first), ..cursor }))
+    }
+
     fn row(&self, line: Line, ansi: bool) -> String {
+        self.part(line, ansi, self.term.columns())
+    }
+
+    fn part(&self, line: Line, ansi: bool, columns: usize) -> String {
         let row = &self.term.grid()[line];
         let mut text = String::new();
         let mut look = Look::default();
         let mut written = 0;
-        for column in 0..self.term.columns() {
+        for column in 0..columns {
             let cell = &row[Column(column)];
+            // Half of a character cannot be shown.
+            if cell.flags.contains(Flags::WIDE_CHAR) && column + 1 == columns {
+                break;
+            }
             if cell.flags.intersects(Flags::WIDE_CHAR_SPACER | Flags::LEADING_WIDE_CHAR_SPACER) {
                 continue;
             }
@@ -393,6 +417,16 @@ mod tests {
         assert_eq!(screen("1\r\n2\r\n3\r\n4\r\n5").rows(None, false), ["3", "4", "5"]);
         assert_eq!(screen("1\r\n2\r\n3\r\n4\r\n5").rows(Some(2), false), ["4", "5"]);
         assert_eq!(screen("\x1b[1;31mred\x1b[0m x").rows(Some(1), true), ["\x1b[0;1;31mred\x1b[0m x\x1b[0m"]);
+    }
+
+    #[test]
+    fn a_smaller_window_shows_what_is_around_the_cursor() {
+        let mut screen = screen("one\r\n\x1b[31mtwo 日本\r\nx");
+        let (rows, cursor) = screen.cut(Size { rows: 2, cols: 5 });
+        assert_eq!(rows, ["\x1b[0;31mtwo \x1b[0m", "\x1b[0;31mx\x1b[0m"]);
+        assert_eq!(cursor.map(|cursor| (cursor.row, cursor.col)), Some((1, 1)));
+        let (rows, _) = screen.cut(Size { rows: 50, cols: 500 });
+        assert_eq!(rows.len(), 3);
     }
 
     #[test]

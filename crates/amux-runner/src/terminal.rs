@@ -389,13 +389,19 @@ impl Terminal {
         Look { agent: agent.to_string(), run, rows, cols, lines, cursor, title }
     }
 
-    /// For a new viewer, who owns the size from then on, or for one there is.
-    pub(crate) fn view(&mut self, viewer: Option<u64>) -> View {
-        let viewer = viewer.unwrap_or_else(|| {
-            self.viewers += 1;
-            self.owner = Some(self.viewers);
-            self.viewers
-        });
+    /// For a new viewer, who says how large it is if it comes with a size.
+    pub(crate) fn view(&mut self, size: Option<Size>) -> Result<View, Rejection> {
+        self.viewers += 1;
+        let viewer = self.viewers;
+        if let Some(size) = size {
+            self.owner = Some(viewer);
+            self.resize(Some(viewer), size)?;
+        }
+        Ok(self.view_again(viewer))
+    }
+
+    /// As it is now, for one who views it already.
+    pub(crate) fn view_again(&mut self, viewer: u64) -> View {
         View {
             viewer,
             dir: self.tape.dir().to_owned(),

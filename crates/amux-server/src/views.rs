@@ -56,14 +56,11 @@ impl Views {
         }
         let agent = published.resolve_agent(&wanted.agent)?;
         let may_type = published.allows(principal, "agent.keys").is_ok();
-        let mut view = ask_live(daemon, agent, |reply| Ask::View { reply }).await??;
-        if let (Some(rows), Some(cols), true) = (wanted.rows, wanted.cols, may_type) {
-            let size = Size { rows: rows.clamp(1, 1000), cols: cols.clamp(2, 1000) };
-            let viewer = Some(view.viewer);
-            ask_live(daemon, agent, |reply| Ask::Resize { viewer, size, reply }).await??;
-            // The screen as it is after that.
-            view = ask_live(daemon, agent, |reply| Ask::ViewAgain { viewer, reply }).await??;
-        }
+        let size = match (wanted.rows, wanted.cols, may_type) {
+            (Some(rows), Some(cols), true) => Some(Size { rows: rows.clamp(1, 1000), cols: cols.clamp(2, 1000) }),
+            _ => None,
+        };
+        let view = ask_live(daemon, agent, |reply| Ask::View { size, reply }).await??;
         let run = published.agent(&agent.to_string())?.agent.run.unwrap_or(RunNo(0));
         let viewed = Viewed { id, agent, run, at: view.offset, view };
         let frame = viewed.screen(daemon);
@@ -158,9 +155,13 @@ impl Viewed {
             if *self.view.grown.borrow_and_update() > self.at {
                 return Moved::Grown;
             }
-            tokio::select! {
-                changed = self.view.grown.changed() => if changed.is_err() { return Moved::Gone },
-                changed = self.view.resized.changed() => if changed.is_err() { return Moved::Gone },
+            let changed = tokio::select! {
+                changed = self.view.grown.changed() => changed,
+                changed = self.view.resized.changed() => changed,
+            };
+            // Its last words may have come together with its end.
+            if changed.is_err() && *self.view.grown.borrow() <= self.at {
+                return Moved::Gone;
             }
         }
     }
@@ -181,7 +182,7 @@ impl Viewed {
     /// The screen as it is now, for the same viewer.
     async fn again(&mut self, daemon: &Arc<Daemon>) -> Option<ServerFrame> {
         let (reply, answer) = oneshot::channel();
-        let viewer = Some(self.view.viewer);
+        let viewer = self.view.viewer;
         daemon.runner.ask(self.agent, Ask::ViewAgain { viewer, reply }).await.ok()?;
         self.view = answer.await.ok()?.ok()?;
         self.at = self.view.offset;

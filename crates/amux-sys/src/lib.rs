@@ -27,6 +27,7 @@ pub mod signals;
 pub mod socket;
 pub mod spawn;
 pub mod stop;
+pub mod tty;
 
 #[cfg_attr(target_os = "linux", path = "linux.rs")]
 #[cfg_attr(not(target_os = "linux"), path = "other.rs")]

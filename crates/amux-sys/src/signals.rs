@@ -20,6 +20,8 @@ pub enum Signal {
     Stop,
     Cont,
     Child,
+    /// The window has another size.
+    Winch,
 }
 
 impl Signal {
@@ -33,11 +35,12 @@ impl Signal {
             Self::Stop => libc::SIGSTOP,
             Self::Cont => libc::SIGCONT,
             Self::Child => libc::SIGCHLD,
+            Self::Winch => libc::SIGWINCH,
         }
     }
 
     fn from_number(number: libc::c_int) -> Option<Self> {
-        [Self::Hup, Self::Int, Self::Term, Self::Abort, Self::Cont, Self::Child]
+        [Self::Hup, Self::Int, Self::Term, Self::Abort, Self::Cont, Self::Child, Self::Winch]
             .into_iter()
             .find(|signal| signal.number() == number)
     }

@@ -1,5 +1,6 @@
 //! The whole program as a person or a script uses it: the real binary, its real server, real agents.
 
+mod attach;
 mod doors;
 mod ending;
 mod faults;

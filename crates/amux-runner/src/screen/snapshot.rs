@@ -19,7 +19,7 @@ use super::{CURSOR_UNCHOSEN, Look, Screen, stand_in};
 
 /// Makes any terminal a fresh one without the flash of a full reset: breaks off what it was reading, shows the primary
 /// screen, and undoes modes, margins, character sets, colours, pen and link.
-const CLEAN: &str = concat!(
+pub const CLEAN: &str = concat!(
     "\x18\x1b[?2026l\x1b[?1049l\x1b[!p",
     "\x1b[?1;6;12;1000;1002;1003;1004;1005;1006;2004l\x1b[?7;25h\x1b[4;20l\x1b>",
     "\x1b[r\x1b[0 q\x1b(B\x1b)B\x1b*B\x1b+B\x0f",
