@@ -330,17 +330,26 @@ fn a_launcher_and_a_server_that_die_together_leave_nothing() {
     let stage = Stage::new();
     stage.agent("one", "claude", &["--children", "setsid"]);
     stage.agent("two", "tui", &["--ignore-term"]);
+    let old: Vec<u32> = stage.world.processes().into_iter().collect();
+    let session = stage.show("one")["agent"]["session_id"].clone();
     let (pid, launcher) = (stage.world.pid("pid"), stage.world.pid("launcher_pid"));
     for pid in [launcher, pid] {
         signals::send(pid, Signal::Kill).unwrap();
     }
     // Nobody is left to end them but the next server, which finds them by their tags.
     stage.world.json(&["ls"]);
-    let (pid, launcher) = (stage.world.pid("pid"), stage.world.pid("launcher_pid"));
     until("nothing of the old ones is left", || {
-        stage.world.processes().iter().all(|left| [pid, launcher].contains(left)).then_some(())
+        let now = stage.world.processes();
+        old.iter().all(|pid| !now.contains(pid)).then_some(())
     });
-    assert_eq!(stage.show("one")["agent"]["pid"], Value::Null);
+    // What has a conversation goes on with it, in a run of its own; of the rest it is said that it is gone.
+    let one = until("the conversation goes on", || {
+        let one = stage.show("one")["agent"].clone();
+        (one["run"] == 2 && one["pid"].is_u64()).then_some(one)
+    });
+    assert_eq!(one["session_id"], session);
+    let two = stage.show("two")["agent"].clone();
+    assert_eq!((&two["state"], &two["run"], &two["pid"]), (&"failed".into(), &1.into(), &Value::Null), "{two}");
 }
 
 #[test]
