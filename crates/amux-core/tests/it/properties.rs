@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use amux_core::row::{self, Row, Table};
 use amux_core::{Ctx, Decided, State, apply, decide, invariant, wish};
-use amux_proto::event::session;
+use amux_proto::entity::{Recipient, Stage};
+use amux_proto::event::{message, request, session};
 use amux_proto::{Command, Effect, Event, Principal, Rejection, Rev, Time, effect};
 use amux_testkit::commands::{Rng, random_command};
 use proptest::prelude::*;
@@ -126,6 +127,58 @@ proptest! {
             }
             let implied: BTreeMap<_, _> = wish::open(&walk.state).into_iter().map(|wish| (wish.key(), wish)).collect();
             prop_assert_eq!(&open, &implied, "after {:?}", turn.command);
+        }
+    }
+
+    #[test]
+    fn a_delivery_never_steps_back_and_is_in_one_run_at_a_time(seed in any::<u64>()) {
+        let mut walk = Walk::new(seed);
+        for _ in 0..STEPS {
+            let turn = walk.turn();
+            let mut state = turn.before.clone();
+            for event in Walk::events(&turn) {
+                if let Event::Message(message::Event::Staged(message::Staged { message, to, stage, .. })) = event {
+                    let delivery = state.messages[message].deliveries.iter().find(|delivery| delivery.to == *to);
+                    let before = delivery.expect("what is staged was sent");
+                    prop_assert!(!before.stage.is_end(), "{event:?} after {before:?}");
+                    if before.stage == Stage::Acked {
+                        prop_assert!(matches!(stage, Stage::Answered { .. }), "{event:?} after {before:?}");
+                    }
+                    if let Stage::Routed { run } = stage {
+                        prop_assert!(before.run.is_none(), "{event:?} after {before:?}");
+                        let Recipient::Agent { agent } = to else { panic!("the operator has no runs") };
+                        prop_assert_eq!(state.agents[agent].run.as_ref().map(|current| current.no), Some(*run));
+                    }
+                }
+                apply(&mut state, turn.ctx.now, event);
+            }
+        }
+    }
+
+    #[test]
+    fn a_request_is_decided_once_and_settled_only_when_decided(seed in any::<u64>()) {
+        let mut walk = Walk::new(seed);
+        for _ in 0..STEPS {
+            let turn = walk.turn();
+            let mut state = turn.before.clone();
+            for event in Walk::events(&turn) {
+                let decided = |id| state.requests.get(id).map(|request| request.decided.is_some());
+                match event {
+                    Event::Request(request::Event::Decided(request::Decided { request, by, rule, .. })) => {
+                        prop_assert_eq!(decided(request), Some(false), "{:?}", event);
+                        // By a person, or by a rule that is named.
+                        prop_assert_eq!(*by == Principal::System, rule.is_some(), "{:?}", event);
+                    }
+                    Event::Request(request::Event::Settled(request::Settled { request })) => {
+                        prop_assert_eq!(decided(request), Some(true), "{:?}", event);
+                    }
+                    Event::Request(request::Event::Withdrawn(request::Withdrawn { request, .. })) => {
+                        prop_assert!(decided(request).is_some(), "{event:?}");
+                    }
+                    _ => {}
+                }
+                apply(&mut state, turn.ctx.now, event);
+            }
         }
     }
 

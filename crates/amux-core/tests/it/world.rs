@@ -104,7 +104,7 @@ impl World {
         self.the(agent).run.as_ref().expect("it has begun")
     }
 
-    /// The next report of an agent's run, with these facts; the names of the events it comes to.
+    /// Reports an agent's run one input further, with these facts; the names of the events it comes to.
     #[track_caller]
     pub(crate) fn sees(&mut self, agent: AgentId, facts: &[Fact]) -> Vec<&'static str> {
         let report = self.report(agent, facts);

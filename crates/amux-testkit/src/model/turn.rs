@@ -141,7 +141,7 @@ pub(super) fn reply(asked: &Asked) -> Reply {
         return Reply::text(format!("FAKE-DONE: {}", output.chars().take(80).collect::<String>()));
     }
     let text = asked.user_text.as_str();
-    // Words in the report of a task are not an order of the user.
+    // Words in what a task reports are not an order of the user.
     if text.starts_with("<task-notification>") {
         return Reply::text("FAKE-NOTED: a task ended");
     }
