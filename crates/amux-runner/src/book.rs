@@ -384,7 +384,7 @@ impl Book {
     /// Tells the machine something, after the journal has it.
     pub(crate) fn order(&mut self, order: &Order, at: Time) -> Result<(), Refused> {
         self.kept.n += 1;
-        self.note(&Record::Order { n: self.kept.n, at, order: order.clone() });
+        self.note(&Record::Order { n: self.kept.n, at, order: Box::new(order.clone()) });
         if let Order::Begin(begin) = order {
             self.kept.lost.clone_from(&begin.lost);
         }

@@ -18,7 +18,7 @@ pub enum Record {
     Order {
         n: u64,
         at: Time,
-        order: Order,
+        order: Box<Order>,
     },
     /// About to be written: the `k`th line for its standard input.
     Write {

@@ -315,6 +315,20 @@ pub(crate) unsafe fn sender(message: *const libc::cmsghdr) -> Option<Peer> {
     Some(Peer { pid: u32::try_from(credentials.pid).ok().filter(|pid| *pid != 0), uid: credentials.uid })
 }
 
+pub(crate) fn move_to_pipe(from: BorrowedFd<'_>, pipe: BorrowedFd<'_>, max: usize) -> io::Result<usize> {
+    Ok(rustix::pipe::splice(from, None, pipe, None, max, SpliceFlags::NONBLOCK | SpliceFlags::MOVE)?)
+}
+
+pub(crate) fn move_to_file(pipe: BorrowedFd<'_>, file: &File, at: u64, max: usize) -> io::Result<usize> {
+    let mut at = at;
+    let flags = SpliceFlags::NONBLOCK | SpliceFlags::MOVE;
+    Ok(rustix::pipe::splice(pipe, None, file, Some(&mut at), max, flags)?)
+}
+
+pub(crate) fn enlarge_pipe(pipe: BorrowedFd<'_>, bytes: usize) {
+    let _ = rustix::pipe::fcntl_setpipe_size(pipe, bytes);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -342,18 +356,4 @@ mod tests {
         assert_eq!(unescape(br"/a\040b\134c"), r"/a b\c");
         assert_eq!(unescape(br"/odd\9"), r"/odd\9");
     }
-}
-
-pub(crate) fn move_to_pipe(from: BorrowedFd<'_>, pipe: BorrowedFd<'_>, max: usize) -> io::Result<usize> {
-    Ok(rustix::pipe::splice(from, None, pipe, None, max, SpliceFlags::NONBLOCK | SpliceFlags::MOVE)?)
-}
-
-pub(crate) fn move_to_file(pipe: BorrowedFd<'_>, file: &File, at: u64, max: usize) -> io::Result<usize> {
-    let mut at = at;
-    let flags = SpliceFlags::NONBLOCK | SpliceFlags::MOVE;
-    Ok(rustix::pipe::splice(pipe, None, file, Some(&mut at), max, flags)?)
-}
-
-pub(crate) fn enlarge_pipe(pipe: BorrowedFd<'_>, bytes: usize) {
-    let _ = rustix::pipe::fcntl_setpipe_size(pipe, bytes);
 }

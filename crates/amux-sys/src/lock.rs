@@ -26,7 +26,7 @@ pub enum Error {
     },
 }
 
-/// Waits until the file is locked by this descriptor alone; for sections that take no longer than a few reads.
+/// Waits until the file is locked by this descriptor alone; for sections as short as a few reads.
 pub fn wait(file: &File) -> io::Result<()> {
     Ok(rustix::io::retry_on_intr(|| flock(file, FlockOperation::LockExclusive))?)
 }
