@@ -64,6 +64,8 @@ pub(crate) struct Terminal {
     leader: u32,
     /// Whether the leader is a shell, of which can be seen whether it is at its prompt.
     is_shell: bool,
+    /// Entered at the prompt of a shell that has not come back to it yet.
+    entered: Option<MessageId>,
     look_at: Option<Instant>,
     activity: Activity,
     reported: Activity,
@@ -143,6 +145,7 @@ impl Terminal {
             viewers: 0,
             leader,
             is_shell,
+            entered: None,
             look_at: None,
             reported: known.clone(),
             activity: known,
@@ -221,6 +224,7 @@ impl Terminal {
                 self.say(*message, InputStage::Handed, TAKEN);
                 if self.is_shell {
                     self.say(*message, InputStage::Begun, ENTERED);
+                    self.entered = Some(*message);
                 }
             }
         }
@@ -346,7 +350,12 @@ impl Terminal {
             return;
         }
         match pty::foreground_group(self.pty.get_ref().as_fd()) {
-            Some(group) if group == self.leader => self.enters(Phase::Idle, "the shell has the keyboard"),
+            Some(group) if group == self.leader => {
+                self.enters(Phase::Idle, "the shell has the keyboard");
+                if let Some(message) = self.entered.take() {
+                    self.say(message, InputStage::Ended, "the shell has the keyboard again");
+                }
+            }
             Some(group) => {
                 let doing = process::command_line(group).map(|line| line.chars().take(120).collect());
                 self.enters(Phase::Working { doing }, &format!("process {group} has the keyboard"));
@@ -456,7 +465,7 @@ impl Terminal {
 
     /// Whether a message can be put in now: one at a time, and not while a command runs in a shell.
     pub(crate) fn takes_input(&self) -> bool {
-        let is_free = !self.is_shell || self.activity.phase == Phase::Idle;
+        let is_free = !self.is_shell || (self.activity.phase == Phase::Idle && self.entered.is_none());
         self.paste.is_none() && is_free && !self.hung_up
     }
 
@@ -505,6 +514,8 @@ impl Terminal {
         if self.is_shell {
             // A shell at its prompt has read what is entered there.
             self.say(message, InputStage::Begun, ENTERED);
+            self.entered = Some(message);
+            self.look_soon();
         }
     }
 

@@ -145,7 +145,9 @@ fn what_is_typed_arrives_what_is_printed_is_seen_and_leaving_leaves_it_running()
     person.types("\x1cd");
     person.sees("detached from api@default");
     person.sees("left=0");
-    person.until("the shell has looked again", |_| world.home.dir.join("after").exists());
+    person.until("the shell has looked again", |_| {
+        std::fs::read_to_string(world.home.dir.join("after")).is_ok_and(|text| text.ends_with('\n'))
+    });
     let modes = |name: &str| {
         // The size has changed meanwhile, by our own hand.
         let text = std::fs::read_to_string(world.home.dir.join(name)).unwrap();
