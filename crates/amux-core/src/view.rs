@@ -186,6 +186,9 @@ fn state_of(agent: &entity::Agent, count: Count, ask: Option<&entity::Request>) 
                 (None, Some(signal)) => format!("signal {signal}"),
                 (None, None) => "ended".into(),
             };
+            let activity = &run.activity;
+            let said = Some(&activity.evidence).filter(|said| activity.phase == Phase::Untold && !said.is_empty());
+            let how = said.map_or(how.clone(), |said| format!("{how}: {said}"));
             match exit.why {
                 ExitWhy::Stopped => (AgentState::Offline, Some("asked to stop".into())),
                 ExitWhy::Killed => (AgentState::Offline, Some("killed, it did not stop when asked".into())),
@@ -193,12 +196,7 @@ fn state_of(agent: &entity::Agent, count: Count, ask: Option<&entity::Request>) 
                 ExitWhy::Itself if exit.code == Some(0) || agent.definition.kind.0 == KindName::SHELL => {
                     (AgentState::Offline, Some(how))
                 }
-                ExitWhy::Itself => {
-                    let activity = &run.activity;
-                    let said =
-                        Some(&activity.evidence).filter(|said| activity.phase == Phase::Untold && !said.is_empty());
-                    (AgentState::Failed, Some(said.map_or(how.clone(), |said| format!("{how}: {said}"))))
-                }
+                ExitWhy::Itself => (AgentState::Failed, Some(how)),
             }
         }
         RunState::Failed { error } => (AgentState::Failed, Some(error.clone())),

@@ -26,10 +26,12 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::book::Book;
+use crate::display::View;
 use crate::kept::{self, Kept, Role};
 use crate::launch::{self, Launch};
 use crate::lines::{Lines, Pipes, now};
-use crate::terminal::{Terminal, View};
+use crate::pane::Pane;
+use crate::terminal::Terminal;
 use crate::{Shared, lease, polled, report, tape};
 
 /// A question to a live agent.
@@ -227,6 +229,7 @@ struct Live {
 enum Body {
     Terminal(Box<Terminal>),
     Lines(Box<Lines>),
+    Pane(Box<Pane>),
 }
 
 /// Off unless the settings say otherwise; a limit that is reached stops the agent and says so.
@@ -474,6 +477,11 @@ fn enliven(
     Ok((live, order))
 }
 
+/// The pane of an agent that is one.
+fn target(plan: &amux_engine::ask::Plan) -> &str {
+    plan.definition.argv.first().map_or("", String::as_str)
+}
+
 /// Nothing tells what a program in a terminal does before it says so.
 fn untold(known: Activity) -> Activity {
     Activity { seen: known.seen, ..Activity::default() }
@@ -536,21 +544,29 @@ fn take_up(shared: &Arc<Shared>, agent: AgentId, run: RunNo, mut kept: Kept) -> 
         let recorded: Recorded = serde_json::from_slice(&std::fs::read(dir.join("spec.json"))?)?;
         let kind = plan.kind.clone().map_err(|refusal| io::Error::other(refusal.message))?;
         let kind = amux_proto::entity::Kind { dialect: recorded.dialect, ..kind };
-        let machine = launch::machine(&kind, &plan).ok_or_else(|| io::Error::other("this dialect is not spoken"))?;
-        let output = |at: u64, bytes: &mut [u8]| tape::read(&dir, tape::OUT, at, bytes);
-        let book = Book::again(agent, run, &dir, machine, known, output, now())?;
-        let is_new = book.is_new();
         let missing = || io::Error::other("a pipe is missing");
         let pipes = Pipes {
             stdin: kept.take(Role::Stdin),
             stdout: kept.take(Role::Stdout).ok_or_else(missing)?,
             stderr: kept.take(Role::Stderr).ok_or_else(missing)?,
         };
-        let mut lines = Lines::new(book, &dir, pipes)?;
-        if is_new {
-            let _ = lines.order(&launch::first_order(&recorded.begin));
+        if kind.dialect == Dialect::Tmux {
+            let (to, size) = ((target(&plan), pipes), plan.definition.size);
+            let mut pane = Pane::new(&dir, shared.tape_bytes_max(), to, size, known)?;
+            pane.take_up();
+            Body::Pane(Box::new(pane))
+        } else {
+            let machine =
+                launch::machine(&kind, &plan).ok_or_else(|| io::Error::other("this dialect is not spoken"))?;
+            let output = |at: u64, bytes: &mut [u8]| tape::read(&dir, tape::OUT, at, bytes);
+            let book = Book::again(agent, run, &dir, machine, known, output, now())?;
+            let is_new = book.is_new();
+            let mut lines = Lines::new(book, &dir, pipes)?;
+            if is_new {
+                let _ = lines.order(&launch::first_order(&recorded.begin));
+            }
+            Body::Lines(Box::new(lines))
         }
-        Body::Lines(Box::new(lines))
     };
     let running_for = since.map_or(0, |since| now().ms_since(since).max(0));
     let running_for = Duration::from_millis(u64::try_from(running_for).unwrap_or(0));
@@ -600,8 +616,9 @@ impl Live {
             return;
         }
         let report = match &mut self.body {
-            Body::Terminal(terminal) => terminal.report(),
+            Body::Terminal(terminal) => terminal.display.report(),
             Body::Lines(lines) => lines.report(),
+            Body::Pane(pane) => pane.display.report(),
         };
         match report {
             Some((activity, facts)) => {
@@ -634,6 +651,7 @@ impl Live {
     fn has_room(&self) -> bool {
         match &self.body {
             Body::Terminal(terminal) => !self.waiting.is_empty() && terminal.takes_input(),
+            Body::Pane(pane) => !self.waiting.is_empty() && pane.takes_input(),
             Body::Lines(_) => false,
         }
     }
@@ -644,14 +662,19 @@ impl Live {
         self.answered.retain(|answered| answers.contains(answered));
         let published = Arc::clone(self.shared.world.engine.published());
         match &mut self.body {
-            Body::Terminal(terminal) => {
+            Body::Terminal(_) | Body::Pane(_) => {
                 self.waiting = deliver.iter().filter(|id| !self.given.contains(id)).copied().collect();
                 if let Some(message) = self.waiting.first().and_then(|id| published.message(*id))
-                    && terminal.takes_input()
+                    && self.has_room()
                 {
                     self.waiting.remove(0);
                     self.given.insert(message.id);
-                    terminal.put_in(message.id, &text_of(&published, &message)).await;
+                    let text = text_of(&published, &message);
+                    match &mut self.body {
+                        Body::Terminal(terminal) => terminal.put_in(message.id, &text).await,
+                        Body::Pane(pane) => pane.put_in(message.id, &text),
+                        Body::Lines(_) => {}
+                    }
                 }
             }
             Body::Lines(lines) => {
@@ -684,7 +707,10 @@ impl Live {
         // Whoever asked may have gone meanwhile; that is theirs to know.
         match (ask, &mut self.body) {
             (Ask::Look { lines, ansi, reply }, Body::Terminal(terminal)) => {
-                let _ = reply.send(Ok(terminal.look(self.agent, self.no, lines, ansi)));
+                let _ = reply.send(Ok(terminal.display.look(self.agent, self.no, lines, ansi)));
+            }
+            (Ask::Look { lines, ansi, reply }, Body::Pane(pane)) => {
+                let _ = reply.send(Ok(pane.display.look(self.agent, self.no, lines, ansi)));
             }
             (Ask::Look { reply, .. }, Body::Lines(_)) => {
                 let _ = reply.send(Err(no_terminal()));
@@ -692,6 +718,7 @@ impl Live {
             (Ask::Keys { keys, reply }, Body::Terminal(terminal)) => {
                 let _ = reply.send(terminal.type_keys(&keys).await);
             }
+            (Ask::Keys { keys, reply }, Body::Pane(pane)) => pane.type_keys(&keys, reply),
             (Ask::Keys { reply, .. }, Body::Lines(_)) => {
                 let _ = reply.send(Err(no_terminal().hint("agentmux send")));
             }
@@ -700,9 +727,13 @@ impl Live {
                     tracing::debug!(agent = %self.label, %refusal, "Keys of a viewer were not taken.");
                 }
             }
+            (Ask::Type { bytes, .. }, Body::Pane(pane)) => pane.type_bytes(&bytes, None),
             (Ask::Type { .. }, Body::Lines(_)) => {}
             (Ask::Resize { viewer, size, reply }, Body::Terminal(terminal)) => {
                 let _ = reply.send(terminal.resize(viewer, size));
+            }
+            (Ask::Resize { viewer, reply, .. }, Body::Pane(pane)) => {
+                let _ = reply.send(pane.asked_to_resize(viewer));
             }
             (Ask::Resize { reply, .. }, Body::Lines(_)) => {
                 let _ = reply.send(Err(no_terminal()));
@@ -710,8 +741,14 @@ impl Live {
             (Ask::View { size, reply }, Body::Terminal(terminal)) => {
                 let _ = reply.send(terminal.view(size));
             }
+            (Ask::View { reply, .. }, Body::Pane(pane)) => {
+                let _ = reply.send(Ok(pane.view()));
+            }
             (Ask::ViewAgain { viewer, reply }, Body::Terminal(terminal)) => {
-                let _ = reply.send(Ok(terminal.view_again(viewer)));
+                let _ = reply.send(Ok(terminal.display.view(viewer)));
+            }
+            (Ask::ViewAgain { viewer, reply }, Body::Pane(pane)) => {
+                let _ = reply.send(Ok(pane.display.view(viewer)));
             }
             (Ask::View { reply, .. } | Ask::ViewAgain { reply, .. }, Body::Lines(_)) => {
                 let _ = reply.send(Err(no_terminal().hint(format!("agentmux log -f {}", self.label))));
@@ -719,13 +756,16 @@ impl Live {
             (Ask::Order { order: Order::Interrupt, reply }, Body::Terminal(terminal)) => {
                 let _ = reply.send(terminal.type_bytes(None, b"\x03").await);
             }
-            (Ask::Order { reply, .. }, Body::Terminal(_)) => {
+            (Ask::Order { order: Order::Interrupt, reply }, Body::Pane(pane)) => {
+                pane.type_bytes(b"\x03", Some(reply));
+            }
+            (Ask::Order { reply, .. }, Body::Terminal(_) | Body::Pane(_)) => {
                 let _ = reply.send(Err(Rejection::new(Code::Unsupported, "a terminal cannot be told this")));
             }
             (Ask::Order { order, reply }, Body::Lines(lines)) => {
                 let _ = reply.send(lines.order(&order).map_err(refusal));
             }
-            (Ask::Follow { reply }, Body::Terminal(_)) => {
+            (Ask::Follow { reply }, Body::Terminal(_) | Body::Pane(_)) => {
                 let _ = reply.send(None);
             }
             (Ask::Follow { reply }, Body::Lines(lines)) => {
@@ -738,7 +778,8 @@ impl Live {
     async fn limit_reached(&mut self) {
         let now = Instant::now();
         let printed = match &self.body {
-            Body::Terminal(terminal) => terminal.printed(),
+            Body::Terminal(terminal) => terminal.display.tape.end(),
+            Body::Pane(pane) => pane.display.tape.end(),
             Body::Lines(lines) => lines.printed(),
         };
         let reason = if self.limits.runtime_at.is_some_and(|at| at <= now) {
@@ -755,8 +796,10 @@ impl Live {
 
     /// The server ends and the agent goes on.
     fn let_go(mut self) {
-        if let Body::Terminal(terminal) = &mut self.body {
-            terminal.write_screen();
+        match &mut self.body {
+            Body::Terminal(terminal) => terminal.display.write_screen(),
+            Body::Pane(pane) => pane.display.write_screen(),
+            Body::Lines(_) => {}
         }
     }
 
@@ -768,13 +811,19 @@ impl Live {
             if !lines.book.machine().is_idle() && lines.order(&Order::Interrupt).is_ok() {
                 self.go_on_until(deadline - grace * 2 / 3, |live| match &live.body {
                     Body::Lines(lines) => lines.book.machine().is_idle(),
-                    Body::Terminal(_) => true,
+                    Body::Terminal(_) | Body::Pane(_) => true,
                 })
                 .await;
             }
             self.close_input();
             if self.go_on_until(deadline - grace / 3, |_| false).await {
                 // What it had started may still be there: a run's end takes everything along.
+                return self.finish(ExitWhy::Stopped).await;
+            }
+        }
+        if let Body::Pane(pane) = &mut self.body {
+            pane.leave();
+            if self.go_on_until(deadline - grace / 3, |_| false).await {
                 return self.finish(ExitWhy::Stopped).await;
             }
         }
@@ -842,6 +891,7 @@ impl Live {
         match &mut self.body {
             Body::Terminal(terminal) => terminal.drain(DRAIN_BYTES_MAX),
             Body::Lines(lines) => lines.drain(DRAIN_BYTES_MAX),
+            Body::Pane(pane) => pane.drain(DRAIN_BYTES_MAX),
         }
         let (code, signal) = match &mut self.child {
             Some(child) => child_status(child),
@@ -896,6 +946,7 @@ async fn step_of(body: &mut Body) {
     match body {
         Body::Terminal(terminal) => terminal.step().await,
         Body::Lines(lines) => lines.step().await,
+        Body::Pane(pane) => pane.step().await,
     }
 }
 

@@ -1,87 +1,40 @@
-//! An agent in a terminal of ours: the emulator that knows its screen, the keys and pastes it is given, and what can
-//! be seen of what it does.
+//! An agent in a terminal of ours: the keys and pastes it is given, its size, and who has its keyboard.
 
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
-use amux_proto::command::run::Fact;
 use amux_proto::entity::{Activity, Phase, Size};
 use amux_proto::transcript::InputStage;
-use amux_proto::view::Look;
-use amux_proto::{AgentId, Code, MessageId, Rejection, RunNo};
+use amux_proto::{Code, MessageId, Rejection};
 use amux_sys::pour::Channel;
-use amux_sys::{disk, process, pty};
+use amux_sys::{process, pty};
 use tokio::io::unix::AsyncFd;
-use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::lines::now;
-use crate::osc::Sign;
-use crate::screen::Screen;
-use crate::tape::{self, Poured, Tape};
+use crate::display::{Display, View, at, neutral, one_line};
+use crate::tape::{Poured, Tape};
 use crate::{keys, polled};
 
 /// Keys wait at most this long for a program that does not read.
 const KEYS_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// After so much output the screen is written down, so that the next server need not read far back, and never needs a
-/// part of the tape that is gone.
-const SCREEN_EVERY_BYTES: u64 = 128 * 1024;
-
 /// Output and keys that follow one another this closely are one thing; then it is looked who has the keyboard.
 const SETTLED_AFTER: Duration = Duration::from_millis(150);
 
-/// A program gets so long to show what was pasted before Enter is pressed all the same.
-const PASTE_SHOWN_WITHIN: Duration = Duration::from_secs(2);
-
-const SCREEN: &str = "screen";
-
 pub(crate) struct Terminal {
+    pub(crate) display: Display,
     pty: AsyncFd<OwnedFd>,
     channel: Channel,
-    tape: Tape,
-    screen: Screen,
-    /// The screen has taken in the tape up to here.
-    fed: u64,
-    block: Box<[u8]>,
     /// The terminal says nothing more; only the end of the process is awaited.
     hung_up: bool,
-    /// Where the written-down screen is of.
-    screen_at: u64,
-    grown: watch::Sender<u64>,
-    resized: watch::Sender<Size>,
     /// Who may say how large it is: whoever attached or typed last.
     owner: Option<u64>,
-    viewers: u64,
     leader: u32,
     /// Whether the leader is a shell, of which can be seen whether it is at its prompt.
     is_shell: bool,
     look_at: Option<Instant>,
-    activity: Activity,
-    reported: Activity,
-    facts: Vec<Fact>,
-    paste: Option<Paste>,
-}
-
-/// A message on its way into the composer.
-struct Paste {
-    message: MessageId,
-    /// What must be seen of it before Enter.
-    sign: String,
-    until: Instant,
-}
-
-/// A place to follow the output from: the screen as it was at an offset of the tape.
-pub struct View {
-    pub viewer: u64,
-    pub dir: PathBuf,
-    pub offset: u64,
-    pub snapshot: Vec<u8>,
-    pub size: Size,
-    pub grown: watch::Receiver<u64>,
-    pub resized: watch::Receiver<Size>,
 }
 
 impl Terminal {
@@ -94,27 +47,15 @@ impl Terminal {
         known: Activity,
     ) -> io::Result<Self> {
         pty::set_nonblocking(terminal.as_fd())?;
-        let tape = Tape::open(dir.to_owned(), tape::OUT, Some(bytes_max))?;
         let mut this = Self {
+            display: Display::new(dir, bytes_max, size, known)?,
             pty: polled::both(terminal)?,
             channel,
-            fed: tape.end(),
-            screen_at: tape.end(),
-            grown: watch::Sender::new(tape.end()),
-            resized: watch::Sender::new(size),
-            tape,
-            screen: Screen::live(size),
-            block: vec![0; 64 * 1024].into_boxed_slice(),
             hung_up: false,
             owner: None,
-            viewers: 0,
             leader,
             is_shell,
             look_at: None,
-            reported: known.clone(),
-            activity: known,
-            facts: Vec::new(),
-            paste: None,
         };
         this.look_soon();
         Ok(this)
@@ -123,38 +64,24 @@ impl Terminal {
     /// Brings the screen to where the tape is, from what an earlier server wrote down.
     pub(crate) fn take_up(&mut self) {
         // What the earlier server had taken from the terminal and not put on the tape comes first.
-        if let Ok(Poured::Bytes(_)) = self.tape.drain(&self.channel) {
-            tracing::info!(tape = %self.tape.dir().display(), "Output was on its way when the server ended.");
+        if let Ok(Poured::Bytes(_)) = self.display.tape.drain(&self.channel) {
+            tracing::info!(tape = %self.display.tape.dir().display(), "Output was on its way when the server ended.");
         }
-        let (first, end) = tape::extent(self.tape.dir(), tape::OUT).unwrap_or((0, 0));
-        let written = std::fs::read(self.tape.dir().join(SCREEN)).ok().and_then(|bytes| {
-            let (at, screen) = bytes.split_first_chunk::<8>()?;
-            Some((u64::from_le_bytes(*at), screen.to_vec()))
-        });
-        match written.filter(|(at, _)| (first..=end).contains(at)) {
-            Some((at, screen)) => {
-                self.screen.feed(&screen);
-                self.fed = at;
-            }
-            None => self.fed = first.max(end.saturating_sub(2 * SCREEN_EVERY_BYTES)),
-        }
-        self.screen_at = self.fed;
-        self.feed();
-        // What the program asked, and what it said of itself, was dealt with then.
-        self.screen.take_answers();
-        self.screen.take_signs();
+        self.display.take_up();
+        self.look_soon();
     }
 
     pub(crate) async fn step(&mut self) {
+        let paste_until = self.display.paste_until();
         tokio::select! {
             biased;
-            poured = pour(&self.pty, &self.channel, &mut self.tape), if !self.hung_up => self.heard(poured),
+            poured = pour(&self.pty, &self.channel, &mut self.display.tape), if !self.hung_up => self.heard(poured),
             () = at(self.look_at) => self.look_who_has_the_keyboard(),
-            () = at(self.paste.as_ref().map(|paste| paste.until)) => self.enter("it was not seen on the screen in time").await,
+            () = at(paste_until) => self.enter().await,
             () = std::future::pending() => {}
         }
-        if self.paste.as_ref().is_some_and(|paste| self.screen.shows(&paste.sign)) {
-            self.enter("it is on the screen").await;
+        if self.display.paste_is_shown() {
+            self.enter().await;
         }
     }
 
@@ -167,58 +94,13 @@ impl Terminal {
     }
 
     fn feed(&mut self) {
-        while self.fed < self.tape.end() {
-            let count = match self.tape.read(self.fed, &mut self.block) {
-                Ok(0) => break,
-                Ok(count) => count,
-                Err(error) => {
-                    tracing::error!(tape = %self.tape.dir().display(), %error, "A tape cannot be read.");
-                    self.fed = self.tape.end();
-                    break;
-                }
-            };
-            self.screen.feed(&self.block[..count]);
-            self.fed += count as u64;
-        }
-        let answers = self.screen.take_answers();
+        let answers = self.display.feed();
         if !answers.is_empty() {
             // A program that does not read its answers loses them, as with any terminal whose buffer is full.
             let _ = pty::write(self.pty.get_ref().as_fd(), &answers);
         }
-        for sign in self.screen.take_signs() {
-            self.signed(sign);
-        }
-        if self.fed - self.screen_at >= SCREEN_EVERY_BYTES {
-            self.write_screen();
-        }
-        self.grown.send_if_modified(|known| std::mem::replace(known, self.fed) != self.fed);
+        self.display.heed_signs();
         self.look_soon();
-    }
-
-    /// The screen as of now is what the next server begins with.
-    pub(crate) fn write_screen(&mut self) {
-        let mut bytes = self.fed.to_le_bytes().to_vec();
-        bytes.extend(self.screen.snapshot());
-        match disk::replace(&self.tape.dir().join(SCREEN), &bytes) {
-            Ok(()) => self.screen_at = self.fed,
-            Err(error) => {
-                tracing::warn!(tape = %self.tape.dir().display(), %error, "A screen cannot be written down.");
-            }
-        }
-    }
-
-    fn signed(&mut self, sign: Sign) {
-        match sign {
-            Sign::Cwd(cwd) => self.activity.cwd = Some(cwd),
-            Sign::Prompt | Sign::Input => self.enters(Phase::Idle, "it is at its prompt"),
-            Sign::Command => self.enters(Phase::Working { doing: None }, "it runs a command"),
-            Sign::Done { code } => {
-                let how =
-                    code.map_or_else(|| "its command has ended".into(), |code| format!("its command ended: {code}"));
-                self.enters(Phase::Idle, &how);
-            }
-            Sign::Progress { .. } | Sign::Notice(_) | Sign::Bell | Sign::Title(_) => {}
-        }
     }
 
     /// Who has the keyboard of a shell says whether it waits for a command.
@@ -228,10 +110,10 @@ impl Terminal {
             return;
         }
         match pty::foreground_group(self.pty.get_ref().as_fd()) {
-            Some(group) if group == self.leader => self.enters(Phase::Idle, "the shell has the keyboard"),
+            Some(group) if group == self.leader => self.display.enters(Phase::Idle, "the shell has the keyboard"),
             Some(group) => {
                 let doing = process::command_line(group).map(|line| line.chars().take(120).collect());
-                self.enters(Phase::Working { doing }, &format!("process {group} has the keyboard"));
+                self.display.enters(Phase::Working { doing }, &format!("process {group} has the keyboard"));
             }
             None => {}
         }
@@ -243,56 +125,14 @@ impl Terminal {
         }
     }
 
-    fn enters(&mut self, phase: Phase, evidence: &str) {
-        if self.activity.phase == phase {
-            return;
-        }
-        if std::mem::discriminant(&self.activity.phase) != std::mem::discriminant(&phase) {
-            self.activity.since = now();
-        }
-        self.activity.phase = phase;
-        evidence.clone_into(&mut self.activity.evidence);
-    }
-
-    pub(crate) fn report(&mut self) -> Option<(Activity, Vec<Fact>)> {
-        let same = self.activity == self.reported;
-        if same && self.facts.is_empty() {
-            return None;
-        }
-        self.activity.seen += 1;
-        self.reported = self.activity.clone();
-        Some((self.reported.clone(), std::mem::take(&mut self.facts)))
-    }
-
-    pub(crate) fn look(&mut self, agent: AgentId, run: RunNo, lines: Option<u32>, ansi: bool) -> Look {
-        let Size { rows, cols } = self.screen.size();
-        let lines = self.screen.rows(lines.map(|lines| lines as usize), ansi);
-        let (cursor, title) = (self.screen.cursor(), self.screen.title());
-        Look { agent: agent.to_string(), run, rows, cols, lines, cursor, title }
-    }
-
     /// For a new viewer, who says how large it is if it comes with a size.
     pub(crate) fn view(&mut self, size: Option<Size>) -> Result<View, Rejection> {
-        self.viewers += 1;
-        let viewer = self.viewers;
+        let viewer = self.display.new_viewer();
         if let Some(size) = size {
             self.owner = Some(viewer);
             self.resize(Some(viewer), size)?;
         }
-        Ok(self.view_again(viewer))
-    }
-
-    /// As it is now, for one who views it already.
-    pub(crate) fn view_again(&mut self, viewer: u64) -> View {
-        View {
-            viewer,
-            dir: self.tape.dir().to_owned(),
-            offset: self.fed,
-            snapshot: self.screen.snapshot(),
-            size: self.screen.size(),
-            grown: self.grown.subscribe(),
-            resized: self.resized.subscribe(),
-        }
+        Ok(self.display.view(viewer))
     }
 
     /// From whoever owns the size; others are not heard. `None` is a caller that views nothing and may always.
@@ -302,13 +142,12 @@ impl Terminal {
         }
         pty::resize(self.pty.get_ref().as_fd(), size.rows, size.cols)
             .map_err(|error| Rejection::new(Code::Conflict, format!("cannot resize: {error}")))?;
-        self.screen.resize(size);
-        self.resized.send_replace(size);
+        self.display.resize(size);
         Ok(())
     }
 
     pub(crate) async fn type_keys(&mut self, keys: &[String]) -> Result<(), Rejection> {
-        let bytes = keys::encode(keys, self.screen.application_cursor())?;
+        let bytes = keys::encode(keys, self.display.screen.application_cursor())?;
         self.type_bytes(None, &bytes).await
     }
 
@@ -338,48 +177,30 @@ impl Terminal {
 
     /// Whether a message can be put in now: one at a time, and not while a command runs in a shell.
     pub(crate) fn takes_input(&self) -> bool {
-        let is_free = !self.is_shell || self.activity.phase == Phase::Idle;
-        self.paste.is_none() && is_free && !self.hung_up
+        let is_free = !self.is_shell || *self.display.phase() == Phase::Idle;
+        !self.display.is_pasting() && is_free && !self.hung_up
     }
 
     /// A message as a paste; Enter follows when it is seen on the screen.
     pub(crate) async fn put_in(&mut self, message: MessageId, text: &str) {
         let text = neutral(text);
-        let bracketed = self.screen.bracketed_paste();
-        let bytes = match bracketed {
+        let bytes = match self.display.screen.bracketed_paste() {
             true => format!("\x1b[200~{text}\x1b[201~"),
-            // Without brackets every line of it would be entered by itself.
-            false => text.replace(['\n', '\t'], " "),
+            false => one_line(&text),
         };
-        let (stage, evidence) = match self.type_bytes(None, bytes.as_bytes()).await {
-            Ok(()) => (InputStage::Handed, "every byte of it was taken by the terminal".to_owned()),
-            Err(refusal) => (InputStage::Unproven, refusal.message),
-        };
-        self.facts.push(Fact::Input { message, stage, evidence });
-        if stage == InputStage::Handed {
-            let last = text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
-            // The end of the last line, as far as one row of a narrow composer shows it.
-            let from = last.char_indices().rev().nth(19).map_or(0, |(at, _)| at);
-            let sign = last[from..].trim().to_owned();
-            self.paste = Some(Paste { message, sign, until: Instant::now() + PASTE_SHOWN_WITHIN });
+        match self.type_bytes(None, bytes.as_bytes()).await {
+            Ok(()) => self.display.pasted(message, &text),
+            Err(refusal) => self.display.note(message, InputStage::Unproven, &refusal.message),
         }
     }
 
-    async fn enter(&mut self, evidence: &str) {
-        let Some(paste) = self.paste.take() else { return };
-        if self.screen.shows(&paste.sign) {
-            let (message, stage) = (paste.message, InputStage::Shown);
-            self.facts.push(Fact::Input { message, stage, evidence: evidence.to_owned() });
-        }
+    async fn enter(&mut self) {
+        let Some(message) = self.display.take_paste() else { return };
         if let Err(refusal) = self.type_bytes(None, b"\r").await {
-            let (message, stage, evidence) = (paste.message, InputStage::Unproven, refusal.message);
-            self.facts.push(Fact::Input { message, stage, evidence });
-            return;
-        }
-        if self.is_shell {
+            self.display.note(message, InputStage::Unproven, &refusal.message);
+        } else if self.is_shell {
             // A shell at its prompt has read what is entered there.
-            let (message, stage, evidence) = (paste.message, InputStage::Begun, "it was entered at the prompt".into());
-            self.facts.push(Fact::Input { message, stage, evidence });
+            self.display.note(message, InputStage::Begun, "it was entered at the prompt");
         }
     }
 
@@ -387,17 +208,13 @@ impl Terminal {
     pub(crate) fn drain(&mut self, bytes_max: usize) {
         let mut taken = 0;
         while !self.hung_up && taken < bytes_max {
-            match self.tape.pour_terminal(self.pty.get_ref().as_fd(), &self.channel) {
+            match self.display.tape.pour_terminal(self.pty.get_ref().as_fd(), &self.channel) {
                 Ok(Poured::Bytes(count) | Poured::Lost(count)) => taken += count,
                 Ok(Poured::End) | Err(_) => break,
             }
         }
         self.feed();
-        self.write_screen();
-    }
-
-    pub(crate) fn printed(&self) -> u64 {
-        self.tape.end()
+        self.display.write_screen();
     }
 }
 
@@ -408,28 +225,5 @@ async fn pour(terminal: &AsyncFd<OwnedFd>, channel: &Channel, tape: &mut Tape) -
             Ok(poured) => return poured,
             Err(_would_block) => {}
         }
-    }
-}
-
-async fn at(when: Option<Instant>) {
-    match when {
-        Some(when) => tokio::time::sleep_until(when).await,
-        None => std::future::pending().await,
-    }
-}
-
-/// Text of somebody else on its way into a terminal: no control characters, and nothing that ends a paste.
-fn neutral(text: &str) -> String {
-    let kept = |c: &char| !c.is_control() || matches!(c, '\n' | '\t');
-    text.replace("\r\n", "\n").chars().filter(kept).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::neutral;
-
-    #[test]
-    fn a_message_cannot_leave_its_paste() {
-        assert_eq!(neutral("a\x1b[201~rm -rf /\r\nb\x07\u{9b}c\td"), "a[201~rm -rf /\nbc\td");
     }
 }

@@ -4,5 +4,6 @@ mod attach;
 mod doors;
 mod harness;
 mod life;
+mod panes;
 mod relay;
 mod words;
