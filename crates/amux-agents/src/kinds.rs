@@ -39,11 +39,7 @@ mod tests {
     #[test]
     fn a_file_adds_a_kind_and_replaces_one() {
         let built_in = with(None).unwrap();
-        assert!(
-            ["claude", "codex", "gemini", "qwen", "opencode", "acp", "ndjson"]
-                .iter()
-                .all(|k| built_in.contains_key(*k))
-        );
+        assert!(["claude", "codex", "gemini", "qwen", "opencode", "acp", "ndjson"].iter().all(|k| built_in.contains_key(*k)));
         let file = "[kind.mine]\ndialect = \"acp\"\nprogram = \"mine\"\n[kind.codex]\ndialect = \"pty\"\nprogram = \"codex\"\n";
         let kinds = with(Some(file)).unwrap();
         assert_eq!(kinds["mine"].program.as_deref(), Some("mine"));

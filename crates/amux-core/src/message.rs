@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use amux_proto::command::message::{Ack, Cancel, Command, Send};
 use amux_proto::entity::{Delivery, Message, Recipient, Stage};
 use amux_proto::event::message::{Event, Sent, Staged};
-use amux_proto::transcript::InputStage;
 use amux_proto::view::{self as proto_view, SentDelivery};
+use amux_proto::transcript::InputStage;
 use amux_proto::{AgentId, Code, MessageId, Principal, Rejection, RunNo, ThreadId, Time};
 use serde_json::{Value, json};
 

@@ -75,13 +75,15 @@ enum Kind {
 
 fn kind(verb: &str) -> Option<Kind> {
     Some(match verb {
-        "snapshot" | "agents" | "agent" | "teams" | "requests" | "message" | "settings" | "kinds" | "status"
-        | "diag" | "doctor" | "look" | "events" | "processes" | "transcript" => Kind::Read,
+        "snapshot" | "agents" | "agent" | "teams" | "requests" | "message" | "settings" | "kinds" | "status" | "diag" | "doctor"
+        | "look" | "events" | "processes" | "transcript" => Kind::Read,
         "login_code" => Kind::SignIn,
         "team.create" | "team.rename" | "team.remove" => Kind::Arrange,
         "agent.create" | "agent.rename" | "agent.remove" => Kind::Arrange,
         "agent.start" | "agent.stop" | "agent.restart" => Kind::Run,
-        "agent.keys" | "agent.resize" | "agent.interrupt" | "agent.set" | "agent.take_over" => Kind::Run,
+        "agent.keys" | "agent.resize" | "agent.interrupt" | "agent.set" | "agent.take_over" => {
+            Kind::Run
+        }
         "run.started" | "run.failed" | "run.exited" | "run.lost" | "run.seen" => Kind::Observe,
         "workspace.create" | "workspace.rename" | "workspace.move" | "workspace.close" | "workspace.restore" => {
             Kind::Arrange

@@ -80,12 +80,7 @@ fn decide_one(case: &mut Case<'_>, order: &Decide) -> Result<Value, Rejection> {
         return Err(Rejection::new(Code::Conflict, format!("the request has expired: {}", request.id)));
     }
     check_answer(request, &order.answer)?;
-    case.emit(Event::Decided(Decided {
-        request: request.id,
-        answer: order.answer.clone(),
-        by: actor.clone(),
-        rule: None,
-    }));
+    case.emit(Event::Decided(Decided { request: request.id, answer: order.answer.clone(), by: actor.clone(), rule: None }));
     Ok(json!({ "request": request.id }))
 }
 

@@ -9,24 +9,12 @@ use crate::ids::{AgentId, MessageId, RequestId, RunNo};
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Effect {
-    EnsureRunning {
-        agent: AgentId,
-        run: RunNo,
-    },
-    EnsureStopped {
-        agent: AgentId,
-        run: RunNo,
-        grace_ms: u64,
-    },
+    EnsureRunning { agent: AgentId, run: RunNo },
+    EnsureStopped { agent: AgentId, run: RunNo, grace_ms: u64 },
     /// A decision is to reach the agent that asked.
-    Answer {
-        request: RequestId,
-    },
+    Answer { request: RequestId },
     /// A message is to reach an agent, in whatever run it is then.
-    Deliver {
-        agent: AgentId,
-        message: MessageId,
-    },
+    Deliver { agent: AgentId, message: MessageId },
 }
 
 /// What makes two wishes the same wish.

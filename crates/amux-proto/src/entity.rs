@@ -272,12 +272,8 @@ pub enum Phase {
     },
     Compacting,
     /// It cannot go on before a limit ends.
-    Limited {
-        reason: String,
-    },
-    LoggedOut {
-        reason: String,
-    },
+    Limited { reason: String },
+    LoggedOut { reason: String },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
@@ -503,9 +499,7 @@ pub enum Answer {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         text: Option<String>,
     },
-    Text {
-        text: String,
-    },
+    Text { text: String },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]

@@ -31,128 +31,42 @@ pub struct Entry {
 #[schemars(rename = "TranscriptItem")]
 pub enum Item {
     /// A conversation is open.
-    Session {
-        session: SessionOpened,
-    },
-    TurnStarted {
-        turn: u32,
-        trigger: Trigger,
-    },
+    Session { session: SessionOpened },
+    TurnStarted { turn: u32, trigger: Trigger },
     /// Another loop of the CLI inside the same turn.
-    PassStarted {
-        turn: u32,
-    },
-    TurnEnded {
-        turn: u32,
-        end: TurnEnd,
-    },
+    PassStarted { turn: u32 },
+    TurnEnded { turn: u32, end: TurnEnd },
     /// What was put to the agent.
-    Input {
-        input: String,
-        text: String,
-    },
+    Input { input: String, text: String },
     /// How far an input has come, each claimed with what was seen.
-    InputStage {
-        input: String,
-        stage: InputStage,
-        evidence: String,
-    },
-    MessageDelta {
-        id: String,
-        text: String,
-        #[serde(default)]
-        parent: Option<String>,
-    },
-    Message {
-        id: String,
-        text: String,
-        #[serde(default)]
-        parent: Option<String>,
-    },
-    ThinkingDelta {
-        id: String,
-        text: String,
-        #[serde(default)]
-        parent: Option<String>,
-    },
-    Thinking {
-        id: String,
-        text: String,
-        #[serde(default)]
-        parent: Option<String>,
-    },
-    ToolStarted {
-        tool: Tool,
-    },
+    InputStage { input: String, stage: InputStage, evidence: String },
+    MessageDelta { id: String, text: String, #[serde(default)] parent: Option<String> },
+    Message { id: String, text: String, #[serde(default)] parent: Option<String> },
+    ThinkingDelta { id: String, text: String, #[serde(default)] parent: Option<String> },
+    Thinking { id: String, text: String, #[serde(default)] parent: Option<String> },
+    ToolStarted { tool: Tool },
     /// Output while the tool runs.
-    ToolOutput {
-        id: String,
-        text: String,
-    },
-    ToolDone {
-        id: String,
-        output: String,
-        is_error: bool,
-        #[serde(default)]
-        exit_code: Option<i32>,
-    },
-    Diff {
-        #[serde(default)]
-        tool: Option<String>,
-        path: String,
-        change: DiffChange,
-    },
-    Plan {
-        entries: Vec<PlanEntry>,
-    },
+    ToolOutput { id: String, text: String },
+    ToolDone { id: String, output: String, is_error: bool, #[serde(default)] exit_code: Option<i32> },
+    Diff { #[serde(default)] tool: Option<String>, path: String, change: DiffChange },
+    Plan { entries: Vec<PlanEntry> },
     /// A human is asked.
-    Asked {
-        ask: Ask,
-    },
+    Asked { ask: Ask },
     /// It is not asked any more: answered, or withdrawn by the agent.
-    AskClosed {
-        ask: String,
-        how: String,
-    },
-    Usage {
-        usage: Usage,
-    },
+    AskClosed { ask: String, how: String },
+    Usage { usage: Usage },
     /// Something that goes on beside the conversation: a sub-agent or a background command.
-    Task {
-        task: Task,
-    },
+    Task { task: Task },
     /// The model did not answer; the CLI tries again by itself.
-    Retry {
-        attempt: u32,
-        #[serde(default)]
-        max: Option<u32>,
-        #[serde(default)]
-        until: Option<Time>,
-        reason: String,
-    },
+    Retry { attempt: u32, #[serde(default)] max: Option<u32>, #[serde(default)] until: Option<Time>, reason: String },
     /// The conversation is being shortened, or was.
-    Compaction {
-        done: bool,
-        #[serde(default)]
-        trigger: Option<String>,
-    },
-    Error {
-        error: Failure,
-    },
+    Compaction { done: bool, #[serde(default)] trigger: Option<String> },
+    Error { error: Failure },
     /// The CLI tells its model or mode.
-    Mode {
-        #[serde(default)]
-        model: Option<String>,
-        #[serde(default)]
-        mode: Option<String>,
-    },
-    Notice {
-        text: String,
-    },
+    Mode { #[serde(default)] model: Option<String>, #[serde(default)] mode: Option<String> },
+    Notice { text: String },
     /// A frame this build does not know; it is on the tape.
-    Unknown {
-        kind: String,
-    },
+    Unknown { kind: String },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
@@ -194,9 +108,7 @@ pub enum Trigger {
 pub enum TurnEnd {
     Done,
     Interrupted,
-    Error {
-        class: FailureClass,
-    },
+    Error { class: FailureClass },
     /// The process ended, was stopped or was lost.
     Exited,
 }
@@ -254,14 +166,8 @@ pub enum ToolKind {
 #[serde(tag = "type", rename_all = "snake_case")]
 #[ts(optional_fields)]
 pub enum DiffChange {
-    Texts {
-        #[serde(default)]
-        old: Option<String>,
-        new: String,
-    },
-    Unified {
-        diff: String,
-    },
+    Texts { #[serde(default)] old: Option<String>, new: String },
+    Unified { diff: String },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]

@@ -432,14 +432,20 @@ fn enliven(
             return Ok((Body::Terminal(Box::new(terminal)), pidfd, None));
         }
         let missing = || io::Error::other("a pipe is missing");
-        let machine =
-            launch::machine(&launch.kind, plan).ok_or_else(|| io::Error::other("this dialect is not spoken"))?;
-        let book = Book::new(agent, run, &dir, machine, now())?;
         let pipes = Pipes {
             stdin: child.stdin.take(),
             stdout: child.stdout.take().ok_or_else(missing)?,
             stderr: child.stderr.take().ok_or_else(missing)?,
         };
+        if launch.kind.dialect == Dialect::Tmux {
+            let to = (target(plan), pipes);
+            let mut pane = Pane::new(&dir, shared.tape_bytes_max(), to, launch.size, untold(known))?;
+            pane.begin();
+            return Ok((Body::Pane(Box::new(pane)), pidfd, None));
+        }
+        let machine =
+            launch::machine(&launch.kind, plan).ok_or_else(|| io::Error::other("this dialect is not spoken"))?;
+        let book = Book::new(agent, run, &dir, machine, now())?;
         let lines = Lines::new(book, &dir, pipes)?;
         Ok((Body::Lines(Box::new(lines)), pidfd, Some(launch::first_order(&launch.begin))))
     };

@@ -112,8 +112,15 @@ impl Book {
     ) -> io::Result<Self> {
         let position = std::fs::read(dir.join(POSITION)).ok();
         let position = position.and_then(|text| serde_json::from_slice::<Position>(&text).ok());
-        let start =
-            || Position { machine, ledger: Ledger::opening(now), n: 0, k: 0, heard: 0, skipping: false, journal: 0 };
+        let start = || Position {
+            machine,
+            ledger: Ledger::opening(now),
+            n: 0,
+            k: 0,
+            heard: 0,
+            skipping: false,
+            journal: 0,
+        };
         let mut book = Self::at(agent, run, dir, position.unwrap_or_else(start), known.seen)?;
         book.reported = known;
         let records: Vec<Record> = journal::read(&journal::journal(dir), book.kept.journal)?;

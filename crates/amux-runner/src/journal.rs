@@ -15,38 +15,17 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "r", rename_all = "snake_case")]
 pub enum Record {
-    Order {
-        n: u64,
-        at: Time,
-        order: Order,
-    },
+    Order { n: u64, at: Time, order: Order },
     /// About to be written: the `k`th line for its standard input.
-    Write {
-        k: u64,
-        line: String,
-    },
+    Write { k: u64, line: String },
     /// So much of it was taken; the rest did not fit yet.
-    Part {
-        k: u64,
-        bytes: usize,
-    },
+    Part { k: u64, bytes: usize },
     /// All of it was taken.
-    Written {
-        n: u64,
-        at: Time,
-        k: u64,
-    },
+    Written { n: u64, at: Time, k: u64 },
     /// Whether it was taken is not known, and it was not repeated.
-    Unproven {
-        n: u64,
-        at: Time,
-        k: u64,
-    },
+    Unproven { n: u64, at: Time, k: u64 },
     /// Something was told to the log that no line and no order led to.
-    Mark {
-        n: u64,
-        at: Time,
-    },
+    Mark { n: u64, at: Time },
 }
 
 /// A file of JSON lines that is only ever appended to. The last line of one whose writer was killed may be torn; it
@@ -66,7 +45,8 @@ pub fn transcript(dir: &Path) -> PathBuf {
 
 impl Lines {
     pub fn open(path: &Path) -> io::Result<Self> {
-        let mut file = OpenOptions::new().create(true).truncate(false).read(true).write(true).mode(0o600).open(path)?;
+        let mut file =
+            OpenOptions::new().create(true).truncate(false).read(true).write(true).mode(0o600).open(path)?;
         let len = whole_lines(&mut file)?;
         file.set_len(len)?;
         file.seek(SeekFrom::Start(len))?;

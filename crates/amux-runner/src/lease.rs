@@ -79,8 +79,7 @@ fn read(path: &Path) -> Option<Holder> {
 
 fn path(dir: &Path, what: &str) -> io::Result<PathBuf> {
     // Ids of CLIs are not ours: only what is harmless in a file name goes into one.
-    let name: String =
-        what.chars().map(|c| if c.is_ascii_alphanumeric() || "-_".contains(c) { c } else { '-' }).collect();
+    let name: String = what.chars().map(|c| if c.is_ascii_alphanumeric() || "-_".contains(c) { c } else { '-' }).collect();
     if name.is_empty() || name.len() > 200 {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "this is not the id of a conversation"));
     }
@@ -89,7 +88,8 @@ fn path(dir: &Path, what: &str) -> io::Result<PathBuf> {
 }
 
 fn exclusive(dir: &Path) -> io::Result<std::fs::File> {
-    let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(dir.join("leases.lock"))?;
+    let file =
+        OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(dir.join("leases.lock"))?;
     lock::wait(&file)?;
     Ok(file)
 }

@@ -183,11 +183,7 @@ impl Tape {
 
     /// Bytes from `at` on, as many as there are and fit; 0 at the end.
     pub fn read(&self, at: u64, bytes: &mut [u8]) -> io::Result<usize> {
-        if at >= self.start {
-            self.file.read_at(bytes, at - self.start)
-        } else {
-            read(&self.dir, self.stream, at, bytes)
-        }
+        if at >= self.start { self.file.read_at(bytes, at - self.start) } else { read(&self.dir, self.stream, at, bytes) }
     }
 }
 
@@ -237,8 +233,7 @@ fn segments(dir: &Path, stream: &str) -> io::Result<Vec<u64>> {
     let mut starts = Vec::new();
     for entry in entries {
         let name = entry?.file_name();
-        let start: Option<u64> =
-            name.to_str().and_then(|name| name.strip_prefix(stream)?.strip_prefix('.')?.parse().ok());
+        let start: Option<u64> = name.to_str().and_then(|name| name.strip_prefix(stream)?.strip_prefix('.')?.parse().ok());
         starts.extend(start);
     }
     starts.sort_unstable();

@@ -398,11 +398,7 @@ async fn wait_for(asked: &watch::Sender<Option<End>>) -> End {
 async fn stop_agents(daemon: &Daemon) {
     let published = daemon.engine.published();
     for (agent, ..) in published.live_runs() {
-        let stop = agent::Command::Stop(agent::Stop {
-            agent: agent.to_string(),
-            grace_ms: None,
-            reason: Some("the server was stopped".into()),
-        });
+        let stop = agent::Command::Stop(agent::Stop { agent: agent.to_string(), grace_ms: None, reason: Some("the server was stopped".into()) });
         let submission = session::submission(Command::Agent(stop), Principal::System, None, None);
         if let Err(refusal) = daemon.engine.submit(submission).await {
             tracing::warn!(%agent, %refusal, "An agent could not be asked to stop.");

@@ -83,7 +83,8 @@ pub(crate) async fn processes(daemon: &Daemon, reference: &str) -> Result<Proces
         });
         each.collect::<Vec<_>>()
     });
-    let processes = found.await.map_err(|error| Rejection::new(Code::Internal, format!("the look broke: {error}")))?;
+    let processes =
+        found.await.map_err(|error| Rejection::new(Code::Internal, format!("the look broke: {error}")))?;
     let rss_bytes = processes.iter().map(|process| process.rss_bytes).sum();
     let cpu_ms = processes.iter().map(|process| process.cpu_ms).sum();
     Ok(Processes { agent: label, processes, rss_bytes, cpu_ms })

@@ -419,12 +419,7 @@ fn grace(s: &mut Say<'_>) -> Option<u64> {
 }
 
 fn agent_stop(s: &mut Say<'_>) -> Command {
-    agent::Command::Stop(agent::Stop {
-        agent: s.agent(),
-        grace_ms: grace(s),
-        reason: s.rng.one_in(4).then(|| s.text()),
-    })
-    .into()
+    agent::Command::Stop(agent::Stop { agent: s.agent(), grace_ms: grace(s), reason: s.rng.one_in(4).then(|| s.text()) }).into()
 }
 
 fn agent_restart(s: &mut Say<'_>) -> Command {

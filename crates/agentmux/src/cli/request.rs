@@ -121,8 +121,7 @@ impl Answer {
             (None, choice) => {
                 let choice = choice.as_deref().unwrap_or_default();
                 let options = request["options"].as_array().into_iter().flatten();
-                let is_it =
-                    |option: &&Value| option["id"] == choice || word(&option["label"]).eq_ignore_ascii_case(choice);
+                let is_it = |option: &&Value| option["id"] == choice || word(&option["label"]).eq_ignore_ascii_case(choice);
                 // What is no option is refused by the server, which lists them.
                 let option = { options }.find(is_it).map_or_else(|| choice.to_owned(), |option| word(&option["id"]));
                 json!({ "type": "option", "option": option })
@@ -162,9 +161,7 @@ fn option_of(request: &Value, kinds: &[&str]) -> Result<String, Failure> {
     found.map(|option| word(&option["id"])).ok_or_else(|| {
         let id = short(&request["id"]);
         let each: Vec<_> = options().map(|option| word(&option["id"])).collect();
-        let hint = if each.is_empty() {
-            format!("agentmux answer {id} -m TEXT")
-        } else {
+        let hint = if each.is_empty() { format!("agentmux answer {id} -m TEXT") } else {
             format!("agentmux answer {id} {}", each.join("|"))
         };
         Failure::usage("this is not asked as a permission; it wants an answer").hint(hint)

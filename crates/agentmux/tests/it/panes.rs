@@ -80,7 +80,7 @@ fn a_pane_is_looked_at_typed_into_given_work_and_left_alive() {
     assert_eq!(agent["state"], "unknown", "nothing tells what it does: {agent}");
     let server = world.pid("pid");
     world.says("api", "echo 4$((1+1)) 日本", "42 日本");
-    world.says("api", "stty size", "9 60");
+    world.says("api", "stty size", &tmux.run(&["display", "-p", "-t", "work:0.0", "#{pane_height} #{pane_width}"]));
     assert_eq!(tmux.run(&["capture-pane", "-p", "-t", "work:0.0"]).lines().nth(1), Some("42 日本"));
     world.json(&["send", "api", "-m", "echo given$((2*2))", "--wait", "handed"]);
     until("it was entered", || screen(&world, "api").contains("given4").then_some(()));

@@ -29,34 +29,13 @@ commands! {
 #[ts(rename = "RunFact")]
 #[schemars(rename = "RunFact")]
 pub enum Fact {
-    Session {
-        session: SessionOpened,
-    },
+    Session { session: SessionOpened },
     /// A conversation that was to be resumed is gone.
-    SessionLost {
-        session: String,
-        why: String,
-    },
-    TurnStarted {
-        turn: u32,
-        trigger: Trigger,
-    },
-    TurnEnded {
-        turn: u32,
-        end: TurnEnd,
-    },
-    Asked {
-        request: RequestId,
-        ask: Box<Ask>,
-    },
+    SessionLost { session: String, why: String },
+    TurnStarted { turn: u32, trigger: Trigger },
+    TurnEnded { turn: u32, end: TurnEnd },
+    Asked { request: RequestId, ask: Box<Ask> },
     /// Answered where the agent could see it, or not asked any more.
-    AskClosed {
-        request: RequestId,
-        how: String,
-    },
-    Input {
-        message: MessageId,
-        stage: InputStage,
-        evidence: String,
-    },
+    AskClosed { request: RequestId, how: String },
+    Input { message: MessageId, stage: InputStage, evidence: String },
 }
