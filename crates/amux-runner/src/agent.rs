@@ -26,10 +26,12 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::book::{Book, Past};
+use crate::display::View;
 use crate::kept::{self, Kept, Role};
 use crate::launch::{self, Launch};
 use crate::lines::{Lines, Pipes, now};
-use crate::terminal::{Terminal, View};
+use crate::pane::Pane;
+use crate::terminal::Terminal;
 use crate::{Shared, lease, polled, report, tape};
 
 /// A question to a live agent.
@@ -227,6 +229,7 @@ struct Live {
 enum Body {
     Terminal(Box<Terminal>),
     Lines(Box<Lines>),
+    Pane(Box<Pane>),
 }
 
 /// Off unless the settings say otherwise; a limit that is reached stops the agent and says so.
@@ -428,6 +431,18 @@ fn enliven(
             return Ok((Body::Terminal(Box::new(terminal)), pidfd, None));
         }
         let missing = || io::Error::other("a pipe is missing");
+        if launch.kind.dialect == Dialect::Tmux {
+            let pipes = Pipes {
+                stdin: child.stdin.take(),
+                channel: None,
+                stdout: child.stdout.take().ok_or_else(missing)?,
+                stderr: child.stderr.take().ok_or_else(missing)?,
+            };
+            let to = (target(plan), pipes);
+            let mut pane = Pane::new(&dir, shared.tape_bytes_max(), to, launch.size, untold(known))?;
+            pane.begin();
+            return Ok((Body::Pane(Box::new(pane)), pidfd, None));
+        }
         let machine =
             launch::machine(&launch.kind, plan).ok_or_else(|| io::Error::other("this dialect is not spoken"))?;
         let book = Book::new(agent, run, &dir, machine, Some(launch.begin.cwd.clone()), now())?;
@@ -474,6 +489,11 @@ fn enliven(
         held_until: None,
     };
     Ok((live, order))
+}
+
+/// The pane of an agent that is one.
+fn target(plan: &amux_engine::ask::Plan) -> &str {
+    plan.definition.argv.first().map_or("", String::as_str)
 }
 
 /// Nothing tells what a program in a terminal does before it says so.
@@ -540,35 +560,50 @@ fn take_up(shared: &Arc<Shared>, agent: AgentId, run: RunNo, mut kept: Kept) -> 
         given = terminal.take_up();
         Body::Terminal(Box::new(terminal))
     } else {
-        let recorded = std::fs::read(dir.join("spec.json")).map_err(|error| error.to_string());
-        let recorded =
-            recorded.and_then(|text| serde_json::from_slice::<Recorded>(&text).map_err(|error| error.to_string()));
-        let recorded = recorded
-            .inspect_err(|error| tracing::warn!(%agent, %run, error, "How a run was begun is not known any more."))
-            .ok();
-        let kind = plan.kind.clone().map_err(|refusal| io::Error::other(refusal.message))?;
-        let dialect = recorded.as_ref().map_or(kind.dialect, |recorded| recorded.dialect);
-        let kind = amux_proto::entity::Kind { dialect, ..kind };
-        let machine = launch::machine(&kind, &plan).ok_or_else(|| io::Error::other("this dialect is not spoken"))?;
-        let mut output = |at: u64, bytes: &mut [u8]| tape::read(&dir, tape::OUT, at, bytes);
-        let after_gap = |at: u64| tape::after_gap(&dir, tape::OUT, at).ok().flatten();
-        let held = channel.as_ref().map(Channel::held).transpose()?;
-        let past = Past { output: &mut output, after_gap: &after_gap, held };
-        let book = Book::again(agent, run, &dir, machine, known, past, now())?;
-        let is_new = book.is_new();
-        let missing = || io::Error::other("a pipe is missing");
-        let pipes = Pipes {
-            stdin: kept.take(Role::Stdin),
-            channel,
-            stdout: kept.take(Role::Stdout).ok_or_else(missing)?,
-            stderr: kept.take(Role::Stderr).ok_or_else(missing)?,
-        };
-        let mut lines = Lines::new(book, &dir, pipes)?;
-        if is_new {
-            let recorded = recorded.ok_or_else(|| io::Error::other("how it was to begin is not known"))?;
-            let _ = lines.order(&launch::first_order(&recorded.begin));
+        'body: {
+            let recorded = std::fs::read(dir.join("spec.json")).map_err(|error| error.to_string());
+            let recorded =
+                recorded.and_then(|text| serde_json::from_slice::<Recorded>(&text).map_err(|error| error.to_string()));
+            let recorded = recorded
+                .inspect_err(|error| tracing::warn!(%agent, %run, error, "How a run was begun is not known any more."))
+                .ok();
+            let kind = plan.kind.clone().map_err(|refusal| io::Error::other(refusal.message))?;
+            let dialect = recorded.as_ref().map_or(kind.dialect, |recorded| recorded.dialect);
+            let kind = amux_proto::entity::Kind { dialect, ..kind };
+            let missing = || io::Error::other("a pipe is missing");
+            if kind.dialect == Dialect::Tmux {
+                let pipes = Pipes {
+                    stdin: kept.take(Role::Stdin),
+                    channel: None,
+                    stdout: kept.take(Role::Stdout).ok_or_else(missing)?,
+                    stderr: kept.take(Role::Stderr).ok_or_else(missing)?,
+                };
+                let (to, size) = ((target(&plan), pipes), plan.definition.size);
+                let mut pane = Pane::new(&dir, shared.tape_bytes_max(), to, size, known)?;
+                pane.take_up();
+                break 'body Body::Pane(Box::new(pane));
+            }
+            let machine =
+                launch::machine(&kind, &plan).ok_or_else(|| io::Error::other("this dialect is not spoken"))?;
+            let mut output = |at: u64, bytes: &mut [u8]| tape::read(&dir, tape::OUT, at, bytes);
+            let after_gap = |at: u64| tape::after_gap(&dir, tape::OUT, at).ok().flatten();
+            let held = channel.as_ref().map(Channel::held).transpose()?;
+            let past = Past { output: &mut output, after_gap: &after_gap, held };
+            let book = Book::again(agent, run, &dir, machine, known, past, now())?;
+            let is_new = book.is_new();
+            let pipes = Pipes {
+                stdin: kept.take(Role::Stdin),
+                channel,
+                stdout: kept.take(Role::Stdout).ok_or_else(missing)?,
+                stderr: kept.take(Role::Stderr).ok_or_else(missing)?,
+            };
+            let mut lines = Lines::new(book, &dir, pipes)?;
+            if is_new {
+                let recorded = recorded.ok_or_else(|| io::Error::other("how it was to begin is not known"))?;
+                let _ = lines.order(&launch::first_order(&recorded.begin));
+            }
+            Body::Lines(Box::new(lines))
         }
-        Body::Lines(Box::new(lines))
     };
     let running_for = since.map_or(0, |since| now().ms_since(since).max(0));
     let running_for = Duration::from_millis(u64::try_from(running_for).unwrap_or(0));
@@ -627,6 +662,7 @@ impl Live {
         let report = match &mut self.body {
             Body::Terminal(terminal) => terminal.report(),
             Body::Lines(lines) => lines.report(),
+            Body::Pane(pane) => pane.display.report(),
         };
         match report {
             Some((activity, facts)) => {
@@ -661,6 +697,7 @@ impl Live {
     fn has_room(&self) -> bool {
         match &self.body {
             Body::Terminal(terminal) => !self.waiting.is_empty() && terminal.takes_input(),
+            Body::Pane(pane) => !self.waiting.is_empty() && pane.takes_input(),
             Body::Lines(_) => self.held_until.is_some_and(|until| until <= Instant::now()),
         }
     }
@@ -671,6 +708,16 @@ impl Live {
         self.answered.retain(|answered| answers.contains(answered));
         let published = Arc::clone(self.shared.world.engine.published());
         match &mut self.body {
+            Body::Pane(pane) => {
+                self.waiting = deliver.iter().filter(|id| !self.given.contains(id)).copied().collect();
+                if let Some(message) = self.waiting.first().and_then(|id| published.message(*id))
+                    && pane.takes_input()
+                {
+                    self.waiting.remove(0);
+                    self.given.insert(message.id);
+                    pane.put_in(message.id, &text_of(&published, &message));
+                }
+            }
             Body::Terminal(terminal) => {
                 self.waiting = deliver.iter().filter(|id| !self.given.contains(id)).copied().collect();
                 if let Some(message) = self.waiting.first().and_then(|id| published.message(*id))
@@ -719,12 +766,16 @@ impl Live {
             (Ask::Look { lines, ansi, reply }, Body::Terminal(terminal)) => {
                 let _ = reply.send(Ok(terminal.look(self.agent, self.no, lines, ansi)));
             }
+            (Ask::Look { lines, ansi, reply }, Body::Pane(pane)) => {
+                let _ = reply.send(Ok(pane.display.look(self.agent, self.no, lines, ansi)));
+            }
             (Ask::Look { reply, .. }, Body::Lines(_)) => {
                 let _ = reply.send(Err(no_terminal()));
             }
             (Ask::Keys { keys, reply }, Body::Terminal(terminal)) => {
                 let _ = reply.send(terminal.type_keys(&keys).await);
             }
+            (Ask::Keys { keys, reply }, Body::Pane(pane)) => pane.type_keys(&keys, reply),
             (Ask::Keys { reply, .. }, Body::Lines(_)) => {
                 let _ = reply.send(Err(no_terminal().hint("agentmux send")));
             }
@@ -733,9 +784,13 @@ impl Live {
                     tracing::debug!(agent = %self.label, %refusal, "Keys of a viewer were not taken.");
                 }
             }
+            (Ask::Type { bytes, .. }, Body::Pane(pane)) => pane.type_bytes(&bytes, None),
             (Ask::Type { .. }, Body::Lines(_)) => {}
             (Ask::Resize { viewer, size, reply }, Body::Terminal(terminal)) => {
                 let _ = reply.send(terminal.resize(viewer, size));
+            }
+            (Ask::Resize { viewer, reply, .. }, Body::Pane(pane)) => {
+                let _ = reply.send(pane.asked_to_resize(viewer));
             }
             (Ask::Resize { reply, .. }, Body::Lines(_)) => {
                 let _ = reply.send(Err(no_terminal()));
@@ -746,19 +801,28 @@ impl Live {
             (Ask::ViewAgain { viewer, reply }, Body::Terminal(terminal)) => {
                 let _ = reply.send(Ok(terminal.view_again(viewer)));
             }
+            (Ask::View { reply, .. }, Body::Pane(pane)) => {
+                let _ = reply.send(Ok(pane.view()));
+            }
+            (Ask::ViewAgain { viewer, reply }, Body::Pane(pane)) => {
+                let _ = reply.send(Ok(pane.display.view(viewer)));
+            }
             (Ask::View { reply, .. } | Ask::ViewAgain { reply, .. }, Body::Lines(_)) => {
                 let _ = reply.send(Err(no_terminal().hint(format!("agentmux log -f {}", self.label))));
             }
             (Ask::Order { order: Order::Interrupt, reply }, Body::Terminal(terminal)) => {
                 let _ = reply.send(terminal.type_bytes(None, b"\x03").await);
             }
-            (Ask::Order { reply, .. }, Body::Terminal(_)) => {
+            (Ask::Order { order: Order::Interrupt, reply }, Body::Pane(pane)) => {
+                pane.type_bytes(b"\x03", Some(reply));
+            }
+            (Ask::Order { reply, .. }, Body::Terminal(_) | Body::Pane(_)) => {
                 let _ = reply.send(Err(Rejection::new(Code::Unsupported, "a terminal cannot be told this")));
             }
             (Ask::Order { order, reply }, Body::Lines(lines)) => {
                 let _ = reply.send(lines.order(&order).map_err(refusal));
             }
-            (Ask::Follow { reply }, Body::Terminal(_)) => {
+            (Ask::Follow { reply }, Body::Terminal(_) | Body::Pane(_)) => {
                 let _ = reply.send(None);
             }
             (Ask::Follow { reply }, Body::Lines(lines)) => {
@@ -773,6 +837,7 @@ impl Live {
         let printed = match &self.body {
             Body::Terminal(terminal) => terminal.printed(),
             Body::Lines(lines) => lines.printed(),
+            Body::Pane(pane) => pane.display.tape.end(),
         };
         let reason = if self.limits.runtime_at.is_some_and(|at| at <= now) {
             "it has run for as long as agent.max_runtime_ms allows"
@@ -788,8 +853,10 @@ impl Live {
 
     /// The server ends and the agent goes on.
     fn let_go(mut self) {
-        if let Body::Terminal(terminal) = &mut self.body {
-            terminal.write_screen();
+        match &mut self.body {
+            Body::Terminal(terminal) => terminal.write_screen(),
+            Body::Pane(pane) => pane.display.write_screen(),
+            Body::Lines(_) => {}
         }
     }
 
@@ -801,13 +868,20 @@ impl Live {
             if !lines.book.machine().is_idle() && lines.order(&Order::Interrupt).is_ok() {
                 self.go_on_until(deadline - grace * 2 / 3, |live| match &live.body {
                     Body::Lines(lines) => lines.book.machine().is_idle(),
-                    Body::Terminal(_) => true,
+                    Body::Terminal(_) | Body::Pane(_) => true,
                 })
                 .await;
             }
             self.close_input();
             if self.go_on_until(deadline - grace / 3, |_| false).await {
                 // What it had started may still be there: a run's end takes everything along.
+                return self.finish(ExitWhy::Stopped, Vec::new()).await;
+            }
+        }
+        if let Body::Pane(pane) = &mut self.body {
+            // The pane stays as it is; only our client ends.
+            pane.leave();
+            if self.go_on_until(deadline - grace / 3, |_| false).await {
                 return self.finish(ExitWhy::Stopped, Vec::new()).await;
             }
         }
@@ -877,6 +951,7 @@ impl Live {
         match &mut self.body {
             Body::Terminal(terminal) => terminal.drain(DRAIN_BYTES_MAX),
             Body::Lines(lines) => lines.drain(DRAIN_BYTES_MAX),
+            Body::Pane(pane) => pane.drain(DRAIN_BYTES_MAX),
         }
         let (code, signal) = match &mut self.child {
             Some(child) => child_status(child),
@@ -942,6 +1017,7 @@ async fn step_of(body: &mut Body) {
     match body {
         Body::Terminal(terminal) => terminal.step().await,
         Body::Lines(lines) => lines.step().await,
+        Body::Pane(pane) => pane.step().await,
     }
 }
 

@@ -7,6 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use amux_agents::once::{Format, Once};
+use amux_agents::tmux::Control;
 use amux_agents::{Begin, Machine, Order, Session as Conversation};
 use amux_engine::ask::Plan;
 use amux_proto::entity::{Dialect, Kind, KindName, Size};
@@ -185,12 +186,11 @@ fn process_words(shared: &Shared, kind: &Kind, words: Vec<String>) -> Vec<String
 
 fn tmux_words(words: &[String]) -> Vec<String> {
     // The target, and what chooses the server: `-L name`, `-S path`.
-    let (target, server) =
-        words.split_first().map_or((String::new(), &[][..]), |(target, rest)| (target.clone(), rest));
-    let mut command = vec!["tmux".to_owned()];
+    let (target, server) = words.split_first().map_or(("", &[][..]), |(target, rest)| (target.as_str(), rest));
+    // A server that does not run is not started, and the pane's text is not reduced to what our locale can say.
+    let mut command = ["tmux", "-N", "-u"].map(str::to_owned).to_vec();
     command.extend(server.iter().cloned());
-    command.extend(["-C", "attach-session", "-f", "ignore-size", "-t"].map(str::to_owned));
-    command.push(target);
+    command.extend(Control::new(target).argv());
     command
 }
 

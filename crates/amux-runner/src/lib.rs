@@ -6,6 +6,7 @@
 
 mod agent;
 mod book;
+mod display;
 pub mod journal;
 mod kept;
 mod keys;
@@ -13,6 +14,7 @@ mod launch;
 pub mod lease;
 mod lines;
 mod osc;
+mod pane;
 pub mod plain;
 pub mod polled;
 mod report;
@@ -39,8 +41,8 @@ use tokio::sync::{mpsc, watch};
 
 pub use agent::Ask;
 pub use amux_agents::{Order, kinds};
+pub use display::View;
 pub use kept::Kept;
-pub use terminal::View;
 
 /// What a runner needs of the world.
 pub struct World {

@@ -22,7 +22,7 @@ use crate::tape::{self, Poured, Tape};
 const CHANNEL_BYTES: usize = 256 * 1024;
 
 /// What an agent complains about; the newest of it.
-const STDERR_BYTES_MAX: u64 = 4 * 1024 * 1024;
+pub(crate) const STDERR_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
 /// Heard in one step, so that an agent that never pauses does not keep us from what it is told.
 const HEAR_BYTES: usize = 1024 * 1024;
@@ -230,7 +230,7 @@ impl Lines {
     }
 }
 
-async fn pour_out(pipe: Option<&AsyncFd<OwnedFd>>, tape: &mut Tape) -> io::Result<Poured> {
+pub(crate) async fn pour_out(pipe: Option<&AsyncFd<OwnedFd>>, tape: &mut Tape) -> io::Result<Poured> {
     let Some(pipe) = pipe else { return std::future::pending().await };
     loop {
         let mut ready = pipe.readable().await?;
@@ -241,7 +241,7 @@ async fn pour_out(pipe: Option<&AsyncFd<OwnedFd>>, tape: &mut Tape) -> io::Resul
     }
 }
 
-async fn writable(pipe: Option<&AsyncFd<OwnedFd>>) {
+pub(crate) async fn writable(pipe: Option<&AsyncFd<OwnedFd>>) {
     let Some(pipe) = pipe else { return std::future::pending().await };
     // An error shows at the write.
     if let Ok(mut ready) = pipe.writable().await {

@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use amux_proto::command::run::Fact;
@@ -19,6 +19,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::display::{View, at, neutral, one_line};
 use crate::lines::now;
 use crate::osc::Sign;
 use crate::screen::Screen;
@@ -106,17 +107,6 @@ enum Step {
     Entered {
         message: MessageId,
     },
-}
-
-/// A place to follow the output from: the screen as it was at an offset of the tape.
-pub struct View {
-    pub viewer: u64,
-    pub dir: PathBuf,
-    pub offset: u64,
-    pub snapshot: Vec<u8>,
-    pub size: Size,
-    pub grown: watch::Receiver<u64>,
-    pub resized: watch::Receiver<Size>,
 }
 
 impl Terminal {
@@ -476,7 +466,7 @@ impl Terminal {
         let bytes = match bracketed {
             true => format!("\x1b[200~{text}\x1b[201~"),
             // Without brackets every line of it would be entered by itself.
-            false => text.replace(['\n', '\t'], " "),
+            false => one_line(&text),
         };
         let last = text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
         // The end of the last line, as far as one row of a narrow composer shows it.
@@ -544,28 +534,5 @@ async fn pour(terminal: &AsyncFd<OwnedFd>, channel: &Channel, tape: &mut Tape) -
             Ok(poured) => return poured,
             Err(_would_block) => {}
         }
-    }
-}
-
-async fn at(when: Option<Instant>) {
-    match when {
-        Some(when) => tokio::time::sleep_until(when).await,
-        None => std::future::pending().await,
-    }
-}
-
-/// Text of somebody else on its way into a terminal: no control characters, and nothing that ends a paste.
-fn neutral(text: &str) -> String {
-    let kept = |c: &char| !c.is_control() || matches!(c, '\n' | '\t');
-    text.replace("\r\n", "\n").chars().filter(kept).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::neutral;
-
-    #[test]
-    fn a_message_cannot_leave_its_paste() {
-        assert_eq!(neutral("a\x1b[201~rm -rf /\r\nb\x07\u{9b}c\td"), "a[201~rm -rf /\nbc\td");
     }
 }

@@ -1,0 +1,154 @@
+//! Panes of a real tmux as agents: used like any terminal, and left as they were.
+
+use std::process::{Command, Stdio};
+
+use amux_sys::process;
+use amux_sys::signals::{self, Signal};
+use serde_json::Value;
+
+use crate::harness::{World, until};
+
+/// A tmux server of its own, which ends with the test.
+struct Tmux {
+    dir: tempfile::TempDir,
+}
+
+impl Tmux {
+    /// With a session `work` of two panes; `None` where there is no tmux to test against.
+    fn new() -> Option<Self> {
+        let tmux = Self { dir: tempfile::tempdir().unwrap() };
+        if Command::new("tmux").arg("-V").stdout(Stdio::null()).status().is_err() {
+            eprintln!("There is no tmux here, so nothing is tested.");
+            return None;
+        }
+        tmux.run(&["new-session", "-d", "-s", "work", "-x", "60", "-y", "20", "PS1='% ' exec /bin/sh"]);
+        tmux.run(&["split-window", "-d", "-t", "work:", "PS1='% ' exec /bin/sh"]);
+        Some(tmux)
+    }
+
+    fn socket(&self) -> String {
+        self.dir.path().join("s").to_str().unwrap().to_owned()
+    }
+
+    fn run(&self, args: &[&str]) -> String {
+        let mut command = Command::new("tmux");
+        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap()).env("HOME", self.dir.path());
+        command.env("LC_ALL", "C.UTF-8").env("TERM", "xterm-256color").env("SHELL", "/bin/sh");
+        let out = command.args(["-S", &self.socket(), "-f", "/dev/null"]).args(args).output().unwrap();
+        assert!(out.status.success(), "{args:?}: {}", String::from_utf8_lossy(&out.stderr));
+        String::from_utf8_lossy(&out.stdout).trim_end().to_owned()
+    }
+
+    fn pid(&self, target: &str) -> u32 {
+        self.run(&["display-message", "-p", "-t", target, "#{pane_pid}"]).parse().unwrap()
+    }
+
+    fn clients(&self) -> usize {
+        self.run(&["list-clients"]).lines().count()
+    }
+
+    /// An agent in this pane, which is shown.
+    fn adopted(&self, world: &World, name: &str, pane: &str) -> Value {
+        let target = format!("tmux:{pane}");
+        world.json(&["new", name, "--agent", &target, "--cwd", "/", "--", "-S", &self.socket()]);
+        until("its screen is there", || screen(world, name).contains('%').then(|| world.agent(name)))
+    }
+}
+
+impl Drop for Tmux {
+    fn drop(&mut self) {
+        let _ = Command::new("tmux").args(["-S", &self.socket(), "kill-server"]).stderr(Stdio::null()).status();
+    }
+}
+
+fn screen(world: &World, name: &str) -> String {
+    world.json(&["look", name])["lines"].to_string()
+}
+
+fn has_ended(world: &World, name: &str) -> String {
+    until("it ends", || {
+        let agent = world.agent(name);
+        ["offline", "failed"].contains(&agent["state"].as_str()?).then(|| agent["reason"].to_string())
+    })
+}
+
+#[test]
+fn a_pane_is_looked_at_typed_into_given_work_and_left_alive() {
+    let Some(tmux) = Tmux::new() else { return };
+    let world = World::new();
+    let agent = tmux.adopted(&world, "api", "work:0.0");
+    assert_eq!(agent["state"], "unknown", "nothing tells what it does: {agent}");
+    let server = world.pid("pid");
+    world.says("api", "echo 4$((1+1)) 日本", "42 日本");
+    world.says("api", "stty size", &tmux.run(&["display", "-p", "-t", "work:0.0", "#{pane_height} #{pane_width}"]));
+    assert_eq!(tmux.run(&["capture-pane", "-p", "-t", "work:0.0"]).lines().nth(1), Some("42 日本"));
+    world.json(&["send", "api", "-m", "echo given$((2*2))", "--wait", "handed"]);
+    until("it was entered", || screen(&world, "api").contains("given4").then_some(()));
+    let refused = {
+        let mut wire = world.home.connect().unwrap();
+        let args = serde_json::json!({ "agent": "api", "rows": 30, "cols": 100 });
+        wire.call(serde_json::json!({ "cmd": "agent.resize", "args": args })).unwrap()["error"].clone()
+    };
+    assert!(refused["message"].as_str().unwrap().contains("user's"), "{refused}");
+    // One client for all of it, and no process of a moment for any of it.
+    let client = u32::try_from(world.agent("api")["pid"].as_u64().unwrap()).unwrap();
+    assert_eq!((tmux.clients(), process::descendants(client).len()), (1, 0));
+    assert_eq!(process::descendants(server).iter().filter(|it| it.pid != client).count(), 0);
+    let program = tmux.pid("work:0.0");
+    world.json(&["stop", "api"]);
+    assert_eq!(world.agent("api")["state"], "offline");
+    until("the client is gone", || (tmux.clients() == 0).then_some(()));
+    assert_eq!(tmux.pid("work:0.0"), program, "the pane is its user's");
+    let environment = std::fs::read(format!("/proc/{program}/environ")).unwrap();
+    assert!(!String::from_utf8_lossy(&environment).contains("AGENTMUX"));
+    // And can be had again.
+    world.json(&["start", "api"]);
+    until("it is shown again", || screen(&world, "api").contains("given4").then_some(()));
+}
+
+#[test]
+fn a_pane_that_goes_takes_its_agent_along_and_says_why() {
+    let Some(tmux) = Tmux::new() else { return };
+    let world = World::new();
+    tmux.adopted(&world, "api", "work:0.1");
+    tmux.run(&["kill-pane", "-t", "work:0.1"]);
+    let why = has_ended(&world, "api");
+    assert!(why.contains("the pane was closed"), "{why}");
+    // A pane that stays open when its program has ended is no pane to work in.
+    tmux.run(&["set-option", "-g", "remain-on-exit", "on"]);
+    tmux.adopted(&world, "web", "work:0.0");
+    world.json(&["keys", "web", "exit", "Enter"]);
+    let why = has_ended(&world, "web");
+    assert!(why.contains("its program has ended"), "{why}");
+    let socket = tmux.socket();
+    world.run(&["new", "none", "--agent", "tmux:work:7.3", "--cwd", "/", "--", "-S", &socket]);
+    let why = has_ended(&world, "none");
+    assert!(why.contains("no such pane"), "{why}");
+    tmux.run(&["kill-server"]);
+    world.run(&["new", "nowhere", "--agent", "tmux:work:", "--cwd", "/", "--", "-S", &socket]);
+    let why = has_ended(&world, "nowhere");
+    assert!(why.contains("no server running") || why.contains("error connecting"), "{why}");
+}
+
+#[test]
+fn a_server_that_dies_finds_its_panes_again() {
+    let Some(tmux) = Tmux::new() else { return };
+    let world = World::new();
+    let before = tmux.adopted(&world, "api", "work:0.0");
+    world.says("api", "echo first$((1+1))", "first2");
+    let server = world.pid("pid");
+    // It goes on printing while nobody hears it.
+    world.json(&["keys", "api", "i=0; while [ $i -lt 200 ]; do i=$((i+1)); echo n=$i; sleep 0.01; done", "Enter"]);
+    until("it prints", || screen(&world, "api").contains("n=5").then_some(()));
+    signals::send(server, Signal::Kill).unwrap();
+    until("it is heard again", || screen(&world, "api").contains("n=200").then_some(()));
+    let after = world.agent("api");
+    assert_eq!((&before["pid"], &before["run"]), (&after["pid"], &after["run"]), "the same client in the same run");
+    world.says("api", "echo second$((1+1))", "second2");
+    world.json(&["server", "restart"]);
+    world.says("api", "echo third$((1+1))", "third2");
+    assert_eq!(tmux.clients(), 1);
+    tmux.run(&["kill-pane", "-t", "work:0.0"]);
+    let why = has_ended(&world, "api");
+    assert!(why.contains("the pane was closed"), "{why}");
+}

@@ -1,0 +1,425 @@
+//! An agent in a pane of somebody else's tmux, by way of one control-mode client that lives as long as the run. The
+//! client is the process of the run: ending it ends our part and never the pane.
+//!
+//! What the pane prints goes to the tape as it would from a terminal of ours, and so does each screen that makes good
+//! what could not be heard. A server that takes the client over from another does not know what that one had asked. It
+//! asks something nobody else could, and listens from that answer on.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::Path;
+
+use amux_agents::tmux::{Command, Control, Paste, Refused, Told, Why};
+use amux_proto::entity::{Activity, Size};
+use amux_proto::transcript::InputStage;
+use amux_proto::{Code, MessageId, Rejection};
+use amux_sys::{clock, process, pty};
+use tokio::io::unix::AsyncFd;
+use tokio::sync::oneshot;
+
+use crate::display::{Display, View, at, neutral, one_line};
+use crate::lines::{Pipes, STDERR_BYTES_MAX, pour_out, writable};
+use crate::tape::{self, Poured, Tape};
+use crate::{keys, polled};
+
+/// A line of the protocol carries one piece of output; what is longer is none.
+const LINE_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Lines that tmux has not read. Whoever has more is told so.
+const OUTBOX_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+pub(crate) struct Pane {
+    pub(crate) display: Display,
+    control: Control,
+    target: String,
+    hearing: Hearing,
+    stdin: Option<AsyncFd<OwnedFd>>,
+    stdout: Option<AsyncFd<OwnedFd>>,
+    stderr: Option<AsyncFd<OwnedFd>>,
+    complaints: Tape,
+    /// On its way to the client.
+    outbox: VecDeque<u8>,
+    /// A line without its end.
+    carry: Vec<u8>,
+    block: Box<[u8]>,
+    asked: BTreeMap<u64, Asked>,
+    /// The program of the pane: its end leaves no trace in control mode when the pane is kept open.
+    program: Option<AsyncFd<OwnedFd>>,
+    is_ready: bool,
+    is_gone: bool,
+}
+
+enum Hearing {
+    /// The answer to this word is waited for; whatever else is said is for an earlier server.
+    Word(String),
+    /// The rest of that answer.
+    EndOfWord { session: String },
+    All {
+        /// The pane may have been paused while nobody listened.
+        is_taken_up: bool,
+    },
+}
+
+/// What hangs on a command.
+enum Asked {
+    Keys(oneshot::Sender<Result<(), Rejection>>),
+    Message(MessageId, String),
+    Enter(MessageId),
+}
+
+impl Pane {
+    pub(crate) fn new(
+        dir: &Path,
+        bytes_max: u64,
+        (target, pipes): (&str, Pipes),
+        size: Size,
+        known: Activity,
+    ) -> io::Result<Self> {
+        let watched = |fd: OwnedFd, writes: bool| {
+            pty::set_nonblocking(fd.as_fd())?;
+            if writes { polled::writable(fd) } else { polled::readable(fd) }
+        };
+        Ok(Self {
+            display: Display::new(dir, bytes_max, size, known)?,
+            control: Control::new(target),
+            target: target.to_owned(),
+            hearing: Hearing::All { is_taken_up: false },
+            stdin: pipes.stdin.map(|fd| watched(fd, true)).transpose()?,
+            stdout: Some(watched(pipes.stdout, false)?),
+            stderr: Some(watched(pipes.stderr, false)?),
+            complaints: Tape::open(dir.to_owned(), tape::ERR, Some(STDERR_BYTES_MAX))?,
+            outbox: VecDeque::new(),
+            carry: Vec::new(),
+            block: vec![0; 64 * 1024].into_boxed_slice(),
+            asked: BTreeMap::new(),
+            program: None,
+            is_ready: false,
+            is_gone: false,
+        })
+    }
+
+    /// Speaks to a client that was started for us.
+    pub(crate) fn begin(&mut self) {
+        for line in self.control.begin() {
+            self.send(&line);
+        }
+    }
+
+    /// Speaks to a client that an earlier server spoke to.
+    pub(crate) fn take_up(&mut self) {
+        self.display.take_up();
+        let word: String = clock::random_bytes::<16>().iter().map(|byte| format!("{byte:02x}")).collect();
+        // The blank ends a line that was written in part. An empty one would mean to detach.
+        self.send(" ");
+        self.send(&format!("display-message -p '{word} #{{session_id}}'"));
+        self.hearing = Hearing::Word(word);
+    }
+
+    pub(crate) async fn step(&mut self) {
+        let paste_until = self.display.paste_until();
+        tokio::select! {
+            biased;
+            heard = read(self.stdout.as_ref(), &mut self.block), if self.stdout.is_some() => self.read(heard),
+            poured = pour_out(self.stderr.as_ref(), &mut self.complaints), if self.stderr.is_some() => match poured {
+                Ok(Poured::Bytes(_) | Poured::Lost(_)) => {}
+                Ok(Poured::End) | Err(_) => self.stderr = None,
+            },
+            () = writable(self.stdin.as_ref()), if self.stdin.is_some() && !self.outbox.is_empty() => self.write(),
+            () = ended(self.program.as_ref()), if self.program.is_some() => {
+                self.program = None;
+                let told = self.control.look();
+                self.take(told);
+            }
+            () = at(paste_until) => self.enter(),
+            () = std::future::pending() => {}
+        }
+        if self.display.paste_is_shown() {
+            self.enter();
+        }
+    }
+
+    fn read(&mut self, heard: io::Result<usize>) {
+        match heard {
+            Ok(count @ 1..) => {
+                let bytes = self.block[..count].to_vec();
+                self.hear(&bytes);
+            }
+            Ok(0) | Err(_) => {
+                self.stdout = None;
+                let told = self.control.ended();
+                self.take(told.into_iter().collect());
+            }
+        }
+    }
+
+    fn hear(&mut self, bytes: &[u8]) {
+        let mut lines = bytes.split(|byte| *byte == b'\n');
+        let rest = lines.next_back().unwrap_or_default();
+        for line in lines {
+            self.carry.extend_from_slice(line);
+            let line = std::mem::take(&mut self.carry);
+            self.hear_line(&line);
+        }
+        if self.carry.len() + rest.len() > LINE_BYTES_MAX {
+            self.carry.clear();
+        }
+        self.carry.extend_from_slice(rest);
+        // tmux answers its programs itself.
+        self.display.feed();
+        self.display.heed_signs();
+    }
+
+    fn hear_line(&mut self, line: &[u8]) {
+        match &self.hearing {
+            Hearing::All { .. } => {
+                let told = self.control.hear(line);
+                self.take(told);
+            }
+            Hearing::Word(word) => {
+                if let Some(session) = line.strip_prefix(word.as_bytes()) {
+                    let session = String::from_utf8_lossy(session).trim().to_owned();
+                    self.hearing = Hearing::EndOfWord { session };
+                } else if line.starts_with(b"%exit") {
+                    let told = self.control.hear(line);
+                    self.take(told);
+                }
+            }
+            Hearing::EndOfWord { session } => {
+                if line.starts_with(b"%end ") {
+                    // What the client was told when it attached.
+                    let told = self.control.hear(format!("%session-changed {session} -").as_bytes());
+                    self.hearing = Hearing::All { is_taken_up: true };
+                    self.take(told);
+                    self.begin();
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, told: Vec<Told>) {
+        for told in told {
+            match told {
+                Told::Write(line) => self.send(&line),
+                Told::Ready { pane, rows, cols, title: _, pid } => self.ready(pane, Size { rows, cols }, pid),
+                Told::Screen(bytes) | Told::Output(bytes) => {
+                    self.display.tape.append(&bytes);
+                }
+                Told::Resized { rows, cols } => self.resize(Size { rows, cols }),
+                Told::Paused => tracing::info!(pane = %self.target, "Output of a pane was not heard in time."),
+                Told::Done { command } => self.done(command),
+                Told::Failed { command, text } => self.failed(command, &text),
+                Told::Gone(why) => self.gone(&why),
+            }
+        }
+    }
+
+    fn ready(&mut self, pane: u32, size: Size, pid: Option<u32>) {
+        self.is_ready = true;
+        self.resize(size);
+        self.display.is_untold(&format!("it is pane %{pane} of tmux"));
+        self.program = pid.and_then(process::pidfd_open).and_then(|pidfd| polled::readable(pidfd).ok());
+        if let Hearing::All { is_taken_up } = &mut self.hearing
+            && std::mem::take(is_taken_up)
+        {
+            let told = self.control.hear(format!("%pause %{pane}").as_bytes());
+            self.take(told);
+        }
+    }
+
+    fn resize(&mut self, size: Size) {
+        // What was printed for the other size is shown in it.
+        self.display.feed();
+        if self.display.screen.size() != size {
+            self.display.resize(size);
+        }
+    }
+
+    fn gone(&mut self, why: &Why) {
+        self.is_gone = true;
+        let words = match why {
+            Why::NotFound(text) => format!("there is no such pane: {} ({text})", self.target),
+            Why::Closed => "the pane was closed, or its program has ended".to_owned(),
+            Why::Left => "it was left".to_owned(),
+            Why::Lost(text) => match self.complaint() {
+                Some(complaint) if !self.is_ready => complaint,
+                _ => text.clone(),
+            },
+        };
+        self.display.feed();
+        self.display.is_untold(&words);
+        for (_, asked) in std::mem::take(&mut self.asked) {
+            self.refuse(asked, &Rejection::new(Code::Conflict, words.clone()));
+        }
+        // A client may outlive the pane; nothing keeps it.
+        let line = self.control.leave();
+        self.send(&line);
+    }
+
+    fn complaint(&mut self) -> Option<String> {
+        if let Some(stderr) = &self.stderr {
+            let _ = self.complaints.pour(stderr.get_ref().as_fd());
+        }
+        let tail = tape::tail(self.complaints.dir(), tape::ERR, 4096).ok()?.1;
+        let text = String::from_utf8_lossy(&tail).into_owned();
+        text.lines().rev().map(str::trim).find(|line| !line.is_empty()).map(str::to_owned)
+    }
+
+    fn done(&mut self, command: u64) {
+        match self.asked.remove(&command) {
+            Some(Asked::Keys(reply)) => drop(reply.send(Ok(()))),
+            Some(Asked::Message(message, text)) => self.display.pasted(message, &text),
+            Some(Asked::Enter(_)) | None => {}
+        }
+    }
+
+    fn failed(&mut self, command: u64, text: &str) {
+        let Some(asked) = self.asked.remove(&command) else { return };
+        self.refuse(asked, &Rejection::new(Code::Conflict, format!("tmux does not take it: {text}")));
+    }
+
+    fn refuse(&mut self, asked: Asked, refusal: &Rejection) {
+        match asked {
+            Asked::Keys(reply) => drop(reply.send(Err(refusal.clone()))),
+            Asked::Message(message, _) | Asked::Enter(message) => {
+                self.display.note(message, InputStage::Unproven, &refusal.message);
+            }
+        }
+    }
+
+    fn command(&mut self, command: Result<Command, Refused>, asked: Option<Asked>) {
+        let room = self.outbox.len() < OUTBOX_BYTES_MAX;
+        match command {
+            Ok(command) => {
+                self.send(&command.line);
+                self.asked.extend(asked.map(|asked| (command.number, asked)));
+                if !room {
+                    tracing::warn!(pane = %self.target, "tmux does not read what it is told.");
+                }
+            }
+            Err(refused) => {
+                let code = match refused {
+                    Refused::TooLarge { .. } => Code::TooLarge,
+                    Refused::Full => Code::Busy,
+                    Refused::NotOurs => Code::Unsupported,
+                    Refused::NotReady | Refused::Gone | Refused::Empty => Code::Conflict,
+                };
+                if let Some(asked) = asked {
+                    self.refuse(asked, &Rejection::new(code, refused.to_string()));
+                }
+            }
+        }
+    }
+
+    /// Answered when the bytes are with the pane's terminal.
+    pub(crate) fn type_keys(&mut self, keys: &[String], reply: oneshot::Sender<Result<(), Rejection>>) {
+        match keys::encode(keys, self.display.screen.application_cursor()) {
+            Ok(bytes) => self.type_bytes(&bytes, Some(reply)),
+            Err(refusal) => drop(reply.send(Err(refusal))),
+        }
+    }
+
+    pub(crate) fn type_bytes(&mut self, bytes: &[u8], reply: Option<oneshot::Sender<Result<(), Rejection>>>) {
+        if self.outbox.len() > OUTBOX_BYTES_MAX {
+            if let Some(reply) = reply {
+                let _ = reply.send(Err(Rejection::new(Code::Busy, "tmux does not read what it is told")));
+            }
+            return;
+        }
+        let command = self.control.keys(bytes);
+        self.command(command, reply.map(Asked::Keys));
+    }
+
+    pub(crate) fn view(&mut self) -> View {
+        let viewer = self.display.new_viewer();
+        self.display.view(viewer)
+    }
+
+    /// A viewer looks on at whatever size it has; whoever orders one is told why not.
+    pub(crate) fn asked_to_resize(&self, viewer: Option<u64>) -> Result<(), Rejection> {
+        match viewer {
+            Some(_) => Ok(()),
+            None => Err(Rejection::new(Code::Unsupported, self.control.resize(0, 0).to_string())),
+        }
+    }
+
+    pub(crate) fn takes_input(&self) -> bool {
+        let is_on_its_way = self.asked.values().any(|asked| matches!(asked, Asked::Message(..)));
+        self.is_ready && !self.is_gone && !is_on_its_way && !self.display.is_pasting()
+    }
+
+    /// A message as a paste; Enter follows when it is seen on the screen.
+    pub(crate) fn put_in(&mut self, message: MessageId, text: &str) {
+        let text = neutral(text);
+        let command = match self.display.screen.bracketed_paste() {
+            true => self.control.paste(text.as_bytes(), Paste::Bracketed),
+            false => self.control.paste(one_line(&text).as_bytes(), Paste::Plain),
+        };
+        self.command(command, Some(Asked::Message(message, text)));
+    }
+
+    fn enter(&mut self) {
+        let Some(message) = self.display.take_paste() else { return };
+        let command = self.control.enter();
+        self.command(command, Some(Asked::Enter(message)));
+    }
+
+    /// The pane stays as it is.
+    pub(crate) fn leave(&mut self) {
+        if !self.is_gone {
+            let line = self.control.leave();
+            self.send(&line);
+        }
+    }
+
+    fn send(&mut self, line: &str) {
+        self.outbox.extend(line.bytes());
+        self.outbox.push_back(b'\n');
+        self.write();
+    }
+
+    fn write(&mut self) {
+        let Some(stdin) = &self.stdin else { return };
+        while !self.outbox.is_empty() {
+            match pty::write(stdin.get_ref().as_fd(), self.outbox.as_slices().0) {
+                Ok(count) => drop(self.outbox.drain(..count)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                // The client has ended, which its output tells.
+                Err(_) => {
+                    self.stdin = None;
+                    self.outbox.clear();
+                    return;
+                }
+            }
+        }
+    }
+
+    /// What the client still said before it ended.
+    pub(crate) fn drain(&mut self, bytes_max: usize) {
+        let mut taken = 0;
+        while let Some(stdout) = self.stdout.as_ref().filter(|_| taken < bytes_max) {
+            let read = pty::read(stdout.get_ref().as_fd(), &mut self.block);
+            taken += self.block.len();
+            self.read(read);
+        }
+        self.display.write_screen();
+    }
+}
+
+async fn read(pipe: Option<&AsyncFd<OwnedFd>>, block: &mut [u8]) -> io::Result<usize> {
+    let Some(pipe) = pipe else { return std::future::pending().await };
+    loop {
+        let mut ready = pipe.readable().await?;
+        match ready.try_io(|fd| pty::read(fd.get_ref().as_fd(), block)) {
+            Ok(read) => return read,
+            Err(_would_block) => {}
+        }
+    }
+}
+
+async fn ended(program: Option<&AsyncFd<OwnedFd>>) {
+    match program {
+        Some(pidfd) => drop(pidfd.readable().await),
+        None => std::future::pending().await,
+    }
+}
