@@ -96,7 +96,8 @@ fn a_pane_is_looked_at_typed_into_given_work_and_left_alive() {
     person.sees("given4");
     person.types("echo typed$((1+2))\r");
     person.sees("typed3");
-    person.until("it is told whose size it is", |screen| screen.title().is_some_and(|title| title.contains("shown as")));
+    person
+        .until("it is told whose size it is", |screen| screen.title().is_some_and(|title| title.contains("shown as")));
     person.resize(Size { rows: 6, cols: 20 });
     person.types("echo cut$((1+2))\r");
     person.sees("cut3");
