@@ -51,7 +51,8 @@ pub struct ClientFrame {
     /// Keys for a terminal that is viewed; answered only when they are refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub typed: Option<Typed>,
-    /// The size of the viewer's window; heard while the viewer is the one who attached or typed last.
+    /// The size of the viewer's window; heard while the viewer is the one who attached or typed last. The answer is the
+    /// screen, of whatever size it is then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resized: Option<Resized>,
 }

@@ -198,8 +198,8 @@ impl Session {
                 refused.map(|refusal| ServerFrame::error(Some(typed.view), refusal)).into_iter().collect()
             }
             Client::Resized(resized) => {
-                let refused = self.views.resized(&self.daemon, &self.principal, resized).await.err();
-                refused.map(|refusal| ServerFrame::error(Some(resized.view), refusal)).into_iter().collect()
+                let screen = self.views.resized(&self.daemon, &self.principal, resized).await;
+                vec![screen.unwrap_or_else(|refusal| ServerFrame::error(Some(resized.view), refusal))]
             }
             Client::Unsub { id, sub } if self.views.close(sub) => {
                 let seq = self.daemon.engine.published().read(|_, head| head);

@@ -92,21 +92,24 @@ impl Views {
         daemon.runner.ask(viewed.agent, Ask::Type { viewer: viewed.view.viewer, bytes }).await
     }
 
+    /// The answer is the screen, whoever says how large it is: a window of another size shows it anew.
     pub(crate) async fn resized(
         &mut self,
-        daemon: &Daemon,
+        daemon: &Arc<Daemon>,
         principal: &Principal,
         resized: Resized,
-    ) -> Result<(), Rejection> {
+    ) -> Result<ServerFrame, Rejection> {
         daemon.engine.published().allows(principal, "agent.resize")?;
         let viewed = self.find(resized.view)?;
         let size = Size { rows: resized.rows.clamp(1, 1000), cols: resized.cols.clamp(2, 1000) };
         let (viewer, agent) = (Some(viewed.view.viewer), viewed.agent);
-        ask_live(daemon, agent, |reply| Ask::Resize { viewer, size, reply }).await?
+        ask_live(daemon, agent, |reply| Ask::Resize { viewer, size, reply }).await??;
+        let screen = viewed.again(daemon).await;
+        screen.ok_or_else(|| Rejection::new(Code::Conflict, "the agent ended"))
     }
 
-    fn find(&self, id: FrameId) -> Result<&Viewed, Rejection> {
-        let found = self.0.iter().find(|viewed| viewed.id == id);
+    fn find(&mut self, id: FrameId) -> Result<&mut Viewed, Rejection> {
+        let found = self.0.iter_mut().find(|viewed| viewed.id == id);
         found.ok_or_else(|| Rejection::new(Code::NotFound, format!("no such view: {id}")))
     }
 

@@ -85,7 +85,10 @@ impl Attach {
             agent,
             label,
             run: RunNo(0),
-            owns: !self.read_only,
+            size: ours,
+            owns: false,
+            asked: !self.read_only,
+            kept: None,
             waiting: Vec::new(),
         };
         let ended = match attached.see(first) {
@@ -125,8 +128,14 @@ struct Attached {
     agent: Agent,
     label: String,
     run: RunNo,
-    /// As far as is known the agent's terminal has the size we said last.
+    /// Of the agent's terminal.
+    size: Size,
+    /// The agent's terminal has our size, as far as is known.
     owns: bool,
+    /// We said our size, and the screen that answers is still to come.
+    asked: bool,
+    /// The size it keeps whatever we say: a pane of somebody else's.
+    kept: Option<Size>,
     /// Typed while nobody could take it.
     waiting: Vec<u8>,
 }
@@ -224,7 +233,7 @@ impl Attached {
                 Back::Again(again) => {
                     let (viewer, seen) = *again;
                     self.link = Link::Up(Box::new(viewer));
-                    self.owns = self.agent.size.is_some();
+                    self.asked = self.agent.size.is_some();
                     self.see(seen)?;
                     let waiting = std::mem::take(&mut self.waiting);
                     self.typed(&waiting);
@@ -248,6 +257,10 @@ impl Attached {
             Seen::Screen { agent, run, size, bytes } => {
                 (self.label, self.run) = (agent, run);
                 self.owns = self.agent.size.is_some_and(|ours| ours == size);
+                if std::mem::take(&mut self.asked) {
+                    self.kept = (!self.owns).then_some(size);
+                }
+                self.size = size;
                 self.shown.screen(&self.label, size, &bytes);
             }
             Seen::Output(bytes) => self.shown.output(&bytes),
@@ -263,8 +276,9 @@ impl Attached {
             Link::Up(viewer) => {
                 viewer.type_bytes(bytes);
                 // Whoever types says how large it is.
-                if !std::mem::replace(&mut self.owns, true) {
+                if !self.owns && !self.asked && self.kept != Some(self.size) {
                     viewer.resize(ours);
+                    self.asked = true;
                 }
                 // What cannot be sent at once is sent when it can; an error is met there.
                 let _ = viewer.flush();
@@ -315,15 +329,19 @@ impl Attached {
         if let Some(size) = &mut self.agent.size {
             *size = ours;
         }
-        match &mut self.link {
-            // A screen of that size follows.
-            Link::Up(viewer) if self.owns => viewer.resize(ours),
-            Link::Up(_) | Link::Away(_) => self.look_again(),
+        if self.agent.size.is_none() {
+            self.look_again();
+        } else if let Link::Up(viewer) = &mut self.link {
+            // Heard only from whoever says how large it is; the screen comes in any case.
+            viewer.resize(ours);
+            self.asked = false;
+            self.kept = None;
         }
     }
 
     fn look_again(&mut self) {
         if let Link::Up(viewer) = &mut self.link {
+            self.asked = self.owns;
             viewer.again(self.agent.size.filter(|_| self.owns));
         }
     }

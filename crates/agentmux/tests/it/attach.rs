@@ -14,7 +14,7 @@ use serde_json::json;
 use crate::harness::{BINARY, World, until};
 
 /// A person's terminal with a program in it.
-struct Person {
+pub(crate) struct Person {
     child: Child,
     screen: Screen,
 }
@@ -38,12 +38,12 @@ impl Person {
         Self { child: spawn::spawn(&spec).unwrap(), screen: Screen::live(size) }
     }
 
-    fn attach(world: &World, size: Size, args: &[&str]) -> Self {
+    pub(crate) fn attach(world: &World, size: Size, args: &[&str]) -> Self {
         Self::new(world, size, BINARY, &[&["attach"], args].concat())
     }
 
     /// Looks at the screen until it is so.
-    fn until(&mut self, what: &str, mut is_so: impl FnMut(&mut Screen) -> bool) {
+    pub(crate) fn until(&mut self, what: &str, mut is_so: impl FnMut(&mut Screen) -> bool) {
         let deadline = Instant::now() + Duration::from_secs(30);
         while !is_so(&mut self.screen) {
             assert!(Instant::now() < deadline, "never: {what}: {:#?}", self.screen.rows(None, false));
@@ -51,7 +51,7 @@ impl Person {
         }
     }
 
-    fn sees(&mut self, text: &str) {
+    pub(crate) fn sees(&mut self, text: &str) {
         self.until(text, |screen| screen.rows(None, false).join("\n").contains(text));
     }
 
@@ -67,7 +67,7 @@ impl Person {
         assert_eq!(self.screen.take_answers(), b"", "nobody here is to be asked");
     }
 
-    fn types(&mut self, keys: &str) {
+    pub(crate) fn types(&mut self, keys: &str) {
         let mut rest = keys.as_bytes();
         while !rest.is_empty() {
             match pty::write(self.child.pty.as_ref().unwrap().as_fd(), rest) {
@@ -77,12 +77,12 @@ impl Person {
         }
     }
 
-    fn resize(&mut self, size: Size) {
+    pub(crate) fn resize(&mut self, size: Size) {
         pty::resize(self.child.pty.as_ref().unwrap().as_fd(), size.rows, size.cols).unwrap();
         self.screen.resize(size);
     }
 
-    fn ends(&mut self) -> i32 {
+    pub(crate) fn ends(&mut self) -> i32 {
         let mut status = None;
         until("it ends", || {
             self.read(Duration::from_millis(1));
@@ -120,9 +120,9 @@ fn what_is_typed_arrives_what_is_printed_is_seen_and_leaving_leaves_it_running()
     world.says("api", "printf '\\033[31mred\\033[0m 日本\\n'", "red 日本");
     // A shell of the person's, which is there before and after.
     let mut person = Person::new(&world, SIZE, "/bin/sh", &[]);
-    person.types("echo what was there before; stty -a > before\r");
+    person.types("echo what was there before; stty -g > new; mv new before\r");
     person.until("the shell has looked", |_| world.home.dir.join("before").exists());
-    person.types(&format!("{BINARY} attach api; echo left=$?; stty -a > after\r"));
+    person.types(&format!("{BINARY} attach api; echo left=$?; stty -g > new; mv new after\r"));
     person.until("it is shown", |screen| screen.rows(None, true).join("").contains("\x1b[0;31mred"));
     shows_the_same(&world, &mut person, "api");
     person.types("echo 4$((1+1))\r");

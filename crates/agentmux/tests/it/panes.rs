@@ -2,10 +2,12 @@
 
 use std::process::{Command, Stdio};
 
+use amux_proto::entity::Size;
 use amux_sys::process;
 use amux_sys::signals::{self, Signal};
 use serde_json::Value;
 
+use crate::attach::Person;
 use crate::harness::{World, until};
 
 /// A tmux server of its own, which ends with the test.
@@ -90,6 +92,17 @@ fn a_pane_is_looked_at_typed_into_given_work_and_left_alive() {
         wire.call(serde_json::json!({ "cmd": "agent.resize", "args": args })).unwrap()["error"].clone()
     };
     assert!(refused["message"].as_str().unwrap().contains("user's"), "{refused}");
+    let mut person = Person::attach(&world, Size { rows: 24, cols: 80 }, &["api"]);
+    person.sees("given4");
+    person.types("echo typed$((1+2))\r");
+    person.sees("typed3");
+    person
+        .until("it is told whose size it is", |screen| screen.title().is_some_and(|title| title.contains("shown as")));
+    person.resize(Size { rows: 6, cols: 20 });
+    person.types("echo cut$((1+2))\r");
+    person.sees("cut3");
+    person.types("\x1cd");
+    assert_eq!(person.ends(), 0);
     // One client for all of it, and no process of a moment for any of it.
     let client = u32::try_from(world.agent("api")["pid"].as_u64().unwrap()).unwrap();
     assert_eq!((tmux.clients(), process::descendants(client).len()), (1, 0));
