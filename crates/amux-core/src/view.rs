@@ -188,17 +188,19 @@ fn state_of(agent: &entity::Agent, count: Count, ask: Option<&entity::Request>) 
                 (None, Some(signal)) => format!("signal {signal}"),
                 (None, None) => "ended".into(),
             };
+            let activity = &run.activity;
+            let said = Some(&activity.evidence).filter(|said| activity.phase == Phase::Untold && !said.is_empty());
+            let kind = agent.definition.kind.0.as_str();
             match exit.why {
                 ExitWhy::Stopped => (AgentState::Offline, Some("asked to stop".into())),
                 ExitWhy::Killed => (AgentState::Offline, Some("killed, it did not stop when asked".into())),
-                // A shell ends with the status of its last command, which says nothing about the shell.
-                ExitWhy::Itself if exit.code == Some(0) || agent.definition.kind.0 == KindName::SHELL => {
-                    (AgentState::Offline, Some(how))
+                // The process is our client of tmux: how it ends says nothing about the pane.
+                ExitWhy::Itself if kind == KindName::TMUX && exit.code == Some(0) => {
+                    (AgentState::Offline, said.cloned().or(Some(how)))
                 }
+                // A shell ends with the status of its last command, which says nothing about the shell.
+                ExitWhy::Itself if exit.code == Some(0) || kind == KindName::SHELL => (AgentState::Offline, Some(how)),
                 ExitWhy::Itself => {
-                    let activity = &run.activity;
-                    let said =
-                        Some(&activity.evidence).filter(|said| activity.phase == Phase::Untold && !said.is_empty());
                     (AgentState::Failed, Some(said.map_or(how.clone(), |said| format!("{how}: {said}"))))
                 }
             }
