@@ -199,7 +199,8 @@ view?: ViewTerminal,
  */
 typed?: Typed, 
 /**
- * The size of the viewer's window; heard while the viewer is the one who attached or typed last.
+ * The size of the viewer's window; heard while the viewer is the one who attached or typed last. The answer is the
+ * screen, of whatever size it is then.
  */
 resized?: Resized, };
 
