@@ -1,10 +1,14 @@
 //! Agents: durable identities, what is wanted of them, and their going. Their processes are in [`crate::run`].
 
-use amux_proto::command::agent::{Command, Create, Remove, Rename, Restart, Start, Stop};
+use std::collections::BTreeSet;
+
+use amux_proto::command::agent::{Command, Create, Define, Describe, Mail, Remove, Rename, Restart, Start, Stop};
 use amux_proto::entity::{
-    Agent, Content, Definition, Desired, Dialect, Kind, KindName, Recipient, Run, RunState, Size, Stage,
+    Agent, Content, Definition, Desired, Dialect, Kind, KindName, MailRules, Recipient, Run, RunState, Size, Stage,
 };
-use amux_proto::event::agent::{Created, Event, Removed, Removing, Renamed, StartDropped, StartWanted, StopWanted};
+use amux_proto::event::agent::{
+    Created, Defined, Described, Event, MailChanged, Removed, Removing, Renamed, StartDropped, StartWanted, StopWanted,
+};
 use amux_proto::event::message::{self, Staged};
 use amux_proto::event::pane::{self, Shown};
 use amux_proto::event::request::{self, Withdrawn};
@@ -26,6 +30,9 @@ pub(crate) fn decide(case: &mut Case<'_>, command: &Command) -> Result<Value, Re
         Command::Start(order) => start(case, order),
         Command::Stop(order) => stop(case, order),
         Command::Restart(order) => restart(case, order),
+        Command::Define(order) => define(case, order),
+        Command::Describe(order) => describe(case, order),
+        Command::Mail(order) => mail(case, order),
     }
 }
 
@@ -230,6 +237,74 @@ fn restart(case: &mut Case<'_>, order: &Restart) -> Result<Value, Rejection> {
     Ok(answer(case.state, agent, Some(run)))
 }
 
+/// What runs now goes on as it is; the next run is another.
+fn define(case: &mut Case<'_>, order: &Define) -> Result<Value, Rejection> {
+    let agent = resolve::agent(case.state, &order.agent)?;
+    case.expect(agent.rev)?;
+    refuse_if_removing(case.state, agent)?;
+    let Define { kind, argv, cwd, env, size, model, mode, worktree, .. } = order.clone();
+    let as_new = Create {
+        id: None,
+        name: agent.name.clone(),
+        team: None,
+        kind,
+        argv,
+        cwd,
+        env,
+        // A window that a person has chosen is not taken back by somebody who speaks of none.
+        size: size.or(Some(agent.definition.size)),
+        model,
+        mode,
+        resume: None,
+        worktree,
+        start: false,
+    };
+    let definition = definition(case.state, &as_new)?;
+    if definition != agent.definition {
+        case.emit(Event::Defined(Defined { agent: agent.id, definition }));
+    }
+    Ok(answer(case.state, agent, agent.run.as_ref().map(|run| run.no)))
+}
+
+fn describe(case: &mut Case<'_>, order: &Describe) -> Result<Value, Rejection> {
+    let agent = resolve::agent(case.state, &order.agent)?;
+    case.expect(agent.rev)?;
+    let Describe { role, groups, .. } = order;
+    if let Some(role) = role {
+        bounds::at_most("the role", role.len(), bounds::REASON_BYTES_MAX)?;
+        bounds::no_nul("the role", role)?;
+    }
+    if groups.len() > bounds::GROUPS_MAX {
+        return Err(bounds::limit("groups of an agent", bounds::GROUPS_MAX));
+    }
+    if agent.role != *role || agent.groups != *groups {
+        let (role, groups) = (role.clone(), groups.clone());
+        case.emit(Event::Described(Described { agent: agent.id, role, groups }));
+    }
+    Ok(answer(case.state, agent, agent.run.as_ref().map(|run| run.no)))
+}
+
+fn mail(case: &mut Case<'_>, order: &Mail) -> Result<Value, Rejection> {
+    let agent = resolve::agent(case.state, &order.agent)?;
+    case.expect(agent.rev)?;
+    let known = agent.mail;
+    let mail = MailRules {
+        paused: order.paused.unwrap_or(known.paused),
+        while_working: order.while_working.unwrap_or(known.while_working),
+        boundary_ms: order.boundary_ms.unwrap_or(known.boundary_ms),
+        wakes_per_hour: order.wakes_per_hour.unwrap_or(known.wakes_per_hour),
+    };
+    if mail.boundary_ms > bounds::GRACE_MS_MAX {
+        return Err(bad(format!("no boundary is waited for so long: {} ms", mail.boundary_ms)));
+    }
+    if mail != known {
+        case.emit(Event::MailChanged(MailChanged { agent: agent.id, mail }));
+    }
+    let mut answer = answer(case.state, agent, agent.run.as_ref().map(|run| run.no));
+    answer["mail"] = json!(mail);
+    Ok(answer)
+}
+
 fn answer(state: &State, agent: &Agent, run: Option<RunNo>) -> Value {
     json!({ "uid": agent.id, "agent": view::label(state, agent.id), "run": run })
 }
@@ -309,12 +384,9 @@ pub(crate) fn begin_removal(case: &mut Case<'_>, agent: &Agent) {
 pub(crate) fn remove(case: &mut Case<'_>, agent: &Agent, why: &str) {
     let state = case.state;
     let to = Recipient::Agent { agent: agent.id };
-    for message in state.messages.values() {
-        let open = message.deliveries.iter().find(|delivery| delivery.to == to && !delivery.stage.is_settled());
-        if open.is_some() {
-            let stage = Stage::Failed { reason: why.to_owned(), attempts: 0 };
-            case.emit(message::Event::Staged(Staged { message: message.id, to, stage, evidence: None }));
-        }
+    for message in state.open_for(to) {
+        let stage = Stage::Failed { reason: why.to_owned(), attempts: 0 };
+        case.emit(message::Event::Staged(Staged { message: message.id, to, stage, evidence: None }));
     }
     for request in state.requests.values().filter(|request| request.agent == agent.id) {
         case.emit(request::Event::Withdrawn(Withdrawn { request: request.id, why: why.to_owned() }));
@@ -347,6 +419,9 @@ pub(crate) fn apply(state: &mut State, at: Time, event: &Event) {
             desired: Desired::Stopped,
             run: None,
             session: None,
+            role: None,
+            groups: BTreeSet::new(),
+            mail: MailRules::default(),
             removing: false,
             rev: FIRST_REV,
         }),
@@ -355,6 +430,22 @@ pub(crate) fn apply(state: &mut State, at: Time, event: &Event) {
                 let renamed = Agent { name: name.clone(), rev: found.rev.next(), ..found.clone() };
                 state.put_agent(renamed);
             }
+        }
+        Event::Defined(Defined { agent, definition }) => {
+            change(&mut state.agents, agent, |agent| {
+                if agent.definition.kind != definition.kind {
+                    // Another CLI does not know the conversations of this one.
+                    agent.session = None;
+                }
+                agent.definition.clone_from(definition);
+            });
+        }
+        Event::Described(Described { agent, role, groups }) => change(&mut state.agents, agent, |agent| {
+            agent.role.clone_from(role);
+            agent.groups.clone_from(groups);
+        }),
+        Event::MailChanged(MailChanged { agent, mail }) => {
+            change(&mut state.agents, agent, |agent| agent.mail = *mail);
         }
         Event::StartWanted(StartWanted { agent, run }) => change(&mut state.agents, agent, |agent| {
             agent.desired = Desired::Running { run: *run };

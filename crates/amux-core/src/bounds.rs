@@ -33,6 +33,8 @@ pub(crate) const GRACE_MS_MAX: u64 = 10 * 60 * 1000;
 pub(crate) const LABEL_BYTES_MAX: usize = 200;
 /// One message is read by a model as one turn, and fits a frame with room to spare.
 pub(crate) const BODY_BYTES_MAX: usize = 256 * 1024;
+/// They are addresses, not labels.
+pub(crate) const GROUPS_MAX: usize = 32;
 /// Names in one `to`; groups stand for more.
 pub(crate) const RECIPIENTS_MAX: usize = 200;
 /// A sender's idempotency key is an identifier, not a text.

@@ -9,6 +9,7 @@ mod bounds;
 mod case;
 mod host;
 mod layout;
+pub mod mail;
 mod message;
 mod near;
 mod pane;

@@ -3,42 +3,60 @@
 
 use std::collections::BTreeSet;
 
-use amux_proto::command::message::{Ack, Cancel, Command, Send};
-use amux_proto::entity::{Delivery, Message, Recipient, Stage};
-use amux_proto::event::message::{Event, Sent, Staged};
+use amux_proto::command::message::{Ack, Cancel, Command, Edit, Expire, Move, Release, Retry, Seen, Send};
+use amux_proto::entity::{
+    Agent, Answer, Delivery, Message, Passed, Recipient, Request, RequestKind, RequestOption, RequestOptionKind, Stage,
+};
+use amux_proto::event::message::{Edited, Event, Moved, Released, Sent, Staged};
+use amux_proto::event::request;
 use amux_proto::transcript::InputStage;
 use amux_proto::view::{self as proto_view, SentDelivery};
-use amux_proto::{AgentId, Code, MessageId, Principal, Rejection, RunNo, ThreadId, Time};
+use amux_proto::{AgentId, Code, MessageId, Name, Principal, Rejection, RequestId, RunNo, ThreadId, Time};
 use serde_json::{Value, json};
 
 use crate::bounds::{self, BODY_BYTES_MAX, KEY_BYTES_MAX, RECIPIENTS_MAX, bad};
 use crate::case::Case;
+use crate::near::nearest;
 use crate::policy::denied;
 use crate::state::{FIRST_REV, Sender, State, change};
-use crate::{agent, resolve, view};
+use crate::{agent, mail, resolve, view};
 
 pub(crate) fn decide(case: &mut Case<'_>, command: &Command) -> Result<Value, Rejection> {
     match command {
         Command::Send(order) => send(case, order),
         Command::Ack(order) => ack(case, order),
         Command::Cancel(order) => cancel(case, order),
+        Command::Seen(order) => before_the_eyes(case, order),
+        Command::Retry(order) => retry(case, order),
+        Command::Release(order) => release(case, order),
+        Command::Move(order) => reorder(case, order),
+        Command::Edit(order) => edit(case, order),
+        Command::Expire(order) => expire(case, order),
     }
 }
 
 fn send(case: &mut Case<'_>, order: &Send) -> Result<Value, Rejection> {
-    let Send { id, to, body, reply_to, thread, key } = order;
+    let Send { id, to, body, reply_to, thread, key, priority, class, ttl_ms } = order;
     let state = case.state;
     let from = case.ctx.actor.clone();
     if let Some(key) = key {
         bounds::at_most("the key", key.len(), KEY_BYTES_MAX)?;
         bounds::label("the key", key)?;
         if let Some(known) = state.message_keyed(&from, key) {
-            return Ok(receipt(state, known));
+            return Ok(receipt(state, known, case.ctx.now));
         }
     }
-    bounds::at_most("the body", body.len(), BODY_BYTES_MAX)?;
-    if body.trim().is_empty() {
-        return Err(bad("there is nothing in it: the body"));
+    check_body(body)?;
+    if let Some(ms) = ttl_ms.filter(|ms| *ms == 0 || *ms > TTL_MS_MAX) {
+        return Err(bad(format!("a message is kept for 1 ms to {} days: {ms} ms", TTL_MS_MAX / DAY_MS)));
+    }
+    let at = case.ctx.now;
+    if let Principal::Agent { agent, .. } = &from
+        && state.sent_since(*agent, Time(at.0.saturating_sub(CEILING_MS))) >= CEILING
+    {
+        let minutes = CEILING_MS / 60_000;
+        let words = format!("an agent sends at most {CEILING} messages in {minutes} minutes");
+        return Err(Rejection::new(Code::Limit, words).details(json!({ "rule": "sender_ceiling" })));
     }
     let recipients = recipients(state, &from, to)?;
     let replied = match reply_to {
@@ -54,7 +72,14 @@ fn send(case: &mut Case<'_>, order: &Send) -> Result<Value, Rejection> {
         Some(id) => *id,
         None => MessageId(case.make_id()),
     };
-    let at = case.ctx.now;
+    let cause = mail::cause(state, &from);
+    let is_loop = mail::is_loop(state, &from, cause, at);
+    let mut deliveries: Vec<Delivery> = recipients.into_iter().map(|to| first(state, to, at)).collect();
+    if is_loop {
+        for copy in deliveries.iter_mut().filter(|copy| matches!(copy.to, Recipient::Agent { .. })) {
+            stop(case, copy, id, &from, body);
+        }
+    }
     let message = Message {
         id,
         from: from.clone(),
@@ -63,11 +88,15 @@ fn send(case: &mut Case<'_>, order: &Send) -> Result<Value, Rejection> {
         thread: thread.or(replied.map(|replied| replied.thread)).unwrap_or(ThreadId(id.0)),
         reply_to: *reply_to,
         key: key.clone(),
+        priority: *priority,
+        class: *class,
+        expires: ttl_ms.map(|ms| Time(at.0.saturating_add(i64::try_from(ms).unwrap_or(i64::MAX)))),
+        cause,
         created: at,
-        deliveries: recipients.into_iter().map(|to| first(state, to, at)).collect(),
+        deliveries,
         rev: FIRST_REV,
     };
-    let answer = receipt(state, &message);
+    let answer = receipt(state, &message, at);
     case.emit(Event::Sent(Sent { message }));
     let own_copy = replied.and_then(|replied| Some((replied.id, own_copy(replied, &from)?)));
     if let Some((replied, copy)) = own_copy.filter(|(_, copy)| !copy.stage.is_end()) {
@@ -77,17 +106,112 @@ fn send(case: &mut Case<'_>, order: &Send) -> Result<Value, Rejection> {
     Ok(answer)
 }
 
+const DAY_MS: u64 = 24 * 60 * 60_000;
+const TTL_MS_MAX: u64 = 365 * DAY_MS;
+
+/// More than this is not a conversation.
+const CEILING: usize = 2_000;
+const CEILING_MS: i64 = 10 * 60_000;
+
+/// Room between places, so that something can be put between two of them.
+const PLACE_STEP: i64 = 1 << 20;
+
 /// Where a delivery begins: on its way, or waiting for an agent that does not run.
 fn first(state: &State, to: Recipient, at: Time) -> Delivery {
-    let runs = match to {
-        Recipient::Operator => true,
-        Recipient::Agent { agent } => state.agents.get(&agent).is_some_and(agent::is_live),
+    let (runs, place) = match to {
+        Recipient::Operator => (true, 0),
+        Recipient::Agent { agent } => {
+            (state.agents.get(&agent).is_some_and(agent::is_live), last_place(state, agent, None))
+        }
     };
-    let stage = if runs { Stage::Accepted } else { Stage::Held { reason: NOT_RUNNING.to_owned() } };
-    Delivery { to, stage, at, run: None }
+    let accepted = Passed { stage: Stage::Accepted, at, evidence: None };
+    let held = (!runs).then(|| Stage::Held { reason: mail::NOT_RUNNING.to_owned(), request: None });
+    let stage = held.clone().unwrap_or(Stage::Accepted);
+    let history =
+        [Some(accepted), held.map(|stage| Passed { stage, at, evidence: None })].into_iter().flatten().collect();
+    Delivery { to, stage, at, run: None, history, released: false, place }
 }
 
-const NOT_RUNNING: &str = "the agent is not running";
+/// Behind everything else that waits.
+fn last_place(state: &State, agent: AgentId, but: Option<MessageId>) -> i64 {
+    let last = state.waiting_for(agent).rev().find(|message| Some(message.id) != but);
+    last.and_then(|message| place_of(message, agent)).map_or(0, |place| place.saturating_add(PLACE_STEP))
+}
+
+fn place_of(message: &Message, agent: AgentId) -> Option<i64> {
+    copy_of(message, Recipient::Agent { agent }).map(|copy| copy.place)
+}
+
+fn copy_of(message: &Message, to: Recipient) -> Option<&Delivery> {
+    message.deliveries.iter().find(|copy| copy.to == to)
+}
+
+const LET_THROUGH: &str = "release";
+const DROP: &str = "drop";
+
+/// Agents that keep each other busy are stopped here, and a person is asked.
+fn stop(case: &mut Case<'_>, copy: &mut Delivery, message: MessageId, from: &Principal, body: &str) {
+    let Recipient::Agent { agent } = copy.to else { return };
+    let state = case.state;
+    let sender = match from {
+        Principal::Agent { agent, .. } => view::label(state, *agent),
+        other => other.to_string(),
+    };
+    let option = |id: &str, label: &str, kind| RequestOption { id: id.into(), label: label.into(), kind };
+    let id = RequestId(case.make_id());
+    let request = Request {
+        id,
+        kind: RequestKind::HeldMessage,
+        agent,
+        run: state.agents.get(&agent).and_then(|agent| agent.run.as_ref()).map_or(RunNo(0), |run| run.no),
+        title: format!("{sender} and {} answer each other without a person", view::label(state, agent)),
+        detail: bounds::cut_at(body, bounds::DETAIL_BYTES_MAX).to_owned(),
+        options: vec![
+            option(LET_THROUGH, "let it through", RequestOptionKind::AllowOnce),
+            option(DROP, "drop it", RequestOptionKind::RejectOnce),
+        ],
+        created: case.ctx.now,
+        expires: None,
+        ask: message.to_string(),
+        tool: None,
+        subject: None,
+        decided: None,
+        rev: FIRST_REV,
+    };
+    let reason = format!("a loop of agents; agentmux approve {id} lets it go on");
+    copy.stage = Stage::Held { reason, request: Some(id) };
+    copy.history.push(Passed { stage: copy.stage.clone(), at: case.ctx.now, evidence: None });
+    case.emit(request::Event::Opened(request::Opened { request }));
+}
+
+/// A person has decided about a message that was stopped.
+pub(crate) fn decided(case: &mut Case<'_>, request: &Request, answer: &Answer) {
+    let state = case.state;
+    let Some(message) = request.ask.parse().ok().and_then(|id: MessageId| state.messages.get(&id)) else { return };
+    let to = Recipient::Agent { agent: request.agent };
+    let is_stopped = |copy: &&Delivery| matches!(copy.stage, Stage::Held { request: Some(by), .. } if by == request.id);
+    if copy_of(message, to).filter(is_stopped).is_none() {
+        return;
+    }
+    let by = case.ctx.actor.clone();
+    if matches!(answer, Answer::Option { option, .. } if option == LET_THROUGH) {
+        case.emit(Event::Released(Released { message: message.id, to }));
+        let evidence = Some(format!("{by} let it through"));
+        case.emit(Event::Staged(Staged { message: message.id, to, stage: Stage::Accepted, evidence }));
+    } else {
+        let stage = Stage::Cancelled { by };
+        case.emit(Event::Staged(Staged { message: message.id, to, stage, evidence: None }));
+    }
+}
+
+/// Nobody need decide any more about a message that is not stopped any more.
+fn withdraw(case: &mut Case<'_>, copy: &Delivery, why: &str) {
+    if let Stage::Held { request: Some(request), .. } = copy.stage
+        && case.state.requests.contains_key(&request)
+    {
+        case.emit(request::Event::Withdrawn(request::Withdrawn { request, why: why.to_owned() }));
+    }
+}
 
 /// What was seen of a message at the agent it is for. A delivery only climbs, and an end is an end.
 pub(crate) fn seen(case: &mut Case<'_>, of: (AgentId, RunNo), id: MessageId, stage: InputStage, evidence: &str) {
@@ -141,8 +265,8 @@ pub(crate) fn run_ended(case: &mut Case<'_>, of: (AgentId, RunNo), never_opened:
     let (agent, run) = of;
     let to = Recipient::Agent { agent };
     let state = case.state;
-    for message in state.messages.values() {
-        let Some(delivery) = message.deliveries.iter().find(|delivery| delivery.to == to) else { continue };
+    for message in state.open_for(to) {
+        let Some(delivery) = copy_of(message, to) else { continue };
         if delivery.run != Some(run) {
             continue;
         }
@@ -217,10 +341,35 @@ fn meant(state: &State, from: &Principal, reference: &str) -> Result<Vec<Recipie
             let team = resolve::team(state, team)?.id;
             Ok(others(&mut state.agents_of(team)))
         }
+        Some(("group", group)) => {
+            let name = Name::new(group).map_err(|error| bad(format!("not the name of a group: {error}")))?;
+            let mut members = state.agents.values().filter(|agent| agent.groups.contains(&name)).peekable();
+            if members.peek().is_none() {
+                let groups = state.agents.values().flat_map(|agent| &agent.groups);
+                return Err(unknown("group", group, groups.map(ToString::to_string)));
+            }
+            Ok(others(&mut members))
+        }
+        Some(("role", role)) => {
+            let sought = role.to_lowercase();
+            let is_it = |agent: &&Agent| agent.role.as_ref().is_some_and(|role| role.to_lowercase() == sought);
+            let mut members = state.agents.values().filter(is_it).peekable();
+            if members.peek().is_none() {
+                let roles = state.agents.values().filter_map(|agent| agent.role.clone());
+                return Err(unknown("role", role, roles));
+            }
+            Ok(others(&mut members))
+        }
         None if reference == "all" => Ok(others(&mut state.agents.values())),
-        None if reference == "operator" => Ok(vec![Recipient::Operator]),
+        None if reference == OPERATOR => Ok(vec![Recipient::Operator]),
         Some(_) | None => Ok(vec![Recipient::Agent { agent: resolve::agent(state, reference)?.id }]),
     }
+}
+
+fn unknown(what: &str, name: &str, known: impl Iterator<Item = String>) -> Rejection {
+    let known: BTreeSet<String> = known.collect();
+    let near = nearest(name, known.iter().map(String::as_str));
+    Rejection::new(Code::NotFound, format!("no such {what}: {name}")).details(json!({ "near": near }))
 }
 
 fn ack(case: &mut Case<'_>, order: &Ack) -> Result<Value, Rejection> {
@@ -247,42 +396,230 @@ fn ack(case: &mut Case<'_>, order: &Ack) -> Result<Value, Rejection> {
     Ok(json!({ "id": message.id }))
 }
 
+/// Somebody who answers for a message: its sender, or a person.
+fn answers_for(case: &Case<'_>, message: &Message, verb: &str) -> Result<(), Rejection> {
+    let actor = &case.ctx.actor;
+    if *actor != Principal::Operator && Sender::from(actor) != Sender::from(&message.from) {
+        return Err(denied("sender", actor, verb));
+    }
+    Ok(())
+}
+
+/// The copies that are meant: all, or that of one recipient.
+fn copies<'a>(state: &State, message: &'a Message, to: Option<&str>) -> Result<Vec<&'a Delivery>, Rejection> {
+    let Some(to) = to else { return Ok(message.deliveries.iter().collect()) };
+    let to = match to {
+        OPERATOR => Recipient::Operator,
+        agent => Recipient::Agent { agent: resolve::agent(state, agent)?.id },
+    };
+    let none = || Rejection::new(Code::NotFound, format!("it was not sent there: {}", message.id));
+    Ok(vec![copy_of(message, to).ok_or_else(none)?])
+}
+
 fn cancel(case: &mut Case<'_>, order: &Cancel) -> Result<Value, Rejection> {
     let message = resolve::message(case.state, &order.message)?;
     case.expect(message.rev)?;
-    let actor = &case.ctx.actor;
-    if *actor != Principal::Operator && Sender::from(actor) != Sender::from(&message.from) {
-        return Err(denied("sender", actor, "message.cancel"));
-    }
+    answers_for(case, message, "message.cancel")?;
+    let actor = case.ctx.actor.clone();
     let mut cancelled = Vec::new();
     let mut waiting = 0_usize;
-    for delivery in &message.deliveries {
-        match &delivery.stage {
-            Stage::Accepted | Stage::Held { .. } => {
-                let stage = Stage::Cancelled { by: actor.clone() };
-                let staged = Staged { message: message.id, to: delivery.to, stage, evidence: None };
-                case.emit(Event::Staged(staged));
-                cancelled.push(recipient_name(case.state, delivery.to));
-                waiting += 1;
-            }
-            Stage::Cancelled { .. } => waiting += 1,
-            Stage::Routed { .. }
+    for copy in copies(case.state, message, order.to.as_deref())? {
+        if copy.stage.is_waiting() {
+            withdraw(case, copy, "the message was cancelled");
+            let stage = Stage::Cancelled { by: actor.clone() };
+            case.emit(Event::Staged(Staged { message: message.id, to: copy.to, stage, evidence: None }));
+            cancelled.push(recipient_name(case.state, copy.to));
+            waiting += 1;
+        } else if matches!(copy.stage, Stage::Cancelled { .. }) {
+            waiting += 1;
+        }
+    }
+    if waiting == 0 {
+        return Err(nothing_waits(message));
+    }
+    Ok(json!({ "id": message.id, "cancelled": cancelled }))
+}
+
+fn nothing_waits(message: &Message) -> Rejection {
+    Rejection::new(Code::Conflict, format!("nothing of it waits any more: {}", message.id))
+        .hint(format!("agentmux msg show {}", message.id))
+}
+
+/// Given once more, on the word of whoever answers for it: nobody else does so.
+fn retry(case: &mut Case<'_>, order: &Retry) -> Result<Value, Rejection> {
+    let message = resolve::message(case.state, &order.message)?;
+    case.expect(message.rev)?;
+    answers_for(case, message, "message.retry")?;
+    if mail::is_over(message, case.ctx.now) {
+        return Err(Rejection::new(Code::Conflict, format!("its time is over: {}", message.id)));
+    }
+    let mut again = Vec::new();
+    for copy in copies(case.state, message, order.to.as_deref())? {
+        let is_there = match copy.to {
+            Recipient::Operator => false,
+            Recipient::Agent { agent } => case.state.agents.contains_key(&agent),
+        };
+        let ended_badly = match copy.stage {
+            Stage::Unproven { .. }
+            | Stage::Expired
+            | Stage::Cancelled { .. }
+            | Stage::Refused { .. }
+            | Stage::Failed { .. } => true,
+            Stage::Accepted
+            | Stage::Held { .. }
+            | Stage::Routed { .. }
             | Stage::Handed
             | Stage::Shown
             | Stage::Begun
             | Stage::Acked
-            | Stage::Answered { .. }
-            | Stage::Unproven { .. }
-            | Stage::Expired
-            | Stage::Refused { .. }
-            | Stage::Failed { .. } => {}
+            | Stage::Answered { .. } => false,
+        };
+        if is_there && ended_badly {
+            let evidence = Some(format!("{} wants it given again", case.ctx.actor));
+            case.emit(Event::Staged(Staged { message: message.id, to: copy.to, stage: Stage::Accepted, evidence }));
+            again.push(recipient_name(case.state, copy.to));
         }
     }
-    if waiting == 0 {
-        return Err(Rejection::new(Code::Conflict, format!("nothing of it waits any more: {}", message.id)));
+    if again.is_empty() {
+        let why = format!("nothing of it ended without being taken: {}", message.id);
+        return Err(Rejection::new(Code::Conflict, why).hint(format!("agentmux msg show {}", message.id)));
     }
-    Ok(json!({ "id": message.id, "cancelled": cancelled }))
+    Ok(json!({ "id": message.id, "retried": again }))
 }
+
+/// A person overrules what a message waits for. What nobody can overrule, it goes on waiting for.
+fn release(case: &mut Case<'_>, order: &Release) -> Result<Value, Rejection> {
+    let message = resolve::message(case.state, &order.message)?;
+    case.expect(message.rev)?;
+    let mut released = Vec::new();
+    for copy in copies(case.state, message, order.to.as_deref())?.into_iter().filter(|copy| copy.stage.is_waiting()) {
+        if !copy.released {
+            case.emit(Event::Released(Released { message: message.id, to: copy.to }));
+        }
+        if matches!(copy.stage, Stage::Held { request: Some(_), .. }) {
+            withdraw(case, copy, "the message was let through");
+            let evidence = Some(format!("{} let it through", case.ctx.actor));
+            case.emit(Event::Staged(Staged { message: message.id, to: copy.to, stage: Stage::Accepted, evidence }));
+        }
+        released.push(recipient_name(case.state, copy.to));
+    }
+    if released.is_empty() {
+        return Err(nothing_waits(message));
+    }
+    Ok(json!({ "id": message.id, "released": released }))
+}
+
+/// Another place among what waits. Nobody else's order is changed by it.
+fn reorder(case: &mut Case<'_>, order: &Move) -> Result<Value, Rejection> {
+    let state = case.state;
+    let message = resolve::message(state, &order.message)?;
+    case.expect(message.rev)?;
+    let agent = resolve::agent(state, &order.to)?.id;
+    let to = Recipient::Agent { agent };
+    let Some(copy) = copy_of(message, to).filter(|copy| copy.stage.is_waiting()) else {
+        return Err(nothing_waits(message));
+    };
+    let others: Vec<(MessageId, i64)> = state
+        .waiting_for(agent)
+        .filter(|other| other.id != message.id)
+        .filter_map(|other| Some((other.id, place_of(other, agent)?)))
+        .collect();
+    let Some(before) = &order.before else {
+        let place = last_place(state, agent, Some(message.id));
+        if others.last().is_some_and(|(_, last)| *last >= copy.place) {
+            case.emit(Event::Moved(Moved { message: message.id, to, place }));
+        }
+        return Ok(json!({ "id": message.id }));
+    };
+    let before = resolve::message(state, before)?;
+    if before.id == message.id {
+        return Ok(json!({ "id": message.id }));
+    }
+    let Some(at) = others.iter().position(|(id, _)| *id == before.id) else { return Err(nothing_waits(before)) };
+    let high = others[at].1;
+    let low = at.checked_sub(1).map_or(high.saturating_sub(2 * PLACE_STEP), |at| others[at].1);
+    if high.saturating_sub(low) > 1 {
+        let place = low + (high - low) / 2;
+        case.emit(Event::Moved(Moved { message: message.id, to, place }));
+        return Ok(json!({ "id": message.id }));
+    }
+    // No room left between two: those behind move on.
+    case.emit(Event::Moved(Moved { message: message.id, to, place: high }));
+    let mut place = high;
+    for (id, known) in &others[at..] {
+        if *known > place {
+            break;
+        }
+        place += PLACE_STEP;
+        case.emit(Event::Moved(Moved { message: *id, to, place }));
+    }
+    Ok(json!({ "id": message.id }))
+}
+
+/// Other words for what nobody was given yet.
+fn edit(case: &mut Case<'_>, order: &Edit) -> Result<Value, Rejection> {
+    let message = resolve::message(case.state, &order.message)?;
+    case.expect(message.rev)?;
+    check_body(&order.body)?;
+    if !message.deliveries.iter().all(|copy| copy.stage.is_waiting() && mail::attempts(copy) == 0) {
+        return Err(Rejection::new(Code::Conflict, format!("somebody was given it already: {}", message.id)));
+    }
+    if message.body != order.body {
+        case.emit(Event::Edited(Edited { message: message.id, body: order.body.clone() }));
+    }
+    Ok(json!({ "id": message.id }))
+}
+
+fn check_body(body: &str) -> Result<(), Rejection> {
+    bounds::at_most("the body", body.len(), BODY_BYTES_MAX)?;
+    if body.trim().is_empty() {
+        return Err(bad("there is nothing in it: the body"));
+    }
+    Ok(())
+}
+
+/// The copies that were not given in their time end; those that were given go on.
+fn expire(case: &mut Case<'_>, order: &Expire) -> Result<Value, Rejection> {
+    let message = resolve::message(case.state, &order.message)?;
+    if !mail::is_over(message, case.ctx.now) {
+        return Err(Rejection::new(Code::Conflict, format!("its time is not over: {}", message.id)));
+    }
+    for copy in message.deliveries.iter().filter(|copy| copy.stage.is_waiting()) {
+        withdraw(case, copy, "the message has expired");
+        case.emit(Event::Staged(Staged { message: message.id, to: copy.to, stage: Stage::Expired, evidence: None }));
+    }
+    Ok(json!({ "id": message.id }))
+}
+
+/// Whoever lists its mail has seen it. A copy that was not given by another way counts as given by this one.
+fn before_the_eyes(case: &mut Case<'_>, order: &Seen) -> Result<Value, Rejection> {
+    if order.messages.len() > SEEN_MAX {
+        return Err(bounds::limit("messages at once", SEEN_MAX));
+    }
+    let mut seen = BTreeSet::new();
+    for reference in &order.messages {
+        let message = resolve::message(case.state, reference)?;
+        let Some(copy) = own_copy(message, &case.ctx.actor).filter(|_| seen.insert(message.id)) else { continue };
+        let is_stopped = matches!(copy.stage, Stage::Held { request: Some(_), .. });
+        if is_stopped || rank(&copy.stage) >= rank(&Stage::Shown) {
+            continue;
+        }
+        let (id, to) = (message.id, copy.to);
+        if let Principal::Agent { run, .. } = case.ctx.actor
+            && copy.stage.is_waiting()
+        {
+            case.emit(Event::Staged(Staged { message: id, to, stage: Stage::Routed { run }, evidence: None }));
+        }
+        let evidence = Some("the recipient read its inbox".to_owned());
+        case.emit(Event::Staged(Staged { message: id, to, stage: Stage::Shown, evidence }));
+    }
+    Ok(json!({ "seen": seen.len() }))
+}
+
+/// A page of an inbox.
+const SEEN_MAX: usize = 1_000;
+
+const OPERATOR: &str = "operator";
 
 /// The delivery to the one who speaks.
 fn own_copy<'a>(message: &'a Message, actor: &Principal) -> Option<&'a Delivery> {
@@ -302,50 +639,138 @@ fn recipient_name(state: &State, to: Recipient) -> String {
 }
 
 /// One message as anybody who may read it sees it.
-pub(crate) fn shown(state: &State, message: &Message) -> proto_view::Message {
+pub(crate) fn shown(state: &State, message: &Message, now: Time) -> proto_view::Message {
+    let deliveries = message.deliveries.iter().map(|copy| {
+        let (stage, reason, until) = stands(state, message, copy, now);
+        let passed = |passed: &Passed| proto_view::Passed {
+            stage: view::stage_name(&passed.stage).to_owned(),
+            at: passed.at,
+            evidence: passed.evidence.clone().or_else(|| view::stage_reason(&passed.stage).map(str::to_owned)),
+        };
+        proto_view::Delivery {
+            to: recipient_name(state, copy.to),
+            id: message.id,
+            stage: stage.to_owned(),
+            reason,
+            until,
+            history: copy.history.iter().map(passed).collect(),
+            attempts: mail::attempts(copy),
+        }
+    });
     proto_view::Message {
         id: message.id,
-        from: match &message.from {
-            Principal::Agent { agent, .. } => view::label(state, *agent),
-            other => other.to_string(),
-        },
+        from: sender_name(state, &message.from),
         body: message.body.clone(),
         thread: message.thread,
         reply_to: message.reply_to,
+        priority: message.priority,
+        class: message.class,
+        expires: message.expires,
+        cause: message.cause,
         created: message.created,
-        deliveries: deliveries(state, message),
+        to: message.deliveries.iter().map(|copy| recipient_name(state, copy.to)).collect(),
+        deliveries: deliveries.collect(),
     }
 }
 
-fn deliveries(state: &State, message: &Message) -> Vec<SentDelivery> {
-    let each = message.deliveries.iter().map(|delivery| SentDelivery {
-        to: recipient_name(state, delivery.to),
+/// One message as its recipient has it.
+pub(crate) fn mail_of(state: &State, message: &Message, to: Recipient, now: Time) -> Option<proto_view::Mail> {
+    let copy = copy_of(message, to)?;
+    let (stage, reason, until) = stands(state, message, copy, now);
+    Some(proto_view::Mail {
         id: message.id,
-        stage: view::stage_name(&delivery.stage).to_owned(),
-        reason: view::stage_reason(&delivery.stage).map(str::to_owned),
+        from: sender_name(state, &message.from),
+        to: recipient_name(state, to),
+        body: message.body.clone(),
+        thread: message.thread,
+        reply_to: message.reply_to,
+        priority: message.priority,
+        class: message.class,
+        created: message.created,
+        stage: stage.to_owned(),
+        reason,
+        until,
+        unread: is_unread(copy),
+    })
+}
+
+/// Not before the recipient's eyes yet, as far as anybody knows.
+pub(crate) fn is_unread(copy: &Delivery) -> bool {
+    match copy.stage {
+        Stage::Accepted
+        | Stage::Held { .. }
+        | Stage::Routed { .. }
+        | Stage::Handed
+        | Stage::Unproven { .. }
+        | Stage::Expired
+        | Stage::Refused { .. }
+        | Stage::Failed { .. } => true,
+        Stage::Shown | Stage::Begun | Stage::Acked | Stage::Answered { .. } | Stage::Cancelled { .. } => false,
+    }
+}
+
+/// How a copy stands: its stage, and of one that waits, why and until when.
+fn stands(
+    state: &State,
+    message: &Message,
+    copy: &Delivery,
+    now: Time,
+) -> (&'static str, Option<String>, Option<Time>) {
+    if !copy.stage.is_waiting() {
+        return (view::stage_name(&copy.stage), view::stage_reason(&copy.stage).map(str::to_owned), None);
+    }
+    match mail::hold(state, message, copy, now) {
+        Some(hold) => (HELD, Some(hold.reason), hold.until),
+        None => (view::stage_name(&Stage::Accepted), None, None),
+    }
+}
+
+const HELD: &str = "held";
+
+fn sender_name(state: &State, from: &Principal) -> String {
+    match from {
+        Principal::Agent { agent, .. } => view::label(state, *agent),
+        other => other.to_string(),
+    }
+}
+
+fn deliveries(state: &State, message: &Message, now: Time) -> Vec<SentDelivery> {
+    let each = message.deliveries.iter().map(|copy| {
+        let (stage, reason, _) = stands(state, message, copy, now);
+        SentDelivery { to: recipient_name(state, copy.to), id: message.id, stage: stage.to_owned(), reason }
     });
     each.collect()
 }
 
 /// What the sender is told: of a repeated key, how far the one message has come.
-fn receipt(state: &State, message: &Message) -> Value {
-    let sent = proto_view::Sent { id: message.id, thread: message.thread, deliveries: deliveries(state, message) };
+fn receipt(state: &State, message: &Message, now: Time) -> Value {
+    let sent = proto_view::Sent { id: message.id, thread: message.thread, deliveries: deliveries(state, message, now) };
     serde_json::to_value(sent).expect("a receipt has string keys and no fallible serializer")
 }
+
+/// Enough for the ladder several times over; what is between the first and the newest of more is forgotten.
+const HISTORY_MAX: usize = 64;
 
 pub(crate) fn apply(state: &mut State, at: Time, event: &Event) {
     match event {
         Event::Sent(Sent { message }) => state.put_message(message.clone()),
-        Event::Staged(Staged { message, to, stage, .. }) => change(&mut state.messages, message, |message| {
-            for delivery in message.deliveries.iter_mut().filter(|delivery| delivery.to == *to) {
-                delivery.stage = stage.clone();
-                delivery.at = at;
-                match stage {
-                    Stage::Routed { run } => delivery.run = Some(*run),
-                    Stage::Accepted => delivery.run = None,
-                    _ => {}
-                }
+        Event::Staged(Staged { message, to, stage, evidence }) => state.change_copy(*message, *to, |copy| {
+            copy.stage = stage.clone();
+            copy.at = at;
+            match stage {
+                Stage::Routed { run } => copy.run = Some(*run),
+                Stage::Accepted => copy.run = None,
+                _ => {}
             }
+            if copy.history.len() == HISTORY_MAX {
+                copy.history.remove(1);
+            }
+            copy.history.push(Passed { stage: stage.clone(), at, evidence: evidence.clone() });
         }),
+        Event::Released(Released { message, to }) => state.change_copy(*message, *to, |copy| copy.released = true),
+        Event::Moved(Moved { message, to, place }) => state.change_copy(*message, *to, |copy| copy.place = *place),
+        Event::Edited(Edited { message, body }) => {
+            change(&mut state.messages, message, |message| message.body.clone_from(body));
+        }
     }
 }

@@ -75,11 +75,15 @@ enum Kind {
 
 fn kind(verb: &str) -> Option<Kind> {
     Some(match verb {
-        "snapshot" | "agents" | "agent" | "teams" | "requests" | "message" | "settings" | "kinds" | "status"
-        | "diag" | "doctor" | "look" | "events" | "processes" | "transcript" => Kind::Read,
+        "snapshot" | "agents" | "agent" | "teams" | "requests" | "message" | "inbox" | "queue" | "thread"
+        | "settings" | "kinds" | "status" | "diag" | "doctor" | "look" | "events" | "processes" | "transcript" => {
+            Kind::Read
+        }
         "login_code" => Kind::SignIn,
         "team.create" | "team.rename" | "team.remove" => Kind::Arrange,
-        "agent.create" | "agent.rename" | "agent.remove" => Kind::Arrange,
+        "agent.create" | "agent.rename" | "agent.remove" | "agent.define" | "agent.describe" | "agent.mail" => {
+            Kind::Arrange
+        }
         "agent.start" | "agent.stop" | "agent.restart" => Kind::Run,
         "agent.keys" | "agent.resize" | "agent.interrupt" | "agent.set" | "agent.take_over" => Kind::Run,
         "run.started" | "run.failed" | "run.exited" | "run.lost" | "run.seen" => Kind::Observe,
@@ -95,7 +99,9 @@ fn kind(verb: &str) -> Option<Kind> {
         "layout.resize" | "layout.reopen" => Kind::Arrange,
         "request.decide" => Kind::Decide,
         "policy.add" => Kind::Arrange,
-        "message.send" | "message.ack" | "message.cancel" => Kind::Talk,
+        "message.send" | "message.ack" | "message.seen" | "message.cancel" | "message.retry" => Kind::Talk,
+        "message.release" | "message.move" | "message.edit" => Kind::Arrange,
+        "message.expire" => Kind::Observe,
         "setting.set" | "setting.unset" => Kind::Arrange,
         "setting.load" | "host.boot" | "kind.load" | "policy.load" => Kind::Observe,
         "server.stop" | "server.restart" | "server.reload" => Kind::Serve,

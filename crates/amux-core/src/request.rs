@@ -14,7 +14,7 @@ use crate::bounds::{self, DETAIL_BYTES_MAX, OPTIONS_MAX, REQUESTS_OF_AGENT_MAX, 
 use crate::case::Case;
 use crate::policy::denied;
 use crate::state::{FIRST_REV, State, change};
-use crate::{resolve, rule};
+use crate::{message, resolve, rule};
 
 pub(crate) fn decide(case: &mut Case<'_>, command: &Command) -> Result<Value, Rejection> {
     match command {
@@ -87,6 +87,14 @@ fn decide_one(case: &mut Case<'_>, order: &Decide) -> Result<Value, Rejection> {
         by: actor.clone(),
         rule: None,
     }));
+    match request.kind {
+        RequestKind::Permission | RequestKind::Question | RequestKind::Login => {}
+        // No agent waits for it.
+        RequestKind::HeldMessage => {
+            message::decided(case, request, &order.answer);
+            case.emit(Event::Settled(Settled { request: request.id }));
+        }
+    }
     Ok(json!({ "request": request.id }))
 }
 

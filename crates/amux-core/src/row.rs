@@ -286,6 +286,9 @@ fn touch(event: &Event, to: &mut dyn FnMut(Table, String)) {
             match event {
                 message::Event::Sent(event) => event.message.id,
                 message::Event::Staged(event) => event.message,
+                message::Event::Released(event) => event.message,
+                message::Event::Moved(event) => event.message,
+                message::Event::Edited(event) => event.message,
             }
             .to_string(),
         ),
@@ -344,10 +347,13 @@ fn team_of(event: &team::Event) -> String {
     .to_string()
 }
 
-fn agent_of(event: &agent::Event) -> AgentId {
+pub(crate) fn agent_of(event: &agent::Event) -> AgentId {
     match event {
         agent::Event::Created(event) => event.agent,
         agent::Event::Renamed(event) => event.agent,
+        agent::Event::Defined(event) => event.agent,
+        agent::Event::Described(event) => event.agent,
+        agent::Event::MailChanged(event) => event.agent,
         agent::Event::StartWanted(event) => event.agent,
         agent::Event::StopWanted(event) => event.agent,
         agent::Event::StartDropped(event) => event.agent,
@@ -356,7 +362,7 @@ fn agent_of(event: &agent::Event) -> AgentId {
     }
 }
 
-fn run_of(event: &run::Event) -> AgentId {
+pub(crate) fn run_of(event: &run::Event) -> AgentId {
     match event {
         run::Event::Started(event) => event.agent,
         run::Event::Failed(event) => event.agent,

@@ -4,10 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use amux_proto::entity::{
-    Agent, Closed, Flow, Host, Kind, KindName, Message, Pane, Request, Rule, Setting, Tab, Team, Workspace,
+    Agent, Closed, Delivery, Flow, Host, Kind, KindName, Message, Pane, Recipient, Request, Rule, Setting, Tab, Team,
+    Workspace,
 };
 use amux_proto::{
-    AgentId, ClosedId, FlowId, MessageId, Name, PaneId, Principal, RequestId, Rev, TabId, TeamId, WorkspaceId,
+    AgentId, ClosedId, FlowId, MessageId, Name, PaneId, Principal, RequestId, Rev, TabId, TeamId, ThreadId, Time,
+    WorkspaceId,
 };
 
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -42,6 +44,85 @@ pub(crate) struct Index {
     teams: BTreeMap<Name, TeamId>,
     agents: BTreeMap<Name, BTreeSet<AgentId>>,
     keys: BTreeMap<(Sender, String), MessageId>,
+    mail: Mail,
+}
+
+/// Messages by what is asked of them, so that no question costs as much as there are messages.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Mail {
+    /// What waits for an agent, by its place.
+    waiting: BTreeMap<AgentId, BTreeSet<(i64, MessageId)>>,
+    /// Copies of which nothing is settled yet.
+    open: BTreeMap<Recipient, BTreeSet<MessageId>>,
+    came: BTreeMap<Recipient, BTreeSet<(Time, MessageId)>>,
+    sent: BTreeMap<AgentId, BTreeSet<(Time, MessageId)>>,
+    threads: BTreeMap<ThreadId, BTreeSet<(Time, MessageId)>>,
+    expiring: BTreeSet<(Time, MessageId)>,
+}
+
+impl Mail {
+    fn put(&mut self, message: &Message) {
+        let at = (message.created, message.id);
+        if let Principal::Agent { agent, .. } = message.from {
+            self.sent.entry(agent).or_default().insert(at);
+        }
+        self.threads.entry(message.thread).or_default().insert(at);
+        for delivery in &message.deliveries {
+            self.came.entry(delivery.to).or_default().insert(at);
+            self.put_copy(message.id, delivery);
+        }
+        self.put_end(message);
+    }
+
+    fn drop(&mut self, message: &Message) {
+        let at = (message.created, message.id);
+        if let Principal::Agent { agent, .. } = message.from {
+            take(&mut self.sent, &agent, &at);
+        }
+        take(&mut self.threads, &message.thread, &at);
+        for delivery in &message.deliveries {
+            take(&mut self.came, &delivery.to, &at);
+            self.drop_copy(message.id, delivery);
+        }
+        if let Some(expires) = message.expires {
+            self.expiring.remove(&(expires, message.id));
+        }
+    }
+
+    fn put_copy(&mut self, id: MessageId, delivery: &Delivery) {
+        if let (Recipient::Agent { agent }, true) = (delivery.to, delivery.stage.is_waiting()) {
+            self.waiting.entry(agent).or_default().insert((delivery.place, id));
+        }
+        if !delivery.stage.is_settled() {
+            self.open.entry(delivery.to).or_default().insert(id);
+        }
+    }
+
+    fn drop_copy(&mut self, id: MessageId, delivery: &Delivery) {
+        if let Recipient::Agent { agent } = delivery.to {
+            take(&mut self.waiting, &agent, &(delivery.place, id));
+        }
+        take(&mut self.open, &delivery.to, &id);
+    }
+
+    /// Only what still waits somewhere can expire.
+    fn put_end(&mut self, message: &Message) {
+        let Some(expires) = message.expires else { return };
+        match message.deliveries.iter().any(|delivery| delivery.stage.is_waiting()) {
+            true => self.expiring.insert((expires, message.id)),
+            false => self.expiring.remove(&(expires, message.id)),
+        };
+    }
+}
+
+/// A set that is empty is not there, or two ways to the same state would differ.
+fn take<K: Ord + Clone, V: Ord>(sets: &mut BTreeMap<K, BTreeSet<V>>, key: &K, value: &V) {
+    if let Some(set) = sets.get_mut(key) {
+        set.remove(value);
+        if set.is_empty() {
+            sets.remove(key);
+        }
+    }
 }
 
 /// Who a message is from, for its idempotency key: an agent stays the same sender through its runs.
@@ -111,10 +192,58 @@ impl State {
     }
 
     pub(crate) fn put_message(&mut self, message: Message) {
+        if let Some(known) = self.messages.get(&message.id) {
+            self.index.mail.drop(known);
+        }
         if let Some(key) = &message.key {
             self.index.keys.insert(((&message.from).into(), key.clone()), message.id);
         }
+        self.index.mail.put(&message);
         self.messages.insert(message.id, message);
+    }
+
+    /// Changes one copy of a message.
+    pub(crate) fn change_copy(&mut self, id: MessageId, to: Recipient, how: impl FnOnce(&mut Delivery)) {
+        let mail = &mut self.index.mail;
+        change(&mut self.messages, &id, |message| {
+            if let Some(delivery) = message.deliveries.iter_mut().find(|delivery| delivery.to == to) {
+                mail.drop_copy(id, delivery);
+                how(delivery);
+                mail.put_copy(id, delivery);
+            }
+            mail.put_end(message);
+        });
+    }
+
+    /// What waits for an agent, in the order it will be given.
+    pub fn waiting_for(&self, agent: AgentId) -> impl DoubleEndedIterator<Item = &Message> {
+        let waiting = self.index.mail.waiting.get(&agent).into_iter().flatten();
+        waiting.filter_map(|(_, id)| self.messages.get(id))
+    }
+
+    /// Messages with a copy for somebody of which nothing is settled yet.
+    pub fn open_for(&self, to: Recipient) -> impl Iterator<Item = &Message> {
+        self.index.mail.open.get(&to).into_iter().flatten().filter_map(|id| self.messages.get(id))
+    }
+
+    /// Everything that ever came for somebody, newest last.
+    pub fn mail_of(&self, to: Recipient) -> impl DoubleEndedIterator<Item = &Message> {
+        self.index.mail.came.get(&to).into_iter().flatten().filter_map(|(_, id)| self.messages.get(id))
+    }
+
+    /// What an agent sent since then.
+    pub fn sent_since(&self, agent: AgentId, since: Time) -> usize {
+        let sent = self.index.mail.sent.get(&agent);
+        sent.map_or(0, |sent| sent.iter().rev().take_while(|(at, _)| *at >= since).count())
+    }
+
+    pub fn thread(&self, thread: ThreadId) -> impl DoubleEndedIterator<Item = &Message> {
+        self.index.mail.threads.get(&thread).into_iter().flatten().filter_map(|(_, id)| self.messages.get(id))
+    }
+
+    /// The message that waits and whose time is over first.
+    pub fn next_to_expire(&self) -> Option<(Time, MessageId)> {
+        self.index.mail.expiring.first().copied()
     }
 }
 

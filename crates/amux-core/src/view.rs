@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use amux_proto::entity::{self, Desired, ExitWhy, KindName, Message, Phase, Recipient, RequestKind, RunState, Stage};
 use amux_proto::query;
 use amux_proto::view::{self as proto_view, AgentDetail, AgentState, Evidence, Request, Snapshot};
-use amux_proto::{AgentId, Epoch, Rejection, Seq, Time};
+use amux_proto::{AgentId, Epoch, Principal, Rejection, Seq, Time};
 
-use crate::resolve;
 use crate::state::State;
+use crate::{policy, resolve};
 
 pub use amux_proto::view::Agent;
 
@@ -37,13 +37,12 @@ pub fn snapshot(state: &State, epoch: Epoch, seq: Seq) -> Snapshot {
 /// Those that run or wait for something, by team and name; with `all` those at rest too.
 pub fn agents(state: &State, query: &query::Agents) -> Result<Vec<Agent>, Rejection> {
     let team = query.team.as_deref().map(|team| resolve::team(state, team)).transpose()?.map(|team| team.id);
-    let mail = Mail::of(state.messages.values());
     let asks = asks(state);
     let mut agents: Vec<Agent> = state
         .agents
         .values()
         .filter(|agent| team.is_none_or(|team| agent.team == team))
-        .map(|agent| shown(state, agent, &mail, asks.get(&agent.id).copied()))
+        .map(|agent| shown(state, agent, asks.get(&agent.id).copied()))
         .filter(|agent| query.all || agent.state != AgentState::Offline)
         .collect();
     agents.sort_by(|a, b| (&a.team, &a.name).cmp(&(&b.team, &b.name)));
@@ -51,8 +50,8 @@ pub fn agents(state: &State, query: &query::Agents) -> Result<Vec<Agent>, Reject
 }
 
 pub fn agent(state: &State, agent: &entity::Agent) -> Agent {
-    let ask = undecided(state).filter(|request| request.agent == agent.id).min_by_key(|r| (urgency(r.kind), r.id));
-    shown(state, agent, &Mail::of(state.messages.values()), ask)
+    let ask = asking(state).filter(|request| request.agent == agent.id).min_by_key(|r| (urgency(r.kind), r.id));
+    shown(state, agent, ask)
 }
 
 /// One agent with the evidence for its state.
@@ -85,9 +84,77 @@ fn undecided(state: &State) -> impl Iterator<Item = &entity::Request> {
     state.requests.values().filter(|request| request.decided.is_none())
 }
 
+/// Those that an agent itself waits for.
+fn asking(state: &State) -> impl Iterator<Item = &entity::Request> {
+    undecided(state).filter(|request| request.kind != RequestKind::HeldMessage)
+}
+
 /// One message, by its id or the end of it.
-pub fn message(state: &State, reference: &str) -> Result<proto_view::Message, Rejection> {
-    resolve::message(state, reference).map(|found| crate::message::shown(state, found))
+pub fn message(state: &State, reference: &str, now: Time) -> Result<proto_view::Message, Rejection> {
+    resolve::message(state, reference).map(|found| crate::message::shown(state, found, now))
+}
+
+/// A page of an inbox when nobody says how much.
+const INBOX_DEFAULT: u32 = 50;
+const INBOX_MAX: u32 = 1_000;
+
+/// What came for somebody, oldest first; the newest where there is more. An agent reads its own.
+pub fn inbox(
+    state: &State,
+    actor: &Principal,
+    query: &query::Inbox,
+    now: Time,
+) -> Result<Vec<proto_view::Mail>, Rejection> {
+    let of = match &query.agent {
+        Some(reference) if reference != "operator" => Recipient::Agent { agent: resolve::agent(state, reference)?.id },
+        Some(_) => Recipient::Operator,
+        None => match actor {
+            Principal::Agent { agent, .. } => Recipient::Agent { agent: *agent },
+            Principal::Operator | Principal::Peer(_) | Principal::System => Recipient::Operator,
+        },
+    };
+    if let Principal::Agent { agent, .. } = actor
+        && of != (Recipient::Agent { agent: *agent })
+    {
+        return Err(policy::denied("own_inbox", actor, "inbox"));
+    }
+    let is_wanted = |message: &&Message| {
+        let copy = message.deliveries.iter().find(|copy| copy.to == of);
+        copy.is_some_and(|copy| match (query.all, query.unread) {
+            (true, false) => true,
+            (_, true) => crate::message::is_unread(copy),
+            (false, false) => !copy.stage.is_settled(),
+        })
+    };
+    let limit = query.limit.unwrap_or(INBOX_DEFAULT).min(INBOX_MAX) as usize;
+    let shown = |message: &Message| crate::message::mail_of(state, message, of, now);
+    let mut mail: Vec<proto_view::Mail> = if query.all {
+        state.mail_of(of).rev().filter(is_wanted).take(limit).filter_map(shown).collect()
+    } else {
+        let mut open: Vec<&Message> = state.open_for(of).filter(is_wanted).collect();
+        open.sort_by_key(|message| std::cmp::Reverse((message.created, message.id)));
+        open.into_iter().take(limit).filter_map(shown).collect()
+    };
+    mail.reverse();
+    Ok(mail)
+}
+
+/// What waits for an agent, in the order it will be given.
+pub fn queue(state: &State, query: &query::Queue, now: Time) -> Result<Vec<proto_view::Mail>, Rejection> {
+    let agent = resolve::agent(state, &query.agent)?.id;
+    let to = Recipient::Agent { agent };
+    let waiting = state.waiting_for(agent).take(INBOX_MAX as usize);
+    Ok(waiting.filter_map(|message| crate::message::mail_of(state, message, to, now)).collect())
+}
+
+/// A conversation, oldest first; the newest of a long one.
+pub fn thread(state: &State, query: &query::Thread, now: Time) -> Result<Vec<proto_view::Message>, Rejection> {
+    // Whatever of a thread is named, the thread is meant: it has the id of its first message.
+    let thread = resolve::message(state, &query.thread)?.thread;
+    let newest = state.thread(thread).rev().take(INBOX_MAX as usize);
+    let mut messages: Vec<_> = newest.map(|message| crate::message::shown(state, message, now)).collect();
+    messages.reverse();
+    Ok(messages)
 }
 
 /// The kinds of agents there are, by name.
@@ -125,7 +192,7 @@ pub fn stage_name(stage: &Stage) -> &'static str {
 
 pub(crate) fn stage_reason(stage: &Stage) -> Option<&str> {
     match stage {
-        Stage::Held { reason }
+        Stage::Held { reason, .. }
         | Stage::Unproven { reason }
         | Stage::Refused { reason }
         | Stage::Failed { reason, .. } => Some(reason),
@@ -141,8 +208,8 @@ pub(crate) fn stage_reason(stage: &Stage) -> Option<&str> {
     }
 }
 
-fn shown(state: &State, agent: &entity::Agent, mail: &Mail, ask: Option<&entity::Request>) -> Agent {
-    let count = mail.0.get(&agent.id).copied().unwrap_or_default();
+fn shown(state: &State, agent: &entity::Agent, ask: Option<&entity::Request>) -> Agent {
+    let count = count(state, agent.id);
     let (shown, reason) = state_of(agent, count, ask);
     let activity = agent.run.as_ref().map(|run| &run.activity);
     Agent {
@@ -317,7 +384,7 @@ fn shown_request(state: &State, request: &entity::Request) -> Request {
 /// The most urgent request of each agent.
 fn asks(state: &State) -> BTreeMap<AgentId, &entity::Request> {
     let mut asks = BTreeMap::<AgentId, &entity::Request>::new();
-    for request in undecided(state) {
+    for request in asking(state) {
         let ask = asks.entry(request.agent).or_insert(request);
         if (urgency(request.kind), request.id) < (urgency(ask.kind), ask.id) {
             *ask = request;
@@ -342,28 +409,23 @@ struct Count {
     queued: u32,
 }
 
-/// Mail by agent, counted in one pass over the messages.
-struct Mail(BTreeMap<AgentId, Count>);
-
-impl Mail {
-    fn of<'a>(messages: impl Iterator<Item = &'a Message>) -> Self {
-        let mut mail = BTreeMap::<AgentId, Count>::new();
-        for delivery in messages.flat_map(|message| &message.deliveries) {
-            let Recipient::Agent { agent } = delivery.to else { continue };
-            let (unread, queued) = match delivery.stage {
-                Stage::Accepted | Stage::Routed { .. } | Stage::Held { .. } => (1, 1),
-                Stage::Handed | Stage::Shown | Stage::Begun | Stage::Unproven { .. } => (1, 0),
-                Stage::Acked
-                | Stage::Answered { .. }
-                | Stage::Expired
-                | Stage::Cancelled { .. }
-                | Stage::Refused { .. }
-                | Stage::Failed { .. } => (0, 0),
-            };
-            let count = mail.entry(agent).or_default();
-            count.unread += unread;
-            count.queued += queued;
-        }
-        Self(mail)
+fn count(state: &State, agent: AgentId) -> Count {
+    let to = Recipient::Agent { agent };
+    let mut count = Count::default();
+    for copy in state.open_for(to).filter_map(|message| message.deliveries.iter().find(|copy| copy.to == to)) {
+        let (unread, queued) = match copy.stage {
+            Stage::Accepted | Stage::Routed { .. } | Stage::Held { .. } => (1, 1),
+            Stage::Handed | Stage::Shown | Stage::Begun => (1, 0),
+            Stage::Unproven { .. }
+            | Stage::Acked
+            | Stage::Answered { .. }
+            | Stage::Expired
+            | Stage::Cancelled { .. }
+            | Stage::Refused { .. }
+            | Stage::Failed { .. } => (0, 0),
+        };
+        count.unread += unread;
+        count.queued += queued;
     }
+    count
 }

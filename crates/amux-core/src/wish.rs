@@ -3,9 +3,10 @@
 
 use amux_proto::effect::{Effect, Key, Kind};
 use amux_proto::entity::{Agent, Desired, Message, Recipient, RunState, Stage};
-use amux_proto::event::{Event, agent, message, request, run};
+use amux_proto::event::{Event, agent, message, request, run, turn};
 use amux_proto::{AgentId, MessageId, RunNo};
 
+use crate::row;
 use crate::state::State;
 
 /// The wishes an event opens; one with the same key replaces the open one.
@@ -27,11 +28,15 @@ pub fn opened(event: &Event) -> Vec<Effect> {
         Event::Agent(
             agent::Event::Created(_)
             | agent::Event::Renamed(_)
+            | agent::Event::Defined(_)
+            | agent::Event::Described(_)
+            | agent::Event::MailChanged(_)
             | agent::Event::StartDropped(_)
             | agent::Event::Removing(_)
             | agent::Event::Removed(_),
         )
         | Event::Request(request::Event::Opened(_) | request::Event::Withdrawn(_) | request::Event::Settled(_))
+        | Event::Message(message::Event::Released(_) | message::Event::Moved(_) | message::Event::Edited(_))
         | Event::Run(_)
         | Event::Session(_)
         | Event::Turn(_)
@@ -74,12 +79,20 @@ pub fn settled(event: &Event) -> Vec<Key> {
         Event::Agent(
             agent::Event::Created(_)
             | agent::Event::Renamed(_)
+            | agent::Event::Defined(_)
+            | agent::Event::Described(_)
+            | agent::Event::MailChanged(_)
             | agent::Event::StartWanted(_)
             | agent::Event::Removing(_)
             | agent::Event::Removed(_),
         )
         | Event::Request(request::Event::Opened(_) | request::Event::Decided(_))
-        | Event::Message(message::Event::Sent(_))
+        | Event::Message(
+            message::Event::Sent(_)
+            | message::Event::Released(_)
+            | message::Event::Moved(_)
+            | message::Event::Edited(_),
+        )
         | Event::Run(run::Event::Active(_))
         | Event::Session(_)
         | Event::Turn(_)
@@ -104,6 +117,50 @@ pub fn open(state: &State) -> Vec<Effect> {
     state.agents.values().flat_map(of_agent).chain(answers).chain(mail).collect()
 }
 
+/// The agents about which something is different after an event; by the state before it.
+pub fn concerns(before: &State, event: &Event) -> Vec<AgentId> {
+    let of_copy = |to: &Recipient| match to {
+        Recipient::Agent { agent } => vec![*agent],
+        Recipient::Operator => Vec::new(),
+    };
+    let of_request = |id| before.requests.get(id).map(|request| request.agent).into_iter().collect();
+    match event {
+        Event::Agent(event) => vec![row::agent_of(event)],
+        Event::Run(event) => vec![row::run_of(event)],
+        Event::Request(event) => match event {
+            request::Event::Opened(request::Opened { request }) => vec![request.agent],
+            request::Event::Decided(request::Decided { request, .. })
+            | request::Event::Withdrawn(request::Withdrawn { request, .. })
+            | request::Event::Settled(request::Settled { request }) => of_request(request),
+        },
+        Event::Message(event) => match event {
+            message::Event::Sent(message::Sent { message }) => {
+                message.deliveries.iter().flat_map(|copy| of_copy(&copy.to)).collect()
+            }
+            message::Event::Staged(message::Staged { to, .. })
+            | message::Event::Released(message::Released { to, .. })
+            | message::Event::Moved(message::Moved { to, .. }) => of_copy(to),
+            message::Event::Edited(_) => Vec::new(),
+        },
+        Event::Turn(
+            turn::Event::Started(turn::Started { agent, .. }) | turn::Event::Ended(turn::Ended { agent, .. }),
+        ) => {
+            vec![*agent]
+        }
+        Event::Session(_)
+        | Event::Team(_)
+        | Event::Workspace(_)
+        | Event::Tab(_)
+        | Event::Pane(_)
+        | Event::Layout(_)
+        | Event::Setting(_)
+        | Event::Flow(_)
+        | Event::Host(_)
+        | Event::Kind(_)
+        | Event::Policy(_) => Vec::new(),
+    }
+}
+
 fn of_message(message: &Message) -> impl Iterator<Item = Effect> {
     message.deliveries.iter().filter_map(|delivery| waiting(message.id, delivery.to, &delivery.stage))
 }
@@ -111,7 +168,7 @@ fn of_message(message: &Message) -> impl Iterator<Item = Effect> {
 /// A delivery that has not been given to its agent is wished for.
 fn waiting(message: MessageId, to: Recipient, stage: &Stage) -> Option<Effect> {
     let Recipient::Agent { agent } = to else { return None };
-    matches!(stage, Stage::Accepted | Stage::Held { .. }).then_some(Effect::Deliver { agent, message })
+    stage.is_waiting().then_some(Effect::Deliver { agent, message })
 }
 
 fn of_agent(agent: &Agent) -> impl Iterator<Item = Effect> {

@@ -5,7 +5,7 @@ use amux_core::{kind, policy, resolve, setting, view};
 use amux_proto::entity::{Activity, Definition, Dialect, Kind, Message, Request, RunState};
 use amux_proto::query::Query;
 use amux_proto::view::{AgentDetail, Snapshot};
-use amux_proto::{AgentId, Code, MessageId, Principal, Rejection, RequestId, RunNo};
+use amux_proto::{AgentId, Code, MessageId, Principal, Rejection, RequestId, RunNo, Time};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -49,7 +49,7 @@ impl Published {
     }
 
     /// `None` for a question that is not about the domain.
-    pub fn answer(&self, query: &Query) -> Option<Result<Box<RawValue>, Rejection>> {
+    pub fn answer(&self, actor: &Principal, query: &Query, now: Time) -> Option<Result<Box<RawValue>, Rejection>> {
         let epoch = self.epoch();
         self.read(|state, head| {
             Some(match query {
@@ -59,7 +59,10 @@ impl Published {
                 Query::Teams(_) => raw(&state.teams.values().collect::<Vec<_>>()),
                 Query::Requests(_) => raw(&view::requests(state)),
                 Query::Settings(_) => raw(&state.settings.values().collect::<Vec<_>>()),
-                Query::Message(query) => view::message(state, &query.message).and_then(|message| raw(&message)),
+                Query::Message(query) => view::message(state, &query.message, now).and_then(|message| raw(&message)),
+                Query::Inbox(query) => view::inbox(state, actor, query, now).and_then(|mail| raw(&mail)),
+                Query::Queue(query) => view::queue(state, query, now).and_then(|mail| raw(&mail)),
+                Query::Thread(query) => view::thread(state, query, now).and_then(|messages| raw(&messages)),
                 Query::Kinds(_) => raw(&view::kinds(state)),
                 Query::Status(_)
                 | Query::Diag(_)

@@ -4,7 +4,7 @@
 //! the head moved. Nothing is ever dropped for a slow reader, and no reader can hold up the writer. A cursor the log
 //! does not reach is answered with a reset.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
@@ -56,6 +56,7 @@ pub struct Published {
     floor: RwLock<Seq>,
     head: watch::Sender<Seq>,
     wishes_moved: watch::Sender<u64>,
+    watched: Mutex<BTreeMap<AgentId, watch::Sender<u64>>>,
     mode: watch::Sender<Mode>,
     uncompacted: OnceLock<String>,
 }
@@ -72,6 +73,7 @@ impl Published {
             epoch,
             head: watch::Sender::new(fold.head),
             wishes_moved: watch::Sender::new(0),
+            watched: Mutex::default(),
             mode: watch::Sender::new(mode),
             uncompacted: OnceLock::new(),
             fold: RwLock::new(fold),
@@ -106,18 +108,35 @@ impl Published {
         self.head.subscribe()
     }
 
-    /// Those that are about one agent, oldest first.
-    pub fn wishes_of(&self, agent: AgentId) -> Vec<Wish> {
+    /// Runs that are to begin or to end, oldest first.
+    pub fn run_wishes(&self) -> Vec<Wish> {
         let fold = self.fold.read().unwrap_or_else(PoisonError::into_inner);
-        let is_of = |wish: &&Wish| match &wish.effect {
-            Effect::EnsureRunning { agent: of, .. }
-            | Effect::EnsureStopped { agent: of, .. }
-            | Effect::Deliver { agent: of, .. } => *of == agent,
-            Effect::Answer { request } => fold.state.requests.get(request).is_some_and(|asked| asked.agent == agent),
-        };
-        let mut wishes: Vec<_> = fold.wishes.values().filter(is_of).cloned().collect();
+        // Of the kinds in their order these are the first.
+        let of_runs = fold.wishes.iter().take_while(|(key, _)| key.kind < effect::Kind::Answer);
+        let mut wishes: Vec<_> = of_runs.map(|(_, wish)| wish.clone()).collect();
         wishes.sort_by_key(|wish| wish.seq);
         wishes
+    }
+
+    /// What is wished of the runs of one agent, and the decisions on their way to it; oldest first.
+    pub fn wishes_of(&self, agent: AgentId) -> Vec<Wish> {
+        let fold = self.fold.read().unwrap_or_else(PoisonError::into_inner);
+        let near = fold.wishes.iter().take_while(|(key, _)| key.kind < effect::Kind::Deliver);
+        let is_of = |wish: &&Wish| match &wish.effect {
+            Effect::EnsureRunning { agent: of, .. } | Effect::EnsureStopped { agent: of, .. } => *of == agent,
+            Effect::Answer { request } => fold.state.requests.get(request).is_some_and(|asked| asked.agent == agent),
+            Effect::Deliver { .. } => false,
+        };
+        let mut wishes: Vec<_> = near.map(|(_, wish)| wish).filter(is_of).cloned().collect();
+        wishes.sort_by_key(|wish| wish.seq);
+        wishes
+    }
+
+    /// Changes whenever something about an agent is different.
+    pub fn watch_agent(&self, agent: AgentId) -> watch::Receiver<u64> {
+        let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        watched.retain(|_, moved| moved.receiver_count() > 0);
+        watched.entry(agent).or_default().subscribe()
     }
 
     /// Changes whenever a wish was opened or settled.
@@ -144,9 +163,11 @@ impl Published {
 
     pub(crate) fn append(&self, records: &[Record]) {
         let Some(last) = records.last() else { return };
+        let mut concerned = BTreeSet::new();
         let wishes_moved = {
             let mut fold = self.fold.write().unwrap_or_else(PoisonError::into_inner);
             records.iter().fold(false, |moved, record| {
+                concerned.extend(amux_core::wish::concerns(&fold.state, &record.event));
                 fold.fold(record);
                 moved
                     || !amux_core::wish::opened(&record.event).is_empty()
@@ -162,6 +183,10 @@ impl Published {
         self.head.send_replace(last.seq);
         if wishes_moved {
             self.wishes_moved.send_modify(|count| *count += 1);
+        }
+        let watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        for moved in concerned.iter().filter_map(|agent| watched.get(agent)) {
+            moved.send_modify(|count| *count += 1);
         }
     }
 

@@ -1,7 +1,7 @@
 //! The things that exist: what the state is made of, what a projection row holds and what a snapshot carries.
 //! Derived facts (an agent's shown state, unread counts) are views, never stored here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use schemars::JsonSchema;
@@ -42,9 +42,49 @@ pub struct Agent {
     /// The conversation that the next run goes on with; `None` before the first.
     #[serde(default)]
     pub session: Option<Session>,
+    /// What it is there for, in a few words.
+    #[serde(default)]
+    pub role: Option<String>,
+    /// Addresses it shares with others: `group:NAME`.
+    #[serde(default)]
+    pub groups: BTreeSet<Name>,
+    /// When it may be given mail.
+    #[serde(default)]
+    pub mail: MailRules,
     /// Two-phase: it is removed when its run has ended.
     pub removing: bool,
     pub rev: Rev,
+}
+
+/// What protects an agent from its mail. Senders cannot change it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
+#[serde(default)]
+pub struct MailRules {
+    /// Nothing is given until a person says so.
+    pub paused: bool,
+    /// What an ordinary message waits for while the agent works.
+    pub while_working: WhileWorking,
+    /// A boundary that does not come in this time is not waited for.
+    pub boundary_ms: u64,
+    /// So often in an hour other agents may wake it; then their mail is collected.
+    pub wakes_per_hour: u32,
+}
+
+impl Default for MailRules {
+    fn default() -> Self {
+        Self { paused: false, while_working: WhileWorking::Now, boundary_ms: 10_000, wakes_per_hour: 60 }
+    }
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
+#[serde(rename_all = "snake_case")]
+pub enum WhileWorking {
+    /// The CLI reads it when it likes.
+    #[default]
+    Now,
+    /// The end of the tool that runs, or of what is being written.
+    Boundary,
+    TurnEnd,
 }
 
 /// What is run. Never holds secrets: definitions are part of the log.
@@ -243,6 +283,9 @@ pub struct Activity {
     pub usage: Usage,
     /// The directory it says it is in.
     pub cwd: Option<String>,
+    /// A person's words stand in its composer and are not sent yet.
+    #[serde(default)]
+    pub draft: bool,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
@@ -521,6 +564,16 @@ pub struct Message {
     pub reply_to: Option<MessageId>,
     /// The sender's idempotency key.
     pub key: Option<String>,
+    #[serde(default)]
+    pub priority: Priority,
+    #[serde(default)]
+    pub class: Class,
+    /// What is not given by then is not given any more.
+    #[serde(default)]
+    pub expires: Option<Time>,
+    /// The message its sender was working on; what makes a loop of polite agents visible.
+    #[serde(default)]
+    pub cause: Option<MessageId>,
     pub created: Time,
     pub deliveries: Vec<Delivery>,
     pub rev: Rev,
@@ -534,6 +587,46 @@ pub struct Delivery {
     /// The run it was given to.
     #[serde(default)]
     pub run: Option<RunNo>,
+    /// How it came to this stage, oldest first.
+    #[serde(default)]
+    pub history: Vec<Passed>,
+    /// A person said: now. It waits for no boundary and no budget.
+    #[serde(default)]
+    pub released: bool,
+    /// Where it stands among what waits for the same agent; the lower the sooner.
+    #[serde(default)]
+    pub place: i64,
+}
+
+/// A stage that was reached, and why that is claimed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
+pub struct Passed {
+    pub stage: Stage,
+    pub at: Time,
+    pub evidence: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema, TS)]
+#[serde(rename_all = "snake_case")]
+pub enum Priority {
+    /// At the end of a turn, together with others.
+    Low,
+    #[default]
+    Normal,
+    /// Into the running turn, where the protocol can.
+    Urgent,
+}
+
+/// What a message is for, which decides whether an agent is woken by it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
+#[serde(rename_all = "snake_case")]
+pub enum Class {
+    /// How things stand: never wakes anybody, goes along with the next that does.
+    State,
+    /// Worth knowing: collected for a while.
+    Info,
+    #[default]
+    Request,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema, TS)]
@@ -548,21 +641,44 @@ pub enum Recipient {
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Stage {
     Accepted,
-    Routed { run: RunNo },
+    Routed {
+        run: RunNo,
+    },
     Handed,
     Shown,
     Begun,
     Acked,
-    Answered { by: MessageId },
-    Held { reason: String },
-    Unproven { reason: String },
+    Answered {
+        by: MessageId,
+    },
+    /// With a request a person decides whether it is given at all.
+    Held {
+        reason: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        request: Option<RequestId>,
+    },
+    Unproven {
+        reason: String,
+    },
     Expired,
-    Cancelled { by: Principal },
-    Refused { reason: String },
-    Failed { reason: String, attempts: u32 },
+    Cancelled {
+        by: Principal,
+    },
+    Refused {
+        reason: String,
+    },
+    Failed {
+        reason: String,
+        attempts: u32,
+    },
 }
 
 impl Stage {
+    /// Whether it is still to be given.
+    pub fn is_waiting(&self) -> bool {
+        matches!(self, Self::Accepted | Self::Held { .. })
+    }
+
     /// Whether nobody waits for this delivery: it is over, or what it was for is done.
     pub fn is_settled(&self) -> bool {
         self.is_end() || *self == Self::Acked

@@ -32,6 +32,17 @@ mod questions {
         "requests" "GetRequests" Requests {}
         /// One message, with how far each copy of it has come.
         "message" "GetMessage" Message { message: String }
+        /// What came for an agent, or for whoever asks; newest last. Without `all` only what is not acknowledged.
+        "inbox" "GetInbox" Inbox {
+            #[serde(default)] agent: Option<String>,
+            #[serde(default)] unread: bool,
+            #[serde(default)] all: bool,
+            #[serde(default)] limit: Option<u32>,
+        }
+        /// What waits for an agent, in the order it will be given, and why it waits.
+        "queue" "GetQueue" Queue { agent: String }
+        /// The messages of one thread, oldest first.
+        "thread" "GetThread" Thread { thread: String }
         "settings" "GetSettings" Settings {}
         "kinds" "GetKinds" Kinds {}
         /// Processes of an agent's tree, with what they use.

@@ -130,8 +130,15 @@ pub struct Message {
     pub body: String,
     pub thread: ThreadId,
     pub reply_to: Option<MessageId>,
+    pub priority: entity::Priority,
+    pub class: entity::Class,
+    pub expires: Option<Time>,
+    /// The message its sender was working on.
+    pub cause: Option<MessageId>,
     pub created: Time,
-    pub deliveries: Vec<SentDelivery>,
+    /// To whom, as names.
+    pub to: Vec<String>,
+    pub deliveries: Vec<Delivery>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
@@ -141,6 +148,51 @@ pub struct SentDelivery {
     pub id: MessageId,
     pub stage: String,
     pub reason: Option<String>,
+}
+
+/// A copy of a message with the way it came.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
+#[ts(rename = "DeliveryView")]
+#[schemars(rename = "DeliveryView")]
+pub struct Delivery {
+    /// `name@team` or `operator`
+    pub to: String,
+    pub id: MessageId,
+    pub stage: String,
+    pub reason: Option<String>,
+    /// When what it waits for is over by itself.
+    pub until: Option<Time>,
+    pub history: Vec<Passed>,
+    /// How often it was given.
+    pub attempts: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
+#[ts(rename = "PassedView")]
+#[schemars(rename = "PassedView")]
+pub struct Passed {
+    pub stage: String,
+    pub at: Time,
+    pub evidence: Option<String>,
+}
+
+/// A message as its recipient has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
+pub struct Mail {
+    pub id: MessageId,
+    /// `name@team` or `operator`
+    pub from: String,
+    pub to: String,
+    pub body: String,
+    pub thread: ThreadId,
+    pub reply_to: Option<MessageId>,
+    pub priority: entity::Priority,
+    pub class: entity::Class,
+    pub created: Time,
+    pub stage: String,
+    pub reason: Option<String>,
+    pub until: Option<Time>,
+    pub unread: bool,
 }
 
 /// `agentmux server status`.

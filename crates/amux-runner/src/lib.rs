@@ -288,7 +288,7 @@ async fn follow(runner: Runner) {
     let mut ended = runner.shared.orphans_moved.subscribe();
     let mut detach = runner.shared.detach.subscribe();
     loop {
-        for wish in published.wishes() {
+        for wish in published.run_wishes() {
             match wish.effect {
                 Effect::EnsureRunning { agent, .. } | Effect::EnsureStopped { agent, .. } => {
                     runner.run_task(agent, None)

@@ -4,7 +4,7 @@ use amux_engine::{Cursor, Page, ask, doctor};
 use amux_proto::entity::Size;
 use amux_proto::query::{self, Query};
 use amux_proto::view::{Finding, Level, Look, Mode, Snapshot, Status};
-use amux_proto::{Code, Principal, Rejection, Seq, event};
+use amux_proto::{Code, Principal, Rejection, Seq, Time, event};
 use amux_runner::Ask;
 use serde_json::json;
 use serde_json::value::RawValue;
@@ -24,7 +24,7 @@ pub(crate) async fn answer(daemon: &Daemon, principal: &Principal, name: &str, a
     let published = daemon.engine.published();
     published.allows(principal, query.name())?;
     let head = published.read(|_, head| head);
-    if let Some(body) = published.answer(&query) {
+    if let Some(body) = published.answer(principal, &query, Time(amux_sys::clock::now_ms())) {
         return Ok((body?, head));
     }
     let body = match &query {
@@ -46,6 +46,9 @@ pub(crate) async fn answer(daemon: &Daemon, principal: &Principal, name: &str, a
         | Query::Teams(_)
         | Query::Requests(_)
         | Query::Message(_)
+        | Query::Inbox(_)
+        | Query::Queue(_)
+        | Query::Thread(_)
         | Query::Settings(_)
         | Query::Kinds(_) => return Err(Rejection::new(Code::Internal, format!("nobody answers: {name}"))),
     };

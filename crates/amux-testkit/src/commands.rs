@@ -10,8 +10,8 @@ use amux_proto::command::{
     agent, host, kind, layout, message, pane, policy, request, run, setting, tab, team, workspace,
 };
 use amux_proto::entity::{
-    self, Activity, Answer, ClosedWhat, Content, Dialect, Exit, ExitWhy, KindName, Phase, Process, RequestKind,
-    RequestOption, RequestOptionKind, Rule, RuleAnswer, Size,
+    self, Activity, Answer, Class, ClosedWhat, Content, Dialect, Exit, ExitWhy, KindName, Phase, Priority, Process,
+    RequestKind, RequestOption, RequestOptionKind, Rule, RuleAnswer, Size, WhileWorking,
 };
 use amux_proto::layout::{Node, Place, Side};
 use amux_proto::transcript::{Ask, InputStage, Opened, SessionOpened, Trigger, TurnEnd};
@@ -91,6 +91,9 @@ const VERBS: &[(u32, Verb)] = &[
     (4, agent_start),
     (4, agent_stop),
     (3, agent_restart),
+    (2, agent_define),
+    (2, agent_describe),
+    (2, agent_mail),
     (10, run_started),
     (2, run_failed),
     (8, run_exited),
@@ -123,6 +126,12 @@ const VERBS: &[(u32, Verb)] = &[
     (8, message_send),
     (4, message_ack),
     (2, message_cancel),
+    (3, message_seen),
+    (3, message_retry),
+    (3, message_release),
+    (3, message_move),
+    (2, message_edit),
+    (2, message_expire),
     (2, setting_set),
     (1, setting_unset),
     (1, setting_load),
@@ -429,6 +438,44 @@ fn agent_stop(s: &mut Say<'_>) -> Command {
 
 fn agent_restart(s: &mut Say<'_>) -> Command {
     agent::Command::Restart(agent::Restart { agent: s.agent(), grace_ms: grace(s) }).into()
+}
+
+fn agent_define(s: &mut Say<'_>) -> Command {
+    agent::Command::Define(agent::Define {
+        agent: s.agent(),
+        kind: if s.rng.one_in(3) { KindName::cmd() } else { KindName::shell() },
+        argv: if s.rng.one_in(6) { Vec::new() } else { vec!["sleep".into(), format!("{}", 1000 + s.rng.below(3))] },
+        cwd: if s.rng.one_in(15) { "here".into() } else { "/tmp".into() },
+        env: BTreeMap::new(),
+        size: None,
+        model: None,
+        mode: None,
+        worktree: s.rng.one_in(8),
+    })
+    .into()
+}
+
+fn agent_describe(s: &mut Say<'_>) -> Command {
+    let groups = (0..s.rng.below(3)).map(|_| s.name()).collect();
+    let role = s.rng.one_in(2).then(|| "reviews".to_owned());
+    agent::Command::Describe(agent::Describe { agent: s.agent(), role, groups }).into()
+}
+
+fn agent_mail(s: &mut Say<'_>) -> Command {
+    let while_working = match s.rng.below(4) {
+        0 => Some(WhileWorking::Now),
+        1 => Some(WhileWorking::Boundary),
+        2 => Some(WhileWorking::TurnEnd),
+        _ => None,
+    };
+    agent::Command::Mail(agent::Mail {
+        agent: s.agent(),
+        paused: s.rng.one_in(2).then(|| s.rng.one_in(3)),
+        while_working,
+        boundary_ms: s.rng.one_in(4).then(|| s.rng.below(20_000)),
+        wakes_per_hour: s.rng.one_in(4).then(|| u32::try_from(s.rng.below(5)).unwrap_or(0)),
+    })
+    .into()
 }
 
 fn run_started(s: &mut Say<'_>) -> Command {
@@ -755,10 +802,12 @@ fn request_decide(s: &mut Say<'_>) -> Command {
 }
 
 fn message_send(s: &mut Say<'_>) -> Command {
-    let to = (0..=s.rng.below(3)).map(|_| match s.rng.below(8) {
+    let to = (0..=s.rng.below(3)).map(|_| match s.rng.below(10) {
         0 => "operator".to_owned(),
         1 => "all".to_owned(),
         2 => format!("team:{}", s.team()),
+        3 => format!("group:{}", s.name()),
+        4 => "role:reviews".to_owned(),
         _ => s.agent(),
     });
     let to = to.collect();
@@ -770,6 +819,17 @@ fn message_send(s: &mut Say<'_>) -> Command {
         reply_to: known.filter(|_| s.rng.one_in(2)),
         thread: s.rng.one_in(10).then(|| ThreadId(s.rng.uuid())),
         key: s.rng.one_in(4).then(|| format!("key-{}", s.rng.below(20))),
+        priority: match s.rng.below(5) {
+            0 => Priority::Low,
+            1 => Priority::Urgent,
+            _ => Priority::Normal,
+        },
+        class: match s.rng.below(5) {
+            0 => Class::State,
+            1 => Class::Info,
+            _ => Class::Request,
+        },
+        ttl_ms: s.rng.one_in(5).then(|| s.rng.below(20_000)),
     })
     .into()
 }
@@ -786,7 +846,41 @@ fn message_ack(s: &mut Say<'_>) -> Command {
 }
 
 fn message_cancel(s: &mut Say<'_>) -> Command {
-    message::Command::Cancel(message::Cancel { message: message_reference(s) }).into()
+    message::Command::Cancel(message::Cancel { message: message_reference(s), to: one_copy(s) }).into()
+}
+
+fn one_copy(s: &mut Say<'_>) -> Option<String> {
+    match s.rng.below(6) {
+        0 => Some("operator".to_owned()),
+        1 | 2 => Some(s.agent()),
+        _ => None,
+    }
+}
+
+fn message_seen(s: &mut Say<'_>) -> Command {
+    let messages = (0..s.rng.below(4)).map(|_| message_reference(s)).collect();
+    message::Command::Seen(message::Seen { messages }).into()
+}
+
+fn message_retry(s: &mut Say<'_>) -> Command {
+    message::Command::Retry(message::Retry { message: message_reference(s), to: one_copy(s) }).into()
+}
+
+fn message_release(s: &mut Say<'_>) -> Command {
+    message::Command::Release(message::Release { message: message_reference(s), to: one_copy(s) }).into()
+}
+
+fn message_move(s: &mut Say<'_>) -> Command {
+    let before = s.rng.one_in(2).then(|| message_reference(s));
+    message::Command::Move(message::Move { message: message_reference(s), to: s.agent(), before }).into()
+}
+
+fn message_edit(s: &mut Say<'_>) -> Command {
+    message::Command::Edit(message::Edit { message: message_reference(s), body: s.text() }).into()
+}
+
+fn message_expire(s: &mut Say<'_>) -> Command {
+    message::Command::Expire(message::Expire { message: message_reference(s) }).into()
 }
 
 fn setting_set(s: &mut Say<'_>) -> Command {

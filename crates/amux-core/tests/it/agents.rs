@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use amux_core::wish;
 use amux_proto::command::agent::{Command, Create, Rename};
 use amux_proto::command::{kind, message, run};
-use amux_proto::entity::{Content, Desired, Dialect, ExitWhy, Kind, KindName, RequestKind, RunState, Size, Stage};
+use amux_proto::entity::{
+    Class, Content, Desired, Dialect, ExitWhy, Kind, KindName, Priority, RequestKind, RunState, Size, Stage,
+};
 use amux_proto::event::{Event, agent as event};
 use amux_proto::layout::Place;
 use amux_proto::{Code, Effect, MessageId, RunNo};
@@ -269,6 +271,9 @@ fn with_an_agent_goes_what_only_made_sense_with_it() {
         reply_to: None,
         thread: None,
         key: None,
+        priority: Priority::Normal,
+        class: Class::Request,
+        ttl_ms: None,
     };
     let sent = MessageId(id(&world.says(message::Command::Send(sent)).answer, "id"));
     world.says(remove(agent, true));

@@ -36,6 +36,7 @@ fn the_operator_may_say_everything_but_what_only_the_server_can_have_seen() {
     let observed = [
         "host.boot",
         "kind.load",
+        "message.expire",
         "policy.load",
         "run.exited",
         "run.failed",
@@ -70,6 +71,11 @@ fn an_agent_may_read_and_talk_and_nothing_else() {
         "message.send",
         "message.ack",
         "message.cancel",
+        "message.seen",
+        "message.retry",
+        "inbox",
+        "queue",
+        "thread",
     ];
     assert_eq!(allowed, expected.into());
 }

@@ -3,7 +3,7 @@
 use amux_core::{view, wish};
 use amux_proto::command::message::{Ack, Cancel, Command, Send};
 use amux_proto::command::run::Fact;
-use amux_proto::entity::{Recipient, RequestKind, Stage};
+use amux_proto::entity::{Class, Priority, Recipient, RequestKind, Stage};
 use amux_proto::transcript::{Ask, InputStage};
 use amux_proto::{AgentId, Code, Effect, MessageId, Principal, RunNo, ThreadId};
 use serde_json::json;
@@ -20,7 +20,17 @@ pub(crate) fn send(to: &[&str], body: &str) -> Command {
 
 fn order(to: &[&str], body: &str) -> Send {
     let to = to.iter().map(|to| (*to).to_owned()).collect();
-    Send { id: None, to, body: body.into(), reply_to: None, thread: None, key: None }
+    Send {
+        id: None,
+        to,
+        body: body.into(),
+        reply_to: None,
+        thread: None,
+        key: None,
+        priority: Priority::Normal,
+        class: Class::Request,
+        ttl_ms: None,
+    }
 }
 
 fn as_agent(agent: AgentId) -> Principal {
@@ -32,7 +42,7 @@ fn ack(message: MessageId) -> Command {
 }
 
 fn cancel(message: MessageId) -> Command {
-    Command::Cancel(Cancel { message: message.to_string() })
+    Command::Cancel(Cancel { message: message.to_string(), to: None })
 }
 
 fn stages(world: &World, message: MessageId) -> Vec<(Recipient, Stage)> {
@@ -363,7 +373,7 @@ fn a_message_for_an_agent_at_rest_is_held_and_wished_for() {
     let scout = world.agent("scout");
     let message = MessageId(id(&world.says(send(&["scout", "operator"], "hello")).answer, "id"));
     let reason = "the agent is not running".to_owned();
-    assert_eq!(stages(&world, message)[1], (Recipient::Agent { agent: scout }, Stage::Held { reason }));
+    assert_eq!(stages(&world, message)[1], (Recipient::Agent { agent: scout }, Stage::Held { reason, request: None }));
     assert_eq!(wish::open(&world.state), [Effect::Deliver { agent: scout, message }]);
     world.says(cancel(message));
     assert_eq!(wish::open(&world.state), []);

@@ -103,7 +103,6 @@ fn of_everything_that_holds_the_first_of_the_contract_is_shown() {
     let asks = [
         None,
         Some((RequestKind::Permission, S::NeedsPermission)),
-        Some((RequestKind::HeldMessage, S::NeedsPermission)),
         Some((RequestKind::Question, S::NeedsAnswer)),
         Some((RequestKind::Login, S::NeedsLogin)),
     ];

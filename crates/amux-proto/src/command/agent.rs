@@ -1,8 +1,8 @@
 //! Agents: durable identities with a definition and a wish (stopped, running).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::entity::{KindName, Size};
+use crate::entity::{KindName, Size, WhileWorking};
 use crate::ids::{AgentId, Name};
 
 commands! {
@@ -26,6 +26,33 @@ commands! {
     }
     /// Give an agent another name; its identity, mail and history stay.
     "agent.rename" "AgentRename" Rename { agent: String, name: Name }
+    /// Run it differently from its next run on.
+    "agent.define" "AgentDefine" Define {
+        agent: String,
+        kind: KindName,
+        #[serde(default)] argv: Vec<String>,
+        /// Absolute.
+        cwd: String,
+        #[serde(default)] env: BTreeMap<String, String>,
+        #[serde(default)] size: Option<Size>,
+        #[serde(default)] model: Option<String>,
+        #[serde(default)] mode: Option<String>,
+        #[serde(default)] worktree: bool,
+    }
+    /// What it is there for, and the groups it is in.
+    "agent.describe" "AgentDescribe" Describe {
+        agent: String,
+        #[serde(default)] role: Option<String>,
+        #[serde(default)] groups: BTreeSet<Name>,
+    }
+    /// When it may be given mail; what is not said stays.
+    "agent.mail" "AgentMail" Mail {
+        agent: String,
+        #[serde(default)] paused: Option<bool>,
+        #[serde(default)] while_working: Option<WhileWorking>,
+        #[serde(default)] boundary_ms: Option<u64>,
+        #[serde(default)] wakes_per_hour: Option<u32>,
+    }
     /// Remove an agent; a running one only with `stop`, and then it goes when its run has ended.
     "agent.remove" "AgentRemove" Remove {
         agent: String,

@@ -1,9 +1,11 @@
 //! Durable text between principals.
 
+use crate::entity::{Class, Priority};
 use crate::ids::{MessageId, ThreadId};
 
 commands! {
-    /// To agents, `team:NAME`, `all` or `operator`. The same key of the same sender is the same message.
+    /// To agents, `team:NAME`, `group:NAME`, `role:WORDS`, `all` or `operator`. The same key of the same sender is the
+    /// same message.
     "message.send" "MessageSend" Send {
         #[serde(default)] id: Option<MessageId>,
         to: Vec<String>,
@@ -11,9 +13,38 @@ commands! {
         #[serde(default)] reply_to: Option<MessageId>,
         #[serde(default)] thread: Option<ThreadId>,
         #[serde(default)] key: Option<String>,
+        #[serde(default)] #[ts(as = "Option<Priority>")] priority: Priority,
+        #[serde(default)] #[ts(as = "Option<Class>")] class: Class,
+        /// What is not given in this time is not given any more.
+        #[serde(default)] ttl_ms: Option<u64>,
     }
     /// A recipient says: seen and taken.
     "message.ack" "MessageAck" Ack { message: String }
-    /// Only what is not handed over yet.
-    "message.cancel" "MessageCancel" Cancel { message: String }
+    /// A recipient has them before its eyes. What is not for it is passed over.
+    "message.seen" "MessageSeen" Seen { messages: Vec<String> }
+    /// Only what is not handed over yet; all copies, or one.
+    "message.cancel" "MessageCancel" Cancel {
+        message: String,
+        #[serde(default)] to: Option<String>,
+    }
+    /// Give it again what was not given, or not provably: all copies that ended so, or one.
+    "message.retry" "MessageRetry" Retry {
+        message: String,
+        #[serde(default)] to: Option<String>,
+    }
+    /// Now, whatever it waits for that a person may overrule.
+    "message.release" "MessageRelease" Release {
+        message: String,
+        #[serde(default)] to: Option<String>,
+    }
+    /// Another place among what waits for this recipient: before another message, or last.
+    "message.move" "MessageMove" Move {
+        message: String,
+        to: String,
+        #[serde(default)] before: Option<String>,
+    }
+    /// Other words, while nobody was given the old ones.
+    "message.edit" "MessageEdit" Edit { message: String, body: String }
+    /// Its time is over; only the server says this.
+    "message.expire" "MessageExpire" Expire { message: String }
 }

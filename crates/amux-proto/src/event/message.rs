@@ -6,4 +6,8 @@ use crate::ids::MessageId;
 events! {
     "message.sent" "MessageSent" Sent { message: Message }
     "message.staged" "MessageStaged" Staged { message: MessageId, to: Recipient, stage: Stage, evidence: Option<String> }
+    /// A person said: now.
+    "message.released" "MessageReleased" Released { message: MessageId, to: Recipient }
+    "message.moved" "MessageMoved" Moved { message: MessageId, to: Recipient, place: i64 }
+    "message.edited" "MessageEdited" Edited { message: MessageId, body: String }
 }

@@ -1,0 +1,301 @@
+//! When an agent is given its mail: now and how much at once, or why not yet and until when. Read off the state each
+//! time anybody asks, so that no reason can be older than the facts it rests on.
+
+use std::collections::BTreeSet;
+
+use amux_proto::entity::{
+    Activity, Agent, Class, Delivery, Message, Phase, Priority, Recipient, RequestKind, Run, RunState, Stage,
+    WhileWorking,
+};
+use amux_proto::{AgentId, MessageId, Principal, Time};
+
+use crate::state::{Sender, State};
+
+/// Why something waits, and when that is over by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hold {
+    pub reason: String,
+    pub until: Option<Time>,
+}
+
+/// What an agent is given now, in one piece.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Due {
+    /// In their order; each with how often it was given before.
+    pub batch: Vec<(MessageId, u32)>,
+    /// When to ask again if nothing changes before.
+    pub next: Option<Time>,
+}
+
+/// One turn of a model is not to be about more things than this.
+const BATCH_MESSAGES_MAX: usize = 50;
+const BATCH_BYTES_MAX: usize = 64 * 1024;
+
+/// As many of the messages that wait are looked at; who has more has enough to do with these.
+const LOOKED_AT_MAX: usize = 500;
+
+/// What is worth knowing is collected for so long.
+const INFO_MS: i64 = 30_000;
+
+/// Boundaries that do not come are not waited for longer.
+const TURN_END_MS: i64 = 30 * 60_000;
+const COMPACTING_MS: i64 = 10 * 60_000;
+
+const HOUR_MS: i64 = 60 * 60_000;
+
+/// One sender may wake one recipient so often in so long; what comes beyond that is collected.
+const WAKES_BY_ONE: usize = 10;
+const WAKES_BY_ONE_MS: i64 = 10 * 60_000;
+
+/// A second late rather than into the limit again.
+const AFTER_LIMIT_MS: i64 = 1_000;
+
+/// What `agent` is to be given now. `is_given`: on its way already, though the log does not know it yet.
+pub fn due(state: &State, agent: AgentId, now: Time, is_given: impl Fn(MessageId, u32) -> bool) -> Due {
+    let Some(agent) = state.agents.get(&agent) else { return Due::default() };
+    let to = Recipient::Agent { agent: agent.id };
+    let (is_idle, gate) = match gate(state, agent) {
+        Ok(activity) => (!activity.turn_open, None),
+        Err(hold) => (true, Some(hold)),
+    };
+    let mut next = None::<Time>;
+    let mut waiting = Vec::new();
+    for message in state.waiting_for(agent.id).take(LOOKED_AT_MAX) {
+        let Some(copy) = message.deliveries.iter().find(|delivery| delivery.to == to) else { continue };
+        let attempt = attempts(copy);
+        if is_given(message.id, attempt) || is_stopped(copy) || is_over(message, now) {
+            continue;
+        }
+        let hold = match &gate {
+            Some(hold) if !(copy.released && hold.may_be_overruled) => Some(hold.hold.clone()),
+            Some(_) | None => hold_of_one(state, agent, message, copy, now),
+        };
+        if let Some(until) = hold.as_ref().and_then(|hold| hold.until) {
+            next = Some(next.map_or(until, |next| next.min(until)));
+        }
+        waiting.push((message, attempt, hold));
+    }
+    // The order of one sender's messages is kept, so what one of them may do now, those before it may too.
+    let Some(first) = waiting.iter().find(|(_, _, hold)| hold.is_none()).map(|(message, _, _)| *message) else {
+        return Due { batch: Vec::new(), next };
+    };
+    let sender = Sender::from(&first.from);
+    let before = waiting.iter().position(|(message, _, _)| Sender::from(&message.from) == sender);
+    let first = before.map_or(first, |at| waiting[at].0);
+    if !is_of_agent(first) {
+        let attempt =
+            waiting.iter().find(|(message, _, _)| message.id == first.id).map_or(0, |(_, attempt, _)| *attempt);
+        return Due { batch: vec![(first.id, attempt)], next };
+    }
+    // What agents say is collected: whoever is woken hears everything, and whoever works hears what may be heard now.
+    let mut batch = Vec::new();
+    let mut bytes = 0;
+    let mut passed_over = BTreeSet::new();
+    for (message, attempt, hold) in &waiting {
+        let from = Sender::from(&message.from);
+        let goes_along = gate.is_none() && is_idle;
+        let may_go = is_of_agent(message) && (hold.is_none() || goes_along || from == sender);
+        if !may_go || passed_over.contains(&from) {
+            passed_over.insert(from);
+            continue;
+        }
+        bytes += message.body.len();
+        if !batch.is_empty() && (bytes > BATCH_BYTES_MAX || batch.len() == BATCH_MESSAGES_MAX) {
+            break;
+        }
+        batch.push((message.id, *attempt));
+    }
+    Due { batch, next }
+}
+
+/// Why a copy that waits is not given now; `None` when it is.
+pub fn hold(state: &State, message: &Message, copy: &Delivery, now: Time) -> Option<Hold> {
+    let Recipient::Agent { agent } = copy.to else { return None };
+    if let Stage::Held { reason, request: Some(_) } = &copy.stage {
+        return Some(Hold { reason: reason.clone(), until: None });
+    }
+    let agent = state.agents.get(&agent)?;
+    match gate(state, agent) {
+        Err(gate) if !(copy.released && gate.may_be_overruled) => Some(gate.hold),
+        Err(_) | Ok(_) => hold_of_one(state, agent, message, copy, now),
+    }
+}
+
+/// How often it was given.
+pub fn attempts(copy: &Delivery) -> u32 {
+    let routed = copy.history.iter().filter(|passed| matches!(passed.stage, Stage::Routed { .. }));
+    u32::try_from(routed.count()).unwrap_or(u32::MAX)
+}
+
+struct Gate {
+    hold: Hold,
+    /// By a person who says: now.
+    may_be_overruled: bool,
+}
+
+/// Whether the agent takes anything at all.
+fn gate<'a>(state: &State, agent: &'a Agent) -> Result<&'a Activity, Gate> {
+    let closed = |reason: String, until: Option<Time>, may_be_overruled: bool| {
+        Err(Gate { hold: Hold { reason, until }, may_be_overruled })
+    };
+    let Some(run) = agent.run.as_ref().filter(|run| matches!(run.state, RunState::Starting | RunState::Running { .. }))
+    else {
+        return closed(NOT_RUNNING.to_owned(), None, false);
+    };
+    if run.state == RunState::Starting {
+        return closed("it is starting".to_owned(), None, false);
+    }
+    if agent.mail.paused {
+        return closed("its mail is paused".to_owned(), None, true);
+    }
+    if let Some(title) = asks(state, agent, run) {
+        return closed(format!("it waits for a decision: {title}"), None, false);
+    }
+    let activity = &run.activity;
+    if activity.draft {
+        return closed("a person is typing to it".to_owned(), None, true);
+    }
+    match &activity.phase {
+        Phase::LoggedOut { reason } => closed(format!("it is not logged in: {reason}"), None, true),
+        Phase::Limited { reason, until } => {
+            let after = until.map(|until| Time(until.0.saturating_add(AFTER_LIMIT_MS)));
+            closed(format!("a limit is reached: {reason}"), after, true)
+        }
+        Phase::Untold
+        | Phase::Opening
+        | Phase::Idle
+        | Phase::Working { .. }
+        | Phase::Retrying { .. }
+        | Phase::Compacting => Ok(activity),
+    }
+}
+
+pub(crate) const NOT_RUNNING: &str = "the agent is not running";
+
+fn asks<'a>(state: &'a State, agent: &Agent, run: &Run) -> Option<&'a str> {
+    let own = state.requests.values().filter(|request| request.agent == agent.id && request.run == run.no);
+    let open = own.filter(|request| request.decided.is_none());
+    let mut of_agent = open.filter(|request| match request.kind {
+        RequestKind::Permission | RequestKind::Question | RequestKind::Login => true,
+        RequestKind::HeldMessage => false,
+    });
+    of_agent.next().map(|request| request.title.as_str())
+}
+
+/// Why this one waits while its agent takes others.
+fn hold_of_one(state: &State, agent: &Agent, message: &Message, copy: &Delivery, now: Time) -> Option<Hold> {
+    if copy.released || message.priority == Priority::Urgent {
+        return None;
+    }
+    let activity = &agent.run.as_ref()?.activity;
+    let after = |from: Time, ms: i64| Time(from.0.saturating_add(ms));
+    let until =
+        |reason: &str, until: Time| (until > now).then(|| Hold { reason: reason.to_owned(), until: Some(until) });
+    if activity.phase == Phase::Compacting {
+        return until("it compacts its conversation", after(activity.since, COMPACTING_MS));
+    }
+    if message.class == Class::State {
+        return Some(Hold { reason: "it wakes nobody and goes along with the next".to_owned(), until: None });
+    }
+    if activity.turn_open {
+        if message.priority == Priority::Low || message.class == Class::Info {
+            return until("it waits for the end of the turn", after(message.created, TURN_END_MS));
+        }
+        let boundary_ms = i64::try_from(agent.mail.boundary_ms).unwrap_or(i64::MAX);
+        return match agent.mail.while_working {
+            WhileWorking::Now => None,
+            WhileWorking::Boundary => until("it waits for a boundary of the turn", after(activity.since, boundary_ms)),
+            WhileWorking::TurnEnd => until("it waits for the end of the turn", after(message.created, TURN_END_MS)),
+        };
+    }
+    if message.class == Class::Info {
+        return until("it is collected with others", after(message.created, INFO_MS));
+    }
+    if is_of_agent(message) { budget(state, agent, message, now) } else { None }
+}
+
+/// Agents may wake an agent only so often.
+fn budget(state: &State, agent: &Agent, message: &Message, now: Time) -> Option<Hold> {
+    let to = Recipient::Agent { agent: agent.id };
+    let since = now.0.saturating_sub(HOUR_MS);
+    let sender = Sender::from(&message.from);
+    let (mut all, mut by_one) = (BTreeSet::new(), BTreeSet::new());
+    // Newest first; what came before the hour may have been given in it, but not much of it.
+    for known in state.mail_of(to).rev().filter(|known| is_of_agent(known)).take(LOOKED_AT_MAX) {
+        let Some(copy) = known.deliveries.iter().find(|delivery| delivery.to == to) else { continue };
+        let given = copy.history.iter().filter(|passed| matches!(passed.stage, Stage::Routed { .. }));
+        for at in given.map(|passed| passed.at).filter(|at| at.0 > since) {
+            // What was given in one piece was one wake.
+            all.insert(at);
+            if Sender::from(&known.from) == sender {
+                by_one.insert(at);
+            }
+        }
+    }
+    let oldest_of = |wakes: &BTreeSet<Time>, max: usize| wakes.iter().rev().nth(max.saturating_sub(1)).copied();
+    let recent: BTreeSet<Time> = by_one.into_iter().filter(|at| at.0 > now.0.saturating_sub(WAKES_BY_ONE_MS)).collect();
+    let hour = usize::try_from(agent.mail.wakes_per_hour).unwrap_or(usize::MAX);
+    let hold = |reason: String, until: i64| Some(Hold { reason, until: Some(Time(until)) });
+    if hour == 0 {
+        return Some(Hold { reason: "other agents may not wake it".to_owned(), until: None });
+    }
+    if let Some(oldest) = oldest_of(&all, hour) {
+        return hold(format!("agents woke it {hour} times in an hour"), oldest.0.saturating_add(HOUR_MS));
+    }
+    if let Some(oldest) = oldest_of(&recent, WAKES_BY_ONE) {
+        let reason = format!("its sender woke it {WAKES_BY_ONE} times in ten minutes");
+        return hold(reason, oldest.0.saturating_add(WAKES_BY_ONE_MS));
+    }
+    None
+}
+
+/// A person has to decide about it.
+fn is_stopped(copy: &Delivery) -> bool {
+    matches!(copy.stage, Stage::Held { request: Some(_), .. })
+}
+
+pub(crate) fn is_over(message: &Message, now: Time) -> bool {
+    message.expires.is_some_and(|expires| expires <= now)
+}
+
+pub(crate) fn is_of_agent(message: &Message) -> bool {
+    matches!(message.from, Principal::Agent { .. })
+}
+
+/// So many answers to answers in so long, without a person, are a loop.
+const LOOP_STEPS: usize = 6;
+const LOOP_MS: i64 = 5 * 60_000;
+
+/// What the sender works on: the newest message its current run was given.
+pub(crate) fn cause(state: &State, sender: &Principal) -> Option<MessageId> {
+    let Principal::Agent { agent, run } = sender else { return None };
+    let to = Recipient::Agent { agent: *agent };
+    let given = state.mail_of(to).rev().take(LOOKED_AT_MAX).filter_map(|message| {
+        let copy = message.deliveries.iter().find(|delivery| delivery.to == to)?;
+        let is_given = copy.run == Some(*run) && !copy.stage.is_waiting();
+        let at = copy.history.iter().rev().find(|passed| matches!(passed.stage, Stage::Routed { .. }))?.at;
+        is_given.then_some((at, message.id))
+    });
+    given.max().map(|(_, id)| id)
+}
+
+/// Whether a message with this cause would go on with a conversation that only agents keep up and that comes back to
+/// its sender again and again.
+pub(crate) fn is_loop(state: &State, sender: &Principal, cause: Option<MessageId>, now: Time) -> bool {
+    let since = Time(now.0.saturating_sub(LOOP_MS));
+    let mut cause = cause;
+    let (mut steps, mut own) = (0, 0);
+    while let Some(message) = cause.and_then(|id| state.messages.get(&id)) {
+        let was_let_through = message.deliveries.iter().any(|copy| copy.released);
+        if !is_of_agent(message) || message.created < since || was_let_through {
+            return false;
+        }
+        steps += 1;
+        own += usize::from(Sender::from(&message.from) == Sender::from(sender));
+        if steps >= LOOP_STEPS {
+            return own >= 2;
+        }
+        cause = message.cause;
+    }
+    false
+}
