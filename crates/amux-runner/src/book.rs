@@ -129,8 +129,8 @@ impl Book {
     }
 
     fn at(agent: AgentId, run: RunNo, dir: &Path, mut kept: Position, known: u64) -> io::Result<Self> {
-        let newest = journal::newest(&journal::transcript(dir), TORN_MAX)?;
-        let told = newest.iter().rev().find_map(|line| serde_json::from_slice::<Entry>(line).ok());
+        let newest = journal::newest(&journal::transcript(dir), TORN_MAX, LINE_BYTES_MAX)?;
+        let told = newest.lines.iter().rev().find_map(|line| serde_json::from_slice::<Entry>(line).ok());
         Ok(Self {
             agent,
             run,
