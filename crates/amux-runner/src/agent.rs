@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use amux_agents::{Begin, How, Order};
 use amux_proto::command::run::Fact;
-use amux_proto::entity::{Activity, Dialect, Exit, ExitWhy, Message, Phase, Process, Size};
+use amux_proto::entity::{Activity, Dialect, Exit, ExitWhy, Kind, Message, Phase, Process, Size};
 use amux_proto::view::Look;
-use amux_proto::{AgentId, Code, Effect, MessageId, Principal, Rejection, RequestId, RunNo, effect, env};
+use amux_proto::{AgentId, Code, Effect, MessageId, Rejection, RequestId, RunNo, effect, env};
 use amux_sys::cgroup::Leaf;
 use amux_sys::pour::Channel;
 use amux_sys::process::ProcessId;
@@ -25,14 +25,14 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use crate::book::{Book, Past};
+use crate::book::{Book, Past, Untaken};
 use crate::display::View;
 use crate::kept::{self, Kept, Role};
 use crate::launch::{self, Launch};
-use crate::lines::{Lines, Pipes, now};
+use crate::lines::{Lines, Pipes, now, until};
 use crate::pane::Pane;
 use crate::terminal::Terminal;
-use crate::{Shared, lease, polled, report, tape};
+use crate::{Shared, envelope, lease, polled, report, tape};
 
 /// A question to a live agent.
 pub enum Ask {
@@ -84,6 +84,9 @@ const ORPHAN_STATUS_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What a run leaves behind when it ends by itself gets this long to end too.
 const LEFTOVER_GRACE: Duration = Duration::from_millis(300);
+
+/// How long what could not be written down waits before it is tried again.
+const NOT_NOTED_PAUSE: Duration = Duration::from_secs(1);
 
 /// After a failed start the next one waits, longer each time.
 const START_RETRY_FIRST_MS: i64 = 1_000;
@@ -215,6 +218,8 @@ struct Live {
     reporting: Option<BoxFuture<'static, bool>>,
     /// The log has taken every report so far.
     is_heard: bool,
+    /// A limit was reached; the wish to stop is on its way to the log.
+    stopping: Option<BoxFuture<'static, ()>>,
     leases: Vec<String>,
     limits: Limits,
     /// Messages that wait for a terminal that takes one at a time.
@@ -222,7 +227,7 @@ struct Live {
     /// Given, so that they are not given again before the log knows.
     given: HashSet<MessageId>,
     answered: HashSet<RequestId>,
-    /// Messages wait for the end of a limit.
+    /// Messages wait for the end of a limit, or for room on the disk.
     held_until: Option<Instant>,
 }
 
@@ -324,7 +329,7 @@ fn start_run(
     // Before the first shared write: neither a worktree nor a process of somebody else's conversation.
     let leases = claim_all(shared, agent, run, plan, own_process())?;
     let given_up = |error: launch::Error| {
-        leases.iter().for_each(|what| lease::release(&shared.world.leases, what, &agent.to_string()));
+        leases.iter().for_each(|what| release(shared, agent, what));
         error
     };
     let launch = launch::plan(shared, agent, run, plan).map_err(given_up)?;
@@ -392,7 +397,7 @@ fn claim_all(
         match lease::claim(&shared.world.leases, &what, &holder) {
             Ok(()) => claimed.push(what),
             Err(error) => {
-                claimed.iter().for_each(|what| lease::release(&shared.world.leases, what, &agent.to_string()));
+                claimed.iter().for_each(|what| release(shared, agent, what));
                 return Err(launch::Error::Lease(error));
             }
         }
@@ -407,8 +412,13 @@ fn holder(shared: &Shared, agent: AgentId, run: RunNo, label: &str, process: Pro
         agent: label.to_owned(),
         uid: agent.to_string(),
         profile: shared.world.profile.clone(),
+        socket: shared.world.socket.clone(),
         tag: report::tag(agent, run),
     }
+}
+
+fn release(shared: &Shared, agent: AgentId, what: &str) {
+    lease::release(&shared.world.leases, what, &agent.to_string(), &shared.world.socket);
 }
 
 /// Gives a process its task's half: watched streams, a screen or a machine. One that cannot be watched is ended.
@@ -464,7 +474,7 @@ fn enliven(
             child.wait().ok();
             shared.world.notifier.remove_fds(&name).ok();
             leaf.map(|leaf| leaf.remove());
-            leases.iter().for_each(|what| lease::release(&shared.world.leases, what, &agent.to_string()));
+            leases.iter().for_each(|what| release(shared, agent, what));
             return Err(launch::Error::Watch(error));
         }
     };
@@ -481,6 +491,7 @@ fn enliven(
         body,
         reporting: None,
         is_heard: true,
+        stopping: None,
         leases,
         limits: Limits::new(plan.max_runtime_ms, plan.idle_output_ms, Duration::ZERO),
         waiting: Vec::new(),
@@ -504,7 +515,7 @@ fn untold(known: Activity) -> Activity {
 /// What of a run's own record an adoption needs.
 #[derive(Deserialize)]
 struct Recorded {
-    dialect: Dialect,
+    kind: Kind,
     begin: Begin,
 }
 
@@ -567,9 +578,11 @@ fn take_up(shared: &Arc<Shared>, agent: AgentId, run: RunNo, mut kept: Kept) -> 
             let recorded = recorded
                 .inspect_err(|error| tracing::warn!(%agent, %run, error, "How a run was begun is not known any more."))
                 .ok();
-            let kind = plan.kind.clone().map_err(|refusal| io::Error::other(refusal.message))?;
-            let dialect = recorded.as_ref().map_or(kind.dialect, |recorded| recorded.dialect);
-            let kind = amux_proto::entity::Kind { dialect, ..kind };
+            // As it was when it was started, whatever has become of the file of kinds.
+            let kind = match &recorded {
+                Some(recorded) => recorded.kind.clone(),
+                None => plan.kind.clone().map_err(|refusal| io::Error::other(refusal.message))?,
+            };
             let missing = || io::Error::other("a pipe is missing");
             if kind.dialect == Dialect::Tmux {
                 let pipes = Pipes {
@@ -622,6 +635,7 @@ fn take_up(shared: &Arc<Shared>, agent: AgentId, run: RunNo, mut kept: Kept) -> 
         body,
         reporting: None,
         is_heard: true,
+        stopping: None,
         leases,
         limits: Limits::new(plan.max_runtime_ms, plan.idle_output_ms, running_for),
         waiting: Vec::new(),
@@ -638,15 +652,16 @@ impl Live {
             // Output before the end: what was printed before it belongs before it. And neither a report nor a limit
             // waits for an agent that never pauses.
             biased;
-            taken = told(&mut self.reporting) => {
+            taken = done(&mut self.reporting) => {
                 self.is_heard &= taken;
                 None
             }
             () = until(self.held_until) => None,
             () = self.limits.reached() => {
-                self.limit_reached().await;
+                self.limit_reached();
                 None
             }
+            () = done(&mut self.stopping) => None,
             () = step_of(&mut self.body) => None,
             () = exited(self.pidfd.as_ref(), &self.process) => Some(Ended),
         };
@@ -729,13 +744,19 @@ impl Live {
                 }
             }
             Body::Lines(lines) => {
+                let mut is_full = false;
                 for request in answers {
                     let Some(request) = published.request(*request).filter(|request| request.run == self.no) else {
                         continue;
                     };
                     let Some(answer) = request.decided.filter(|_| self.answered.insert(request.id)) else { continue };
-                    if let Err(refused) = lines.order(&Order::Answer { ask: request.ask, answer }) {
-                        lines.book.close(request.id, refused.to_string(), now());
+                    match lines.order(&Order::Answer { ask: request.ask, answer }) {
+                        Ok(()) => {}
+                        Err(Untaken::Refused(refused)) => lines.book.close(request.id, refused.to_string(), now()),
+                        Err(Untaken::NotNoted(_)) => {
+                            self.answered.remove(&request.id);
+                            is_full = true;
+                        }
                     }
                 }
                 let left = lines.book.limited_until().map_or(0, |until| until.ms_since(now()));
@@ -744,15 +765,25 @@ impl Live {
                         // A second late rather than into the limit again.
                         Instant::now() + Duration::from_millis(left.saturating_add(1000))
                     });
-                for id in if self.held_until.is_some() { &[] } else { deliver } {
+                for id in if self.held_until.is_some() || is_full { &[] } else { deliver } {
                     let input = id.to_string();
                     if lines.book.was_ordered(&input) || !self.given.insert(*id) {
                         continue;
                     }
                     let Some(message) = published.message(*id) else { continue };
                     let text = text_of(&published, &message);
-                    // A refusal is a fact of its own in the book.
-                    let _ = lines.order(&Order::Input { input, text, how: How::Next });
+                    match lines.order(&Order::Input { input, text, how: How::Next }) {
+                        // A refusal is a fact of its own in the book.
+                        Ok(()) | Err(Untaken::Refused(_)) => {}
+                        Err(Untaken::NotNoted(_)) => {
+                            self.given.remove(id);
+                            is_full = true;
+                            break;
+                        }
+                    }
+                }
+                if is_full {
+                    self.held_until = Some(Instant::now() + NOT_NOTED_PAUSE);
                 }
             }
         }
@@ -832,7 +863,7 @@ impl Live {
         self.tell();
     }
 
-    async fn limit_reached(&mut self) {
+    fn limit_reached(&mut self) {
         let now = Instant::now();
         let printed = match &self.body {
             Body::Terminal(terminal) => terminal.printed(),
@@ -848,7 +879,7 @@ impl Live {
             "it has printed nothing for as long as agent.idle_output_ms allows"
         };
         (self.limits.runtime_at, self.limits.silence_at) = (None, None);
-        report::stop(&self.shared, self.agent, reason).await;
+        self.stopping = Some(report::stop(Arc::clone(&self.shared), self.agent, reason).boxed());
     }
 
     /// The server ends and the agent goes on.
@@ -897,7 +928,7 @@ impl Live {
             tokio::select! {
                 report = &mut stopped => break report,
                 () = step_of(&mut self.body) => self.tell(),
-                taken = told(&mut self.reporting) => {
+                taken = done(&mut self.reporting) => {
                     self.is_heard &= taken;
                     self.tell();
                 }
@@ -946,14 +977,14 @@ impl Live {
         lines.close_input();
     }
 
-    /// Reads what is left, ends what the process left behind, reaps, and lets go of everything.
+    /// Reads what is left, ends what the process left behind, lets go of everything, and reaps.
     async fn finish(mut self, why: ExitWhy, mut survivors: Vec<u32>) {
         match &mut self.body {
             Body::Terminal(terminal) => terminal.drain(DRAIN_BYTES_MAX),
             Body::Lines(lines) => lines.drain(DRAIN_BYTES_MAX),
             Body::Pane(pane) => pane.drain(DRAIN_BYTES_MAX),
         }
-        let (code, signal) = match &mut self.child {
+        let (code, signal) = match &self.child {
             Some(child) => child_status(child),
             None => orphan_status(&self.shared, &self.process).await,
         };
@@ -977,13 +1008,16 @@ impl Live {
         survivors.extend(self.end_leftovers().await);
         survivors.sort_unstable();
         survivors.dedup();
-        let uid = self.agent.to_string();
-        self.leases.iter().for_each(|what| lease::release(&self.shared.world.leases, what, &uid));
+        self.leases.iter().for_each(|what| release(&self.shared, self.agent, what));
         tracing::info!(agent = %self.label, run = %self.no, pid = self.process.pid, ?code, ?signal, "A run ended.");
         self.shared.set_run(self.agent, None);
         report::exited(&self.shared, self.agent, self.no, Exit { code, signal, why, survivors }).await;
-        // Not before: whoever finds the run alive and nothing kept of it can only say that it is lost.
+        // Not before: whoever finds the run alive and nothing kept of it can only say that it is lost, and of a process
+        // that was reaped nobody else learns how it ended.
         self.shared.world.notifier.remove_fds(&self.name).ok();
+        if let Some(child) = &mut self.child {
+            let _ = child.try_wait();
+        }
     }
 
     /// Tool shells and servers that outlived the process they belong to.
@@ -1006,13 +1040,6 @@ impl Live {
     }
 }
 
-async fn until(when: Option<Instant>) {
-    match when {
-        Some(when) => tokio::time::sleep_until(when).await,
-        None => std::future::pending().await,
-    }
-}
-
 async fn step_of(body: &mut Body) {
     match body {
         Body::Terminal(terminal) => terminal.step().await,
@@ -1021,34 +1048,29 @@ async fn step_of(body: &mut Body) {
     }
 }
 
-/// Comes back when the report on its way has arrived; whether it was taken.
-async fn told(reporting: &mut Option<BoxFuture<'static, bool>>) -> bool {
-    let taken = match reporting {
-        Some(report) => report.await,
+/// Comes back with what it came to when what is on its way has arrived.
+async fn done<T>(on_its_way: &mut Option<BoxFuture<'static, T>>) -> T {
+    let outcome = match on_its_way {
+        Some(future) => future.await,
         None => std::future::pending().await,
     };
-    *reporting = None;
-    taken
+    *on_its_way = None;
+    outcome
 }
 
-fn refusal(refused: amux_agents::Refused) -> Rejection {
+fn refusal(untaken: Untaken) -> Rejection {
     use amux_agents::Refused as R;
-    let code = match &refused {
-        R::NotRunning | R::NotAsked(_) | R::NotReady => Code::Conflict,
-        R::BadAnswer(_) => Code::BadArgs,
-        R::Unsupported(_) => Code::Unsupported,
+    let code = match &untaken {
+        Untaken::Refused(R::NotRunning | R::NotAsked(_) | R::NotReady) => Code::Conflict,
+        Untaken::Refused(R::BadAnswer(_)) => Code::BadArgs,
+        Untaken::Refused(R::Unsupported(_)) => Code::Unsupported,
+        Untaken::NotNoted(_) => Code::ReadOnly,
     };
-    Rejection::new(code, refused.to_string())
+    Rejection::new(code, untaken.to_string())
 }
 
-/// What of a message the model sees. What a person says is said as it is; what another agent says carries its sender.
 fn text_of(published: &amux_engine::Published, message: &Message) -> String {
-    match &message.from {
-        Principal::Operator => message.body.clone(),
-        Principal::Agent { .. } | Principal::Peer(_) | Principal::System => {
-            format!("[message {} from {}]\n{}", message.id, published.sender(message), message.body)
-        }
-    }
+    envelope::text(message.id, &message.from, &published.sender(message), &message.body)
 }
 
 /// Where there is no pidfd the end is looked for; the interval is a last resort and does not scale with agents that
@@ -1071,9 +1093,9 @@ async fn exited(pidfd: Option<&AsyncFd<OwnedFd>>, process: &ProcessId) {
 }
 
 /// Never waits: a process that cannot be ended, which a stop names as a survivor, must not hold this thread.
-fn child_status(child: &mut Child) -> (Option<i32>, Option<i32>) {
+fn child_status(child: &Child) -> (Option<i32>, Option<i32>) {
     use std::os::unix::process::ExitStatusExt as _;
-    child.try_wait().ok().flatten().map_or((None, None), |status| (status.code(), status.signal()))
+    child.status().ok().flatten().map_or((None, None), |status| (status.code(), status.signal()))
 }
 
 async fn orphan_status(shared: &Shared, process: &ProcessId) -> (Option<i32>, Option<i32>) {

@@ -24,8 +24,10 @@ pub(crate) struct Book {
     kept: Position,
     journal: Lines,
     transcript: Lines,
-    /// The last entry that is in the transcript.
+    /// The last entry that is in the transcript, or in `late`.
     told: (u64, u32),
+    /// Entries the disk has not taken yet, oldest first.
+    late: VecDeque<Entry>,
     /// Facts up to this input are in the log.
     known: u64,
     facts: Vec<Fact>,
@@ -40,6 +42,15 @@ pub(crate) struct Book {
     gap: bool,
     /// When lines of the past were heard, as far as they led to an entry of the transcript.
     heard_at: BTreeMap<u64, Time>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Untaken {
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// Carried out without being noted, it would be carried out again by the next server.
+    #[error("it cannot be written down: {0}")]
+    NotNoted(#[source] io::Error),
 }
 
 /// What of a run is there for the server that takes it over.
@@ -111,6 +122,9 @@ const ORDERED_MAX: usize = 4096;
 /// A frame larger than any CLI was ever seen to print; what is longer is skipped up to its end.
 pub(crate) const LINE_BYTES_MAX: usize = 16 * 1024 * 1024;
 
+/// Entries that wait for room on the disk. There are few: without room no output is taken either.
+const LATE_MAX: usize = 10_000;
+
 const POSITION: &str = "position.json";
 
 /// So many entries at the end of a transcript may be unreadable before it is taken for a new one.
@@ -138,6 +152,7 @@ impl Book {
             journal: Lines::open(&journal::journal(dir))?,
             transcript: Lines::open(&journal::transcript(dir))?,
             told: told.map_or((0, 0), |entry| (entry.n, entry.i)),
+            late: VecDeque::new(),
             known,
             facts: Vec::new(),
             reported: Activity::default(),
@@ -262,8 +277,8 @@ impl Book {
     }
 
     /// Something of the past is not there. It is in the transcript, where people look.
-    fn say_lost(&mut self, text: String, at: Time) {
-        tracing::warn!(agent = %self.agent, run = %self.run, loss = text, "An agent was taken over without a part of its past.");
+    pub(crate) fn say_lost(&mut self, text: String, at: Time) {
+        tracing::warn!(agent = %self.agent, run = %self.run, loss = text, "A part of a conversation is lost.");
         self.gap = true;
         self.mark(at);
         let mut out = Out::default();
@@ -291,12 +306,15 @@ impl Book {
     }
 
     fn note(&mut self, record: &Record) {
-        if self.replaying {
-            return;
-        }
-        if let Err(error) = self.journal.append(record) {
+        if let Err(error) = self.try_to_note(record)
+            && !std::mem::replace(&mut self.gap, true)
+        {
             tracing::warn!(agent = %self.agent, %error, "The journal cannot be written.");
         }
+    }
+
+    fn try_to_note(&mut self, record: &Record) -> io::Result<()> {
+        if self.replaying { Ok(()) } else { self.journal.append(record) }
     }
 
     /// Hears what was heard before input `n`.
@@ -381,10 +399,14 @@ impl Book {
         self.take(out, at);
     }
 
-    /// Tells the machine something, after the journal has it.
-    pub(crate) fn order(&mut self, order: &Order, at: Time) -> Result<(), Refused> {
+    /// Tells the machine something, after the journal has it. What can wait is not told without.
+    pub(crate) fn order(&mut self, order: &Order, at: Time) -> Result<(), Untaken> {
+        let record = Record::Order { n: self.kept.n + 1, at, order: Box::new(order.clone()) };
+        match order {
+            Order::Input { .. } | Order::Answer { .. } => self.try_to_note(&record).map_err(Untaken::NotNoted)?,
+            Order::Begin(_) | Order::Interrupt | Order::Set { .. } => self.note(&record),
+        }
         self.kept.n += 1;
-        self.note(&Record::Order { n: self.kept.n, at, order: Box::new(order.clone()) });
         if let Order::Begin(begin) = order {
             self.kept.lost.clone_from(&begin.lost);
         }
@@ -402,7 +424,7 @@ impl Book {
             self.kept.ledger.input(input, InputStage::Refused, &refused.to_string(), &mut self.facts);
         }
         self.take(out, at);
-        answer
+        Ok(answer?)
     }
 
     /// Every byte of the `k`th line was taken.
@@ -438,12 +460,10 @@ impl Book {
             if item.is_passing() || (n, i) <= self.told {
                 continue;
             }
-            let entry = Entry { n, i, offset: self.kept.heard, at, item };
-            match self.transcript.append(&entry) {
-                Ok(()) => self.told = (n, i),
-                Err(error) => tracing::warn!(%agent, %error, "The transcript cannot be written."),
-            }
+            self.late.push_back(Entry { n, i, offset: self.kept.heard, at, item });
+            self.told = (n, i);
         }
+        self.write_entries();
         // What the log knows already, it is not told again.
         if n > self.known {
             self.facts.append(&mut fresh);
@@ -461,6 +481,23 @@ impl Book {
                 input: write.input,
             });
         }
+    }
+
+    /// Whether all of the transcript is on the disk now.
+    pub(crate) fn write_entries(&mut self) -> bool {
+        while let Some(entry) = self.late.front() {
+            if let Err(error) = self.transcript.append(entry) {
+                if self.late.len() == 1 {
+                    tracing::warn!(agent = %self.agent, %error, "The transcript cannot be written.");
+                }
+                if self.late.len() > LATE_MAX {
+                    self.late.pop_front();
+                }
+                return false;
+            }
+            self.late.pop_front();
+        }
+        true
     }
 
     /// Before bytes of the oldest line are put into the channel.
@@ -513,7 +550,7 @@ impl Book {
     /// only when nothing is on its way.
     pub(crate) fn keep(&mut self) {
         let at_rest = self.writes.is_empty() && self.kept.machine.is_idle() && self.kept.journal != self.journal.end();
-        if !self.facts.is_empty() || !(at_rest || self.gap) {
+        if !self.facts.is_empty() || !self.late.is_empty() || !(at_rest || self.gap) {
             return;
         }
         self.kept.journal = self.journal.end();
@@ -521,6 +558,8 @@ impl Book {
         let kept = serde_json::to_vec(&kept).map_err(io::Error::other);
         match kept.and_then(|text| disk::replace(&self.dir.join(POSITION), &text)) {
             Ok(()) => self.gap = false,
+            // Of a disk that takes nothing it was said already.
+            Err(_) if self.gap => {}
             Err(error) => {
                 tracing::warn!(agent = %self.agent, %error, "Where a conversation stands cannot be noted.");
             }

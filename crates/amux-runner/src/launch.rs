@@ -276,14 +276,15 @@ fn environment(shared: &Shared, agent: AgentId, run: RunNo, plan: &Plan, kind: &
     environment.into_iter().collect()
 }
 
-/// What was started, for people who ask later. Values of variables may be secrets and are not in it.
+/// What was started, for whoever takes it over and for people who ask later. Values of variables may be secrets and are
+/// not in it.
 #[derive(Serialize)]
 struct Recorded<'a> {
     program: &'a Path,
     args: Vec<String>,
     cwd: &'a Path,
     variables: Vec<String>,
-    dialect: Dialect,
+    kind: Kind,
     begin: &'a Begin,
 }
 
@@ -295,7 +296,7 @@ pub(crate) fn record(dir: &Path, launch: &Launch) -> io::Result<()> {
         args: spec.args.iter().map(text).collect(),
         cwd: &spec.cwd,
         variables: spec.env.iter().map(|(name, _)| text(name)).collect(),
-        dialect: kind.dialect,
+        kind: Kind { env: BTreeMap::new(), ..kind.clone() },
         begin,
     };
     std::fs::create_dir_all(dir)?;

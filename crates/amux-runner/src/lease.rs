@@ -22,8 +22,17 @@ pub struct Holder {
     pub agent: String,
     pub uid: String,
     pub profile: String,
+    /// Where its server listens: a copy of a profile has agents of the same ids.
+    #[serde(default)]
+    pub socket: PathBuf,
     /// The value of its tag, by which its whole tree is found.
     pub tag: String,
+}
+
+impl Holder {
+    pub fn is_same(&self, uid: &str, socket: &Path) -> bool {
+        self.uid == uid && self.socket == socket
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -39,7 +48,7 @@ pub fn claim(dir: &Path, what: &str, holder: &Holder) -> Result<(), Error> {
     let path = path(dir, what)?;
     let _one_at_a_time = exclusive(dir)?;
     if let Some(known) = read(&path)
-        && known.uid != holder.uid
+        && !known.is_same(holder.uid.as_str(), &holder.socket)
         && is_alive(&known)
     {
         return Err(Error::Held(Box::new(known)));
@@ -49,12 +58,12 @@ pub fn claim(dir: &Path, what: &str, holder: &Holder) -> Result<(), Error> {
     Ok(())
 }
 
-/// Gives it back, if this agent has it.
-pub fn release(dir: &Path, what: &str, uid: &str) {
+/// Gives it back, if this agent of the server at this socket has it.
+pub fn release(dir: &Path, what: &str, uid: &str, socket: &Path) {
     let released = path(dir, what).and_then(|path| {
         let _one_at_a_time = exclusive(dir)?;
         match read(&path) {
-            Some(known) if known.uid == uid => std::fs::remove_file(path),
+            Some(known) if known.is_same(uid, socket) => std::fs::remove_file(path),
             Some(_) | None => Ok(()),
         }
     });
@@ -106,6 +115,7 @@ mod tests {
             agent: "a@b".into(),
             uid: uid.into(),
             profile: "default".into(),
+            socket: "/run/one".into(),
             tag: "x:1".into(),
         }
     }
@@ -118,9 +128,12 @@ mod tests {
         claim(dir.path(), "s-1", &living).unwrap();
         let other = holder_of(std::process::id(), "two");
         assert!(matches!(claim(dir.path(), "s-1", &other), Err(Error::Held(by)) if by.uid == "one"));
-        release(dir.path(), "s-1", "two");
+        let copy = Holder { socket: "/run/copy".into(), ..living.clone() };
+        assert!(matches!(claim(dir.path(), "s-1", &copy), Err(Error::Held(_))), "a copied profile is another driver");
+        release(dir.path(), "s-1", "one", &copy.socket);
+        release(dir.path(), "s-1", "two", &other.socket);
         assert!(holder(dir.path(), "s-1").is_some());
-        release(dir.path(), "s-1", "one");
+        release(dir.path(), "s-1", "one", &living.socket);
         claim(dir.path(), "s-1", &other).unwrap();
         // Of a process that is gone.
         let gone = Holder { start_ticks: 7, ..holder_of(std::process::id(), "three") };

@@ -7,6 +7,7 @@
 mod agent;
 mod book;
 mod display;
+mod envelope;
 pub mod journal;
 mod kept;
 mod keys;
@@ -201,6 +202,10 @@ impl Runner {
 
     pub fn leases(&self) -> &std::path::Path {
         &self.shared.world.leases
+    }
+
+    pub fn socket(&self) -> &std::path::Path {
+        &self.shared.world.socket
     }
 
     async fn take_over(&self, mut kept: HashMap<(AgentId, RunNo), Kept>) {

@@ -2,10 +2,11 @@
 //! orders go to the journal before the machine is told, and a line for its input is written down before it is written.
 
 use std::io;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::time::Duration;
 
-use amux_agents::{Order, Refused};
+use amux_agents::Order;
 use amux_proto::Time;
 use amux_proto::command::run::Fact;
 use amux_proto::entity::Activity;
@@ -13,8 +14,9 @@ use amux_sys::pour::{self, Channel};
 use amux_sys::{clock, pty};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
-use crate::book::Book;
+use crate::book::{Book, Untaken};
 use crate::polled;
 use crate::tape::{self, Poured, Tape};
 
@@ -23,6 +25,9 @@ const CHANNEL_BYTES: usize = 256 * 1024;
 
 /// What an agent complains about; the newest of it.
 pub(crate) const STDERR_BYTES_MAX: u64 = 4 * 1024 * 1024;
+
+/// How long an agent waits before a disk that took nothing is tried again.
+const FULL_PAUSE: Duration = Duration::from_millis(500);
 
 /// Heard in one step, so that an agent that never pauses does not keep us from what it is told.
 const HEAR_BYTES: usize = 1024 * 1024;
@@ -36,6 +41,8 @@ pub(crate) struct Lines {
     channel: Option<Channel>,
     stdout: Option<AsyncFd<OwnedFd>>,
     stderr: Option<AsyncFd<OwnedFd>>,
+    /// The disk takes nothing: until then the output stays in its pipe.
+    full_until: Option<Instant>,
     /// The tape was read up to here; `carry` is what was read of a line without its end.
     read_to: u64,
     carry: Vec<u8>,
@@ -75,6 +82,7 @@ impl Lines {
             channel: Some(channel),
             stdout: Some(watched(pipes.stdout, false)?),
             stderr: Some(watched(pipes.stderr, false)?),
+            full_until: None,
             read_to,
             carry: Vec::new(),
             block: vec![0; 64 * 1024].into_boxed_slice(),
@@ -93,12 +101,20 @@ impl Lines {
         let writes = self.stdin.is_some() && !self.book.writes.is_empty();
         tokio::select! {
             biased;
-            poured = pour_out(self.stdout.as_ref(), &mut self.out), if self.stdout.is_some() => match poured {
+            () = until(self.full_until), if self.full_until.is_some() => {
+                self.full_until = None;
+                self.tell();
+            }
+            taken = poured(self.stdout.as_ref(), |fd| self.out.pour(fd)), if self.stdout.is_some() && self.full_until.is_none() => match taken {
                 Ok(Poured::Bytes(_) | Poured::Lost(_)) => self.hear(),
+                Ok(Poured::Full) => {
+                    tracing::warn!(tape = %self.out.dir().display(), "The tape cannot be written; the agent waits.");
+                    self.full_until = Some(Instant::now() + FULL_PAUSE);
+                }
                 Ok(Poured::End) | Err(_) => self.stdout = None,
             },
-            poured = pour_out(self.stderr.as_ref(), &mut self.err), if self.stderr.is_some() => match poured {
-                Ok(Poured::Bytes(_) | Poured::Lost(_)) => {}
+            taken = poured(self.stderr.as_ref(), |fd| self.err.pour_or_lose(fd)), if self.stderr.is_some() => match taken {
+                Ok(Poured::Bytes(_) | Poured::Lost(_) | Poured::Full) => {}
                 Ok(Poured::End) | Err(_) => self.stderr = None,
             },
             () = writable(self.stdin.as_ref()), if writes => self.write(),
@@ -131,7 +147,7 @@ impl Lines {
         self.write();
     }
 
-    pub(crate) fn order(&mut self, order: &Order) -> Result<(), Refused> {
+    pub(crate) fn order(&mut self, order: &Order) -> Result<(), Untaken> {
         let answer = self.book.order(order, now());
         self.tell();
         self.write();
@@ -139,6 +155,9 @@ impl Lines {
     }
 
     fn tell(&mut self) {
+        if !self.book.write_entries() {
+            self.full_until = Some(Instant::now() + FULL_PAUSE);
+        }
         let len = self.book.transcript_len();
         self.grown.send_if_modified(|known| std::mem::replace(known, len) != len);
     }
@@ -182,26 +201,32 @@ impl Lines {
         (self.stdin, self.channel) = (None, None);
     }
 
-    pub(crate) fn out_fd(&self) -> Option<std::os::fd::BorrowedFd<'_>> {
+    pub(crate) fn out_fd(&self) -> Option<BorrowedFd<'_>> {
         self.stdout.as_ref().map(|fd| fd.get_ref().as_fd())
     }
 
-    pub(crate) fn err_fd(&self) -> Option<std::os::fd::BorrowedFd<'_>> {
+    pub(crate) fn err_fd(&self) -> Option<BorrowedFd<'_>> {
         self.stderr.as_ref().map(|fd| fd.get_ref().as_fd())
     }
 
     /// What the pipes still hold when the process has ended. The bounds keep a background child that holds them open
     /// from holding us.
     pub(crate) fn drain(&mut self, bytes_max: usize) {
+        let mut lost = 0;
         for (pipe, tape) in [(&self.stdout, &mut self.out), (&self.stderr, &mut self.err)] {
             let Some(pipe) = pipe else { continue };
             let mut taken = 0;
             while taken < bytes_max {
-                match tape.pour(pipe.get_ref().as_fd()) {
-                    Ok(Poured::Bytes(count) | Poured::Lost(count)) => taken += count,
-                    Ok(Poured::End) | Err(_) => break,
+                // Nobody is there any more who could wait.
+                match tape.pour_or_lose(pipe.get_ref().as_fd()) {
+                    Ok(Poured::Bytes(count)) => taken += count,
+                    Ok(Poured::Lost(count)) => (taken, lost) = (taken + count, lost + count),
+                    Ok(Poured::Full | Poured::End) | Err(_) => break,
                 }
             }
+        }
+        if lost > 0 {
+            self.book.say_lost(format!("{lost} bytes of its last words could not be kept"), now());
         }
         while self.read_to < self.out.end() {
             let before = self.read_to;
@@ -230,14 +255,25 @@ impl Lines {
     }
 }
 
-pub(crate) async fn pour_out(pipe: Option<&AsyncFd<OwnedFd>>, tape: &mut Tape) -> io::Result<Poured> {
+/// What a pipe has, as soon as it has something.
+pub(crate) async fn poured(
+    pipe: Option<&AsyncFd<OwnedFd>>,
+    mut pour: impl FnMut(BorrowedFd<'_>) -> io::Result<Poured>,
+) -> io::Result<Poured> {
     let Some(pipe) = pipe else { return std::future::pending().await };
     loop {
         let mut ready = pipe.readable().await?;
-        match ready.try_io(|fd| tape.pour(fd.get_ref().as_fd())) {
+        match ready.try_io(|fd| pour(fd.get_ref().as_fd())) {
             Ok(poured) => return poured,
             Err(_would_block) => {}
         }
+    }
+}
+
+pub(crate) async fn until(when: Option<Instant>) {
+    match when {
+        Some(when) => tokio::time::sleep_until(when).await,
+        None => std::future::pending().await,
     }
 }
 

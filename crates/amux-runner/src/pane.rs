@@ -19,7 +19,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::oneshot;
 
 use crate::display::{Display, View, at, neutral, one_line};
-use crate::lines::{Pipes, STDERR_BYTES_MAX, pour_out, writable};
+use crate::lines::{Pipes, STDERR_BYTES_MAX, poured, writable};
 use crate::tape::{self, Poured, Tape};
 use crate::{keys, polled};
 
@@ -121,8 +121,8 @@ impl Pane {
         tokio::select! {
             biased;
             heard = read(self.stdout.as_ref(), &mut self.block), if self.stdout.is_some() => self.read(heard),
-            poured = pour_out(self.stderr.as_ref(), &mut self.complaints), if self.stderr.is_some() => match poured {
-                Ok(Poured::Bytes(_) | Poured::Lost(_)) => {}
+            taken = poured(self.stderr.as_ref(), |fd| self.complaints.pour_or_lose(fd)), if self.stderr.is_some() => match taken {
+                Ok(Poured::Bytes(_) | Poured::Lost(_) | Poured::Full) => {}
                 Ok(Poured::End) | Err(_) => self.stderr = None,
             },
             () = writable(self.stdin.as_ref()), if self.stdin.is_some() && !self.outbox.is_empty() => self.write(),
@@ -258,7 +258,7 @@ impl Pane {
 
     fn complaint(&mut self) -> Option<String> {
         if let Some(stderr) = &self.stderr {
-            let _ = self.complaints.pour(stderr.get_ref().as_fd());
+            let _ = self.complaints.pour_or_lose(stderr.get_ref().as_fd());
         }
         let tail = tape::tail(self.complaints.dir(), tape::ERR, 4096).ok()?.1;
         let text = String::from_utf8_lossy(&tail).into_owned();

@@ -68,9 +68,9 @@ pub(crate) fn tag(agent: AgentId, run: RunNo) -> String {
 }
 
 /// A limit of the settings is reached.
-pub(crate) async fn stop(shared: &Shared, agent: AgentId, reason: &str) {
+pub(crate) async fn stop(shared: Arc<Shared>, agent: AgentId, reason: &'static str) {
     let stop = agent::Stop { agent: agent.to_string(), grace_ms: None, reason: Some(reason.to_owned()) };
-    say(shared, Command::Agent(agent::Command::Stop(stop))).await;
+    say(&shared, Command::Agent(agent::Command::Stop(stop))).await;
 }
 
 async fn submit(shared: &Shared, observation: run::Command) {

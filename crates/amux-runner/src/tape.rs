@@ -45,6 +45,8 @@ pub enum Poured {
     Bytes(usize),
     /// The disk took nothing; the bytes were read and are gone.
     Lost(usize),
+    /// The disk took nothing; the bytes are where they were.
+    Full,
     End,
 }
 
@@ -76,14 +78,23 @@ impl Tape {
         &self.dir
     }
 
-    /// Takes what a pipe has. `WouldBlock` when it has nothing.
+    /// Takes what a pipe has. `WouldBlock` when it has nothing. What the disk does not take stays in the pipe, whose
+    /// writer then waits: of a protocol not one byte may be missing.
     pub fn pour(&mut self, pipe: BorrowedFd<'_>) -> io::Result<Poured> {
         self.make_room();
         match pour::pipe_to_file(pipe, &self.file, self.end - self.start, POUR_BYTES) {
             Ok(0) => Ok(Poured::End),
             Ok(count) => Ok(self.took(count)),
             Err(error) if is_about_pipe(&error) => Err(error),
-            Err(_) => self.lose(pipe),
+            Err(_) => Ok(Poured::Full),
+        }
+    }
+
+    /// The same for what may rather be lost than waited for.
+    pub fn pour_or_lose(&mut self, pipe: BorrowedFd<'_>) -> io::Result<Poured> {
+        match self.pour(pipe)? {
+            Poured::Full => self.lose(pipe),
+            poured => Ok(poured),
         }
     }
 
@@ -151,7 +162,7 @@ impl Tape {
         Poured::Bytes(count)
     }
 
-    /// A full disk must not stop the agent: what cannot be kept is read, counted and said.
+    /// What cannot be kept is read, counted and said.
     fn lose(&mut self, pipe: BorrowedFd<'_>) -> io::Result<Poured> {
         let mut bytes = [0; 16 * 1024];
         match amux_sys::pty::read(pipe, &mut bytes)? {

@@ -251,7 +251,7 @@ impl Terminal {
     fn heard(&mut self, poured: io::Result<Poured>) {
         match poured {
             Ok(Poured::Bytes(_)) => self.feed(),
-            Ok(Poured::Lost(_)) => {}
+            Ok(Poured::Lost(_) | Poured::Full) => {}
             Ok(Poured::End) | Err(_) => self.hung_up = true,
         }
     }
@@ -515,7 +515,7 @@ impl Terminal {
         while !self.hung_up && taken < bytes_max {
             match self.tape.pour_terminal(self.pty.get_ref().as_fd(), &self.channel) {
                 Ok(Poured::Bytes(count) | Poured::Lost(count)) => taken += count,
-                Ok(Poured::End) | Err(_) => break,
+                Ok(Poured::Full | Poured::End) | Err(_) => break,
             }
         }
         self.feed();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use amux_proto::{AgentId, Code, Rejection, env};
 use amux_runner::lease;
-use amux_sys::process::ProcessId;
+use amux_sys::process::{self, ProcessId};
 use amux_sys::stop;
 
 use crate::daemon::Daemon;
@@ -22,8 +22,13 @@ pub(crate) async fn take_over(daemon: &Daemon, agent: AgentId) -> Result<Vec<Str
     let mut ended = Vec::new();
     for what in held {
         let Some(holder) = lease::holder(daemon.runner.leases(), &what) else { continue };
-        if holder.uid == own && holder.profile == daemon.profile {
+        if holder.is_same(&own, daemon.runner.socket()) {
             continue;
+        }
+        if process::env_var(holder.pid, env::TAG).is_none_or(|tag| tag != holder.tag.as_str()) {
+            // The server itself has it until there is a process.
+            let busy = format!("{} of profile {} is just being started", holder.agent, holder.profile);
+            return Err(Rejection::new(Code::Conflict, busy).hint("try again"));
         }
         let (name, process) = (
             format!("{} of profile {}", holder.agent, holder.profile),

@@ -135,6 +135,23 @@ impl Child {
         Ok(self.reap(WaitOptions::empty())?.expect("a wait that does not hurry comes back with a status"))
     }
 
+    /// Its end, which stays to be reaped: until then whoever inherits it can learn it too.
+    pub fn status(&self) -> io::Result<Option<ExitStatus>> {
+        use rustix::process::{WaitId, WaitIdOptions};
+        if self.status.is_some() {
+            return Ok(self.status);
+        }
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        let pid = process::to_pid(self.id.pid).ok_or(io::ErrorKind::NotFound)?;
+        let ended = rustix::io::retry_on_intr(|| rustix::process::waitid(WaitId::Pid(pid), options))?;
+        // As wait(2) would put it.
+        let raw = |ended: rustix::process::WaitIdStatus| match (ended.exit_status(), ended.terminating_signal()) {
+            (Some(code), _) => (code & 0xff) << 8,
+            (None, signal) => signal.unwrap_or(0),
+        };
+        Ok(ended.map(|ended| ExitStatus::from_raw(raw(ended))))
+    }
+
     /// Kills it alone, not what it started. Nothing happens if it has ended.
     pub fn kill(&mut self) -> io::Result<()> {
         if self.status.is_none() {

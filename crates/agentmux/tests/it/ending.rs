@@ -4,11 +4,12 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::Command;
 
-use amux_sys::process;
+use amux_sys::{disk, process};
+use amux_testkit::crash_agents;
 use amux_testkit::server::Home;
 use serde_json::json;
 
-use crate::harness::{BINARY, World, until};
+use crate::harness::{BINARY, World, fake_agent, until};
 
 /// Says goodbye for so long when it is asked to end, and writes that it could.
 fn lingering(seconds: u32, ready: &Path, last_words: &Path) -> String {
@@ -67,6 +68,57 @@ fn agents_have_their_grace_on_a_full_disk_too() {
     assert!(last_words.exists(), "it was asked, and waited for");
     assert!(!process::alive(&agent));
     drop(filler);
+    drop(srv);
+    assert!(run(&["umount", path]));
+}
+
+#[test]
+fn an_agent_that_speaks_a_protocol_waits_for_room_and_not_a_byte_is_missing() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().to_str().unwrap();
+    let run = |args: &[&str]| Command::new(args[0]).args(&args[1..]).status().is_ok_and(|status| status.success());
+    if !run(&["mount", "-t", "tmpfs", "-o", "size=40m", "tmpfs", path]) {
+        eprintln!("skipped: a small file system cannot be mounted here");
+        return;
+    }
+    let roomy = tempfile::tempdir().unwrap();
+    let home = Home::new(dir.path(), Path::new(BINARY));
+    std::fs::create_dir_all(dir.path().join("config")).unwrap();
+    std::fs::write(dir.path().join("config/agents.toml"), crash_agents::kinds(&fake_agent())).unwrap();
+    let srv = home.start(&[]).unwrap();
+    let mut wire = home.connect().unwrap();
+    let oracle = roomy.path().join("a");
+    let argv = ["--oracle", oracle.to_str().unwrap()];
+    wire.must("agent.create", json!({ "name": "a", "kind": "fake-claude", "argv": argv, "cwd": "/" }));
+    let agent = until("it runs", || {
+        let agent = wire.get("agents", json!({}))[0].clone();
+        agent["pid"].is_u64().then_some(agent)
+    });
+    // Less room than it will say.
+    let filler = dir.path().join("filler");
+    let room = || disk::free_bytes(dir.path()).unwrap();
+    let mut file = std::fs::File::create(&filler).unwrap();
+    while room() > 3 << 20 {
+        file.write_all(&[0; 64 * 1024]).unwrap();
+    }
+    let words = ["say:400000"; 20].join(" ");
+    let sent = wire.must("message.send", json!({ "to": ["a"], "body": words }));
+    until("the disk is full", || (room() == 0).then_some(()));
+    let printed = || std::fs::metadata(oracle.with_extension("out")).unwrap().len();
+    let before = printed();
+    assert!(before < 8_000_000, "it waits: {before}");
+    drop(file);
+    std::fs::remove_file(&filler).unwrap();
+    let message = until("its turn has ended", || {
+        let message = wire.get("message", json!({ "message": sent["id"] }));
+        (message["deliveries"][0]["stage"] == "acked").then_some(message)
+    });
+    assert!(message.is_object() && printed() > 8_000_000);
+    let tape = home.state().join("tapes").join(agent["uid"].as_str().unwrap()).join("1");
+    let (_, kept) = amux_runner::tape::tail(&tape, amux_runner::tape::OUT, u64::MAX).unwrap();
+    assert!(kept == std::fs::read(oracle.with_extension("out")).unwrap(), "the tape is what it printed");
+    let entries = std::fs::read_to_string(amux_runner::journal::transcript(&tape)).unwrap();
+    assert!(entries.contains("\"type\":\"turn_ended\""), "and the transcript says how it ended: {entries}");
     drop(srv);
     assert!(run(&["umount", path]));
 }

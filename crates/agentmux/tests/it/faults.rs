@@ -16,7 +16,7 @@ use amux_testkit::server::Home;
 use amux_testkit::wire::Wire;
 use serde_json::{Value, json};
 
-use crate::harness::{BINARY, World, until};
+use crate::harness::{BINARY, World, fake_agent, until};
 
 const MB: u64 = 1024 * 1024;
 
@@ -39,9 +39,7 @@ impl Drop for Stage {
 impl Stage {
     fn new() -> Self {
         let world = World::new();
-        let this = std::env::current_exe().unwrap();
-        let fake = this.parent().and_then(Path::parent).unwrap().join("examples/fake-agent");
-        assert!(fake.exists(), "{} is not built: test the whole package", fake.display());
+        let fake = fake_agent();
         fs::create_dir_all(world.home.dir.join("config")).unwrap();
         fs::write(world.home.dir.join("config/agents.toml"), crash_agents::kinds(&fake)).unwrap();
         // Its server dies more often than the real one forgives.
@@ -350,6 +348,17 @@ fn a_launcher_and_a_server_that_die_together_leave_nothing() {
     assert_eq!(one["session_id"], session);
     let two = stage.show("two")["agent"].clone();
     assert_eq!((&two["state"], &two["run"], &two["pid"]), (&"failed".into(), &1.into(), &Value::Null), "{two}");
+}
+
+#[test]
+fn an_agent_goes_on_whatever_becomes_of_the_file_of_kinds() {
+    let stage = Stage::new();
+    let pid = stage.agent("claude", "claude", &[]);
+    stage.works("claude");
+    fs::write(stage.world.home.dir.join("config/agents.toml"), "").unwrap();
+    stage.kill(|| ());
+    assert_eq!(stage.pid("claude"), Some(pid), "it was started as a kind that is gone, and lives");
+    stage.works("claude");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The real program in a home of its own, and waiting for facts.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -94,6 +94,14 @@ impl Drop for World {
             let _ = signals::send(pid, Signal::Kill);
         }
     }
+}
+
+/// The program that speaks every dialect as tests need it.
+pub(crate) fn fake_agent() -> PathBuf {
+    let this = std::env::current_exe().unwrap();
+    let fake = this.parent().and_then(Path::parent).unwrap().join("examples/fake-agent");
+    assert!(fake.exists(), "{} is not built: test the whole package", fake.display());
+    fake
 }
 
 /// Waits for a fact, not for time.
