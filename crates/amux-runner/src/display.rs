@@ -446,4 +446,62 @@ mod tests {
     fn a_message_cannot_leave_its_paste() {
         assert_eq!(neutral("a\x1b[201~rm -rf /\r\nb\x07\u{9b}c\td"), "a[201~rm -rf /\nbc\td");
     }
+
+    const MESSAGE: MessageId = MessageId(uuid::Uuid::nil());
+
+    fn display(dir: &Path) -> Display {
+        Display::new(dir, 1 << 20, Size { rows: 5, cols: 1 }, Activity::default()).unwrap()
+    }
+
+    fn stages(display: &mut Display) -> Vec<InputStage> {
+        let facts = display.report().map(|(_, facts)| facts).unwrap_or_default();
+        facts.iter().filter_map(|fact| if let Fact::Input { stage, .. } = fact { Some(*stage) } else { None }).collect()
+    }
+
+    #[test]
+    fn a_view_has_the_size_it_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut display = display(dir.path());
+        for cols in [1, 2, 1, 3] {
+            let view = display.view(1);
+            assert_eq!(*view.resized.borrow(), view.size);
+            display.resize(Size { rows: 5, cols });
+        }
+    }
+
+    #[test]
+    fn what_a_dead_server_did_with_a_message_is_done_once() {
+        use InputStage::{Handed, Shown, Unproven};
+        // What the dead one had done, what is on the screen, what is said of it, and whether Enter follows.
+        let cases: [(fn(&mut Display), &str, &[InputStage], bool); 6] = [
+            (|_| {}, "", &[], false),
+            (|_| {}, "hello", &[Handed, Shown], true),
+            (Display::pasted, "", &[Handed], false),
+            (Display::pasted, "hello", &[Handed, Shown], true),
+            (|display| display.give_up("it was late"), "hello", &[Unproven], false),
+            (
+                |display| {
+                    display.pasted();
+                    display.tape.append(b"hello");
+                    display.feed();
+                    assert!(display.will_enter());
+                },
+                "",
+                &[Unproven],
+                false,
+            ),
+        ];
+        for (n, (done, shown, said, enters)) in cases.into_iter().enumerate() {
+            let dir = tempfile::tempdir().unwrap();
+            let mut dead = display(dir.path());
+            dead.will_paste(MESSAGE, "hello");
+            done(&mut dead);
+            dead.tape.append(shown.as_bytes());
+            let mut display = display(dir.path());
+            display.take_up();
+            assert!(display.take_up_input().given.contains(&MESSAGE), "{n}: nobody gives it again");
+            assert_eq!(display.will_enter(), enters, "{n}");
+            assert_eq!(stages(&mut display), said, "{n}");
+        }
+    }
 }

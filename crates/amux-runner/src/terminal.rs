@@ -371,3 +371,88 @@ async fn pour(terminal: &AsyncFd<OwnedFd>, channel: &Channel, tape: &mut Tape) -
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use amux_sys::spawn::{self, Child, Session, SpawnSpec, Stdio};
+
+    use super::*;
+
+    const SIZE: Size = Size { rows: 5, cols: 40 };
+
+    /// A terminal in which this script runs, in a directory of its own.
+    fn terminal(script: &str) -> (Terminal, Child, tempfile::TempDir) {
+        let dir = tempfile::tempdir().unwrap();
+        let spec = SpawnSpec {
+            program: "/bin/sh".into(),
+            args: vec!["-c".into(), format!("stty raw -echo; printf ready; {script}").into()],
+            cwd: dir.path().to_owned(),
+            env: vec![("PATH".into(), std::env::var_os("PATH").unwrap())],
+            stdio: Stdio::Pty { rows: SIZE.rows, cols: SIZE.cols },
+            session: Session::Own,
+            pass_fds: Vec::new(),
+            nofile: None,
+        };
+        let mut child = spawn::spawn(&spec).unwrap();
+        let pty = (child.pty.take().unwrap(), Channel::new().unwrap());
+        let of = (child.id.pid, false);
+        let terminal = Terminal::new(dir.path(), 1 << 20, pty, SIZE, of, Activity::default()).unwrap();
+        (terminal, child, dir)
+    }
+
+    /// Nearly every step is dropped before anything has happened.
+    async fn until(terminal: &mut Terminal, mut is_so: impl FnMut(&mut Terminal) -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while !is_so(terminal) {
+            assert!(Instant::now() < deadline, "never: {:?}", terminal.display.screen.rows(None, false));
+            let _ = tokio::time::timeout(Duration::from_millis(2), terminal.step()).await;
+        }
+    }
+
+    fn is_ready(terminal: &mut Terminal) -> bool {
+        terminal.display.screen.shows("ready")
+    }
+
+    #[tokio::test]
+    async fn whatever_is_typed_arrives_in_its_order_however_often_a_step_is_dropped() {
+        let (mut terminal, mut child, dir) = terminal("while [ ! -e go ]; do sleep 0.01; done; exec tee got");
+        until(&mut terminal, is_ready).await;
+        let message = MessageId(uuid::Uuid::nil());
+        terminal.put_in(message, "a message");
+        // More than the terminal has room for; Enter waits behind it.
+        let typed = "x".repeat(300_000);
+        terminal.typed_by(1, typed.as_bytes()).unwrap();
+        until(&mut terminal, |terminal| terminal.outbox.gives_up_at().is_some()).await;
+        let (reply, mut answer) = oneshot::channel();
+        terminal.type_bytes(b"the end", reply);
+        assert!(!terminal.takes_input() && answer.try_recv().is_err());
+        std::fs::write(dir.path().join("go"), "").unwrap();
+        until(&mut terminal, |_| answer.try_recv().is_ok_and(|answer| answer.is_ok())).await;
+        let got = || std::fs::read_to_string(dir.path().join("got")).unwrap_or_default();
+        until(&mut terminal, |_| got().ends_with("the end")).await;
+        assert!(got() == format!("a message{typed}\rthe end"));
+        assert!(terminal.takes_input());
+        child.kill().unwrap();
+    }
+
+    #[tokio::test]
+    async fn who_types_into_a_program_that_does_not_read_is_refused_and_not_kept_waiting() {
+        let (mut terminal, mut child, _dir) = terminal("exec sleep 1000");
+        until(&mut terminal, is_ready).await;
+        let most = vec![b'x'; OUTBOX_BYTES_MAX];
+        terminal.typed_by(1, &most).unwrap();
+        assert_eq!(terminal.typed_by(1, &most).unwrap_err().code, Code::Busy);
+        let typed = terminal.outbox.bytes;
+        let (reply, mut answer) = oneshot::channel();
+        terminal.type_bytes(b"keys", reply);
+        let mut told = None;
+        until(&mut terminal, |_| {
+            told = answer.try_recv().ok();
+            told.is_some()
+        })
+        .await;
+        assert_eq!(told.unwrap().unwrap_err().code, Code::TimedOut);
+        assert_eq!(terminal.outbox.bytes, typed, "what was refused is not typed, and what was taken is not lost");
+        child.kill().unwrap();
+    }
+}
