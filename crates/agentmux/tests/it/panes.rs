@@ -174,6 +174,22 @@ fn reads_into(world: &World, tmux: &Tmux, pane: &str, modes: &str) -> std::path:
     got
 }
 
+/// A process that stands still until this is dropped.
+struct Stopped(u32);
+
+impl Stopped {
+    fn new(pid: u32) -> Self {
+        signals::send(pid, Signal::Stop).unwrap();
+        Self(pid)
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        let _ = signals::send(self.0, Signal::Cont);
+    }
+}
+
 fn kill_server(world: &World) {
     signals::send(world.pid("pid"), Signal::Kill).unwrap();
 }
@@ -202,11 +218,11 @@ fn a_message_that_may_be_in_a_pane_is_not_pasted_again() {
     let journal = world.home.state().join("tapes").join(uid).join("1").join("in");
     let server = tmux.run(&["display-message", "-p", "#{pid}"]).parse().unwrap();
     // tmux takes the paste and says so when the one who asked is gone.
-    signals::send(server, Signal::Stop).unwrap();
+    let stopped = Stopped::new(server);
     let sent = world.json(&["send", "api", "-m", "only once"])["id"].as_str().unwrap().to_owned();
     until("it is on its way", || std::fs::read_to_string(&journal).ok()?.contains("paste").then_some(()));
     kill_server(&world);
-    signals::send(server, Signal::Cont).unwrap();
+    drop(stopped);
     let mut wire = world.home.connect().unwrap();
     let stage = until("it is settled", || {
         let stage = wire.get("message", json!({ "message": sent }))["deliveries"][0]["stage"].clone();
