@@ -80,6 +80,9 @@ enum Step {
     Paste {
         message: MessageId,
         sign: String,
+        /// The same was to be seen before, so that seeing it proves nothing.
+        #[serde(default)]
+        was_shown: bool,
     },
     Pasted {
         message: MessageId,
@@ -177,7 +180,7 @@ impl Display {
         let mut taken_up = TakenUp::default();
         let mut newest = String::new();
         for step in &steps {
-            if let Step::Paste { message, sign } = step {
+            if let Step::Paste { message, sign, .. } = step {
                 taken_up.given.insert(*message);
                 newest.clone_from(sign);
             }
@@ -185,6 +188,10 @@ impl Display {
         // The log may not have heard of the newest one yet; what it knows it does not take again.
         match steps.last() {
             None => {}
+            Some(Step::Paste { message, was_shown: true, .. }) => {
+                self.note(&Step::GivenUp { message: *message });
+                self.say(*message, InputStage::Unproven, "the server was killed while it was put in");
+            }
             Some(Step::Paste { message, .. }) => self.await_shown(*message, newest, false),
             Some(Step::Pasted { message }) => {
                 self.say(*message, InputStage::Handed, TAKEN);
@@ -334,7 +341,8 @@ impl Display {
         // The end of the last line, as far as one row of a narrow composer shows it.
         let from = last.char_indices().rev().nth(19).map_or(0, |(at, _)| at);
         let sign = last[from..].trim().to_owned();
-        self.note(&Step::Paste { message, sign: sign.clone() });
+        let was_shown = self.screen.shows(&sign);
+        self.note(&Step::Paste { message, sign: sign.clone(), was_shown });
         self.input = Some(Input { message, sign, stage: Stage::Pasting });
     }
 
@@ -472,8 +480,9 @@ mod tests {
     #[test]
     fn what_a_dead_server_did_with_a_message_is_done_once() {
         use InputStage::{Handed, Shown, Unproven};
-        // What the dead one had done, what is on the screen, what is said of it, and whether Enter follows.
-        let cases: [(fn(&mut Display), &str, &[InputStage], bool); 6] = [
+        /// What the dead one had done, what is on the screen then, what is said of it, and whether Enter follows.
+        type Case = (fn(&mut Display), &'static str, &'static [InputStage], bool);
+        let cases: [Case; 6] = [
             (|_| {}, "", &[], false),
             (|_| {}, "hello", &[Handed, Shown], true),
             (Display::pasted, "", &[Handed], false),
@@ -503,5 +512,19 @@ mod tests {
             assert_eq!(display.will_enter(), enters, "{n}");
             assert_eq!(stages(&mut display), said, "{n}");
         }
+    }
+
+    #[test]
+    fn what_was_on_the_screen_before_proves_no_paste() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut dead = display(dir.path());
+        dead.tape.append(b"hello");
+        dead.feed();
+        dead.will_paste(MESSAGE, "hello");
+        let mut next = display(dir.path());
+        next.take_up();
+        assert!(next.take_up_input().given.contains(&MESSAGE));
+        assert!(!next.will_enter() && !next.has_input());
+        assert_eq!(stages(&mut next), [InputStage::Unproven]);
     }
 }
