@@ -593,7 +593,7 @@ fn take_up(shared: &Arc<Shared>, agent: AgentId, run: RunNo, mut kept: Kept) -> 
                 };
                 let (to, size) = ((target(&plan), pipes), plan.definition.size);
                 let mut pane = Pane::new(&dir, shared.tape_bytes_max(), to, size, known)?;
-                pane.take_up();
+                given = pane.take_up();
                 break 'body Body::Pane(Box::new(pane));
             }
             let machine =
@@ -675,7 +675,7 @@ impl Live {
             return;
         }
         let report = match &mut self.body {
-            Body::Terminal(terminal) => terminal.report(),
+            Body::Terminal(terminal) => terminal.display.report(),
             Body::Lines(lines) => lines.report(),
             Body::Pane(pane) => pane.display.report(),
         };
@@ -740,7 +740,7 @@ impl Live {
                 {
                     self.waiting.remove(0);
                     self.given.insert(message.id);
-                    terminal.put_in(message.id, &text_of(&published, &message)).await;
+                    terminal.put_in(message.id, &text_of(&published, &message));
                 }
             }
             Body::Lines(lines) => {
@@ -795,7 +795,7 @@ impl Live {
         // Whoever asked may have gone meanwhile; that is theirs to know.
         match (ask, &mut self.body) {
             (Ask::Look { lines, ansi, reply }, Body::Terminal(terminal)) => {
-                let _ = reply.send(Ok(terminal.look(self.agent, self.no, lines, ansi)));
+                let _ = reply.send(Ok(terminal.display.look(self.agent, self.no, lines, ansi)));
             }
             (Ask::Look { lines, ansi, reply }, Body::Pane(pane)) => {
                 let _ = reply.send(Ok(pane.display.look(self.agent, self.no, lines, ansi)));
@@ -803,19 +803,21 @@ impl Live {
             (Ask::Look { reply, .. }, Body::Lines(_)) => {
                 let _ = reply.send(Err(no_terminal()));
             }
-            (Ask::Keys { keys, reply }, Body::Terminal(terminal)) => {
-                let _ = reply.send(terminal.type_keys(&keys).await);
-            }
+            (Ask::Keys { keys, reply }, Body::Terminal(terminal)) => terminal.type_keys(&keys, reply),
             (Ask::Keys { keys, reply }, Body::Pane(pane)) => pane.type_keys(&keys, reply),
             (Ask::Keys { reply, .. }, Body::Lines(_)) => {
                 let _ = reply.send(Err(no_terminal().hint("agentmux send")));
             }
             (Ask::Type { viewer, bytes }, Body::Terminal(terminal)) => {
-                if let Err(refusal) = terminal.type_bytes(Some(viewer), &bytes).await {
+                if let Err(refusal) = terminal.typed_by(viewer, &bytes) {
                     tracing::debug!(agent = %self.label, %refusal, "Keys of a viewer were not taken.");
                 }
             }
-            (Ask::Type { bytes, .. }, Body::Pane(pane)) => pane.type_bytes(&bytes, None),
+            (Ask::Type { bytes, .. }, Body::Pane(pane)) => {
+                if let Err(refusal) = pane.typed(&bytes) {
+                    tracing::debug!(agent = %self.label, %refusal, "Keys of a viewer were not taken.");
+                }
+            }
             (Ask::Type { .. }, Body::Lines(_)) => {}
             (Ask::Resize { viewer, size, reply }, Body::Terminal(terminal)) => {
                 let _ = reply.send(terminal.resize(viewer, size));
@@ -830,7 +832,7 @@ impl Live {
                 let _ = reply.send(terminal.view(size));
             }
             (Ask::ViewAgain { viewer, reply }, Body::Terminal(terminal)) => {
-                let _ = reply.send(Ok(terminal.view_again(viewer)));
+                let _ = reply.send(Ok(terminal.display.view(viewer)));
             }
             (Ask::View { reply, .. }, Body::Pane(pane)) => {
                 let _ = reply.send(Ok(pane.view()));
@@ -842,10 +844,10 @@ impl Live {
                 let _ = reply.send(Err(no_terminal().hint(format!("agentmux log -f {}", self.label))));
             }
             (Ask::Order { order: Order::Interrupt, reply }, Body::Terminal(terminal)) => {
-                let _ = reply.send(terminal.type_bytes(None, b"\x03").await);
+                terminal.type_bytes(b"\x03", reply);
             }
             (Ask::Order { order: Order::Interrupt, reply }, Body::Pane(pane)) => {
-                pane.type_bytes(b"\x03", Some(reply));
+                pane.type_bytes(b"\x03", reply);
             }
             (Ask::Order { reply, .. }, Body::Terminal(_) | Body::Pane(_)) => {
                 let _ = reply.send(Err(Rejection::new(Code::Unsupported, "a terminal cannot be told this")));
@@ -866,7 +868,7 @@ impl Live {
     fn limit_reached(&mut self) {
         let now = Instant::now();
         let printed = match &self.body {
-            Body::Terminal(terminal) => terminal.printed(),
+            Body::Terminal(terminal) => terminal.display.tape.end(),
             Body::Lines(lines) => lines.printed(),
             Body::Pane(pane) => pane.display.tape.end(),
         };
@@ -885,7 +887,7 @@ impl Live {
     /// The server ends and the agent goes on.
     fn let_go(mut self) {
         match &mut self.body {
-            Body::Terminal(terminal) => terminal.write_screen(),
+            Body::Terminal(terminal) => terminal.display.write_screen(),
             Body::Pane(pane) => pane.display.write_screen(),
             Body::Lines(_) => {}
         }
