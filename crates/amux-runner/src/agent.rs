@@ -45,10 +45,11 @@ pub enum Ask {
         keys: Vec<String>,
         reply: oneshot::Sender<Result<(), Rejection>>,
     },
-    /// From a viewer of the terminal, as it comes.
+    /// From a viewer of the terminal, as it comes; taken or refused at once.
     Type {
         viewer: u64,
         bytes: Vec<u8>,
+        reply: oneshot::Sender<Result<(), Rejection>>,
     },
     Resize {
         viewer: Option<u64>,
@@ -229,6 +230,8 @@ struct Live {
     answered: HashSet<RequestId>,
     /// Messages wait for the end of a limit, or for room on the disk.
     held_until: Option<Instant>,
+    /// That time has come.
+    is_due: bool,
 }
 
 enum Body {
@@ -498,6 +501,7 @@ fn enliven(
         given: HashSet::new(),
         answered: HashSet::new(),
         held_until: None,
+        is_due: false,
     };
     Ok((live, order))
 }
@@ -642,6 +646,7 @@ fn take_up(shared: &Arc<Shared>, agent: AgentId, run: RunNo, mut kept: Kept) -> 
         given,
         answered: HashSet::new(),
         held_until: None,
+        is_due: false,
     })
 }
 
@@ -656,7 +661,10 @@ impl Live {
                 self.is_heard &= taken;
                 None
             }
-            () = until(self.held_until) => None,
+            () = until(self.held_until) => {
+                (self.held_until, self.is_due) = (None, true);
+                None
+            }
             () = self.limits.reached() => {
                 self.limit_reached();
                 None
@@ -711,14 +719,15 @@ impl Live {
     /// Whether something that had to wait can be given now.
     fn has_room(&self) -> bool {
         match &self.body {
-            Body::Terminal(terminal) => !self.waiting.is_empty() && terminal.takes_input(),
-            Body::Pane(pane) => !self.waiting.is_empty() && pane.takes_input(),
-            Body::Lines(_) => self.held_until.is_some_and(|until| until <= Instant::now()),
+            Body::Terminal(terminal) => !self.waiting.is_empty() && self.held_until.is_none() && terminal.takes_input(),
+            Body::Pane(pane) => !self.waiting.is_empty() && self.held_until.is_none() && pane.takes_input(),
+            Body::Lines(_) => self.is_due,
         }
     }
 
     /// Gives the agent what is wished for it: messages in their order, decisions to what it asked.
     async fn attend(&mut self, deliver: &[MessageId], answers: &[RequestId]) {
+        self.is_due = false;
         self.given.retain(|given| deliver.contains(given));
         self.answered.retain(|answered| answers.contains(answered));
         let published = Arc::clone(self.shared.world.engine.published());
@@ -728,9 +737,10 @@ impl Live {
                 if let Some(message) = self.waiting.first().and_then(|id| published.message(*id))
                     && pane.takes_input()
                 {
-                    self.waiting.remove(0);
-                    self.given.insert(message.id);
-                    pane.put_in(message.id, &text_of(&published, &message));
+                    match pane.put_in(message.id, &text_of(&published, &message)) {
+                        Ok(()) => drop((self.waiting.remove(0), self.given.insert(message.id))),
+                        Err(_) => self.held_until = Some(Instant::now() + NOT_NOTED_PAUSE),
+                    }
                 }
             }
             Body::Terminal(terminal) => {
@@ -738,9 +748,10 @@ impl Live {
                 if let Some(message) = self.waiting.first().and_then(|id| published.message(*id))
                     && terminal.takes_input()
                 {
-                    self.waiting.remove(0);
-                    self.given.insert(message.id);
-                    terminal.put_in(message.id, &text_of(&published, &message));
+                    match terminal.put_in(message.id, &text_of(&published, &message)) {
+                        Ok(()) => drop((self.waiting.remove(0), self.given.insert(message.id))),
+                        Err(_) => self.held_until = Some(Instant::now() + NOT_NOTED_PAUSE),
+                    }
                 }
             }
             Body::Lines(lines) => {
@@ -808,17 +819,15 @@ impl Live {
             (Ask::Keys { reply, .. }, Body::Lines(_)) => {
                 let _ = reply.send(Err(no_terminal().hint("agentmux send")));
             }
-            (Ask::Type { viewer, bytes }, Body::Terminal(terminal)) => {
-                if let Err(refusal) = terminal.typed_by(viewer, &bytes) {
-                    tracing::debug!(agent = %self.label, %refusal, "Keys of a viewer were not taken.");
-                }
+            (Ask::Type { viewer, bytes, reply }, Body::Terminal(terminal)) => {
+                let _ = reply.send(terminal.typed_by(viewer, &bytes));
             }
-            (Ask::Type { bytes, .. }, Body::Pane(pane)) => {
-                if let Err(refusal) = pane.typed(&bytes) {
-                    tracing::debug!(agent = %self.label, %refusal, "Keys of a viewer were not taken.");
-                }
+            (Ask::Type { bytes, reply, .. }, Body::Pane(pane)) => {
+                let _ = reply.send(pane.typed(&bytes));
             }
-            (Ask::Type { .. }, Body::Lines(_)) => {}
+            (Ask::Type { reply, .. }, Body::Lines(_)) => {
+                let _ = reply.send(Err(no_terminal()));
+            }
             (Ask::Resize { viewer, size, reply }, Body::Terminal(terminal)) => {
                 let _ = reply.send(terminal.resize(viewer, size));
             }

@@ -336,14 +336,15 @@ impl Display {
     }
 
     /// Before the first byte of it goes anywhere.
-    pub(crate) fn will_paste(&mut self, message: MessageId, text: &str) {
+    pub(crate) fn will_paste(&mut self, message: MessageId, text: &str) -> io::Result<()> {
         let last = text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
         // The end of the last line, as far as one row of a narrow composer shows it.
         let from = last.char_indices().rev().nth(19).map_or(0, |(at, _)| at);
         let sign = last[from..].trim().to_owned();
         let was_shown = self.screen.shows(&sign);
-        self.note(&Step::Paste { message, sign: sign.clone(), was_shown });
+        self.steps.append(&Step::Paste { message, sign: sign.clone(), was_shown })?;
         self.input = Some(Input { message, sign, stage: Stage::Pasting });
+        Ok(())
     }
 
     /// Every byte of it is with the terminal: Enter follows when it is seen.
@@ -503,7 +504,7 @@ mod tests {
         for (n, (done, shown, said, enters)) in cases.into_iter().enumerate() {
             let dir = tempfile::tempdir().unwrap();
             let mut dead = display(dir.path());
-            dead.will_paste(MESSAGE, "hello");
+            dead.will_paste(MESSAGE, "hello").unwrap();
             done(&mut dead);
             dead.tape.append(shown.as_bytes());
             let mut display = display(dir.path());
@@ -520,7 +521,7 @@ mod tests {
         let mut dead = display(dir.path());
         dead.tape.append(b"hello");
         dead.feed();
-        dead.will_paste(MESSAGE, "hello");
+        dead.will_paste(MESSAGE, "hello").unwrap();
         let mut next = display(dir.path());
         next.take_up();
         assert!(next.take_up_input().given.contains(&MESSAGE));

@@ -355,10 +355,11 @@ impl Pane {
         self.is_ready && !self.is_gone && !self.display.has_input()
     }
 
-    /// A message as a paste; Enter follows when it is seen on the screen.
-    pub(crate) fn put_in(&mut self, message: MessageId, text: &str) {
+    /// A message as a paste; Enter follows when it is seen on the screen. Nothing of it goes anywhere unless that can be
+    /// noted.
+    pub(crate) fn put_in(&mut self, message: MessageId, text: &str) -> io::Result<()> {
         let text = neutral(text);
-        self.display.will_paste(message, &text);
+        self.display.will_paste(message, &text)?;
         let ordered = match self.display.screen.bracketed_paste() {
             true => self.order(|control| control.paste(text.as_bytes(), Paste::Bracketed)),
             false => self.order(|control| control.paste(one_line(&text).as_bytes(), Paste::Plain)),
@@ -367,6 +368,7 @@ impl Pane {
             Ok(command) => drop(self.asked.insert(command, Asked::Paste)),
             Err(refusal) => self.display.give_up(&refusal.message),
         }
+        Ok(())
     }
 
     /// The pane stays as it is.

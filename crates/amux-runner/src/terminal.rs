@@ -336,16 +336,18 @@ impl Terminal {
         is_free && !self.display.has_input() && self.outbox.typed.is_empty() && !self.hung_up
     }
 
-    /// A message as a paste; Enter follows when it is seen on the screen.
-    pub(crate) fn put_in(&mut self, message: MessageId, text: &str) {
+    /// A message as a paste; Enter follows when it is seen on the screen. Nothing of it goes anywhere unless that can be
+    /// noted.
+    pub(crate) fn put_in(&mut self, message: MessageId, text: &str) -> io::Result<()> {
         let text = neutral(text);
         let bytes = match self.display.screen.bracketed_paste() {
             true => format!("\x1b[200~{text}\x1b[201~"),
             false => one_line(&text),
         };
-        self.display.will_paste(message, &text);
+        self.display.will_paste(message, &text)?;
         self.outbox.put(bytes.as_bytes(), Awaits::Paste);
         self.write();
+        Ok(())
     }
 
     /// What the terminal still has when its process has ended.
