@@ -420,7 +420,7 @@ mod tests {
         let (mut terminal, mut child, dir) = terminal("while [ ! -e go ]; do sleep 0.01; done; exec tee got");
         until(&mut terminal, is_ready).await;
         let message = MessageId(uuid::Uuid::nil());
-        terminal.put_in(message, "a message");
+        terminal.put_in(message, "a message").unwrap();
         // More than the terminal has room for; Enter waits behind it.
         let typed = "x".repeat(300_000);
         terminal.typed_by(1, typed.as_bytes()).unwrap();
