@@ -45,10 +45,11 @@ pub enum Ask {
         keys: Vec<String>,
         reply: oneshot::Sender<Result<(), Rejection>>,
     },
-    /// From a viewer of the terminal, as it comes.
+    /// From a viewer of the terminal, as it comes; taken or refused at once.
     Type {
         viewer: u64,
         bytes: Vec<u8>,
+        reply: oneshot::Sender<Result<(), Rejection>>,
     },
     Resize {
         viewer: Option<u64>,
@@ -229,6 +230,8 @@ struct Live {
     answered: HashSet<RequestId>,
     /// Messages wait for the end of a limit, or for room on the disk.
     held_until: Option<Instant>,
+    /// That time has come.
+    is_due: bool,
 }
 
 enum Body {
@@ -498,6 +501,7 @@ fn enliven(
         given: HashSet::new(),
         answered: HashSet::new(),
         held_until: None,
+        is_due: false,
     };
     Ok((live, order))
 }
@@ -593,7 +597,7 @@ fn take_up(shared: &Arc<Shared>, agent: AgentId, run: RunNo, mut kept: Kept) -> 
                 };
                 let (to, size) = ((target(&plan), pipes), plan.definition.size);
                 let mut pane = Pane::new(&dir, shared.tape_bytes_max(), to, size, known)?;
-                pane.take_up();
+                given = pane.take_up();
                 break 'body Body::Pane(Box::new(pane));
             }
             let machine =
@@ -642,6 +646,7 @@ fn take_up(shared: &Arc<Shared>, agent: AgentId, run: RunNo, mut kept: Kept) -> 
         given,
         answered: HashSet::new(),
         held_until: None,
+        is_due: false,
     })
 }
 
@@ -656,7 +661,10 @@ impl Live {
                 self.is_heard &= taken;
                 None
             }
-            () = until(self.held_until) => None,
+            () = until(self.held_until) => {
+                (self.held_until, self.is_due) = (None, true);
+                None
+            }
             () = self.limits.reached() => {
                 self.limit_reached();
                 None
@@ -675,7 +683,7 @@ impl Live {
             return;
         }
         let report = match &mut self.body {
-            Body::Terminal(terminal) => terminal.report(),
+            Body::Terminal(terminal) => terminal.display.report(),
             Body::Lines(lines) => lines.report(),
             Body::Pane(pane) => pane.display.report(),
         };
@@ -711,14 +719,15 @@ impl Live {
     /// Whether something that had to wait can be given now.
     fn has_room(&self) -> bool {
         match &self.body {
-            Body::Terminal(terminal) => !self.waiting.is_empty() && terminal.takes_input(),
-            Body::Pane(pane) => !self.waiting.is_empty() && pane.takes_input(),
-            Body::Lines(_) => self.held_until.is_some_and(|until| until <= Instant::now()),
+            Body::Terminal(terminal) => !self.waiting.is_empty() && self.held_until.is_none() && terminal.takes_input(),
+            Body::Pane(pane) => !self.waiting.is_empty() && self.held_until.is_none() && pane.takes_input(),
+            Body::Lines(_) => self.is_due,
         }
     }
 
     /// Gives the agent what is wished for it: messages in their order, decisions to what it asked.
     async fn attend(&mut self, deliver: &[MessageId], answers: &[RequestId]) {
+        self.is_due = false;
         self.given.retain(|given| deliver.contains(given));
         self.answered.retain(|answered| answers.contains(answered));
         let published = Arc::clone(self.shared.world.engine.published());
@@ -728,9 +737,10 @@ impl Live {
                 if let Some(message) = self.waiting.first().and_then(|id| published.message(*id))
                     && pane.takes_input()
                 {
-                    self.waiting.remove(0);
-                    self.given.insert(message.id);
-                    pane.put_in(message.id, &text_of(&published, &message));
+                    match pane.put_in(message.id, &text_of(&published, &message)) {
+                        Ok(()) => drop((self.waiting.remove(0), self.given.insert(message.id))),
+                        Err(_) => self.held_until = Some(Instant::now() + NOT_NOTED_PAUSE),
+                    }
                 }
             }
             Body::Terminal(terminal) => {
@@ -738,9 +748,10 @@ impl Live {
                 if let Some(message) = self.waiting.first().and_then(|id| published.message(*id))
                     && terminal.takes_input()
                 {
-                    self.waiting.remove(0);
-                    self.given.insert(message.id);
-                    terminal.put_in(message.id, &text_of(&published, &message)).await;
+                    match terminal.put_in(message.id, &text_of(&published, &message)) {
+                        Ok(()) => drop((self.waiting.remove(0), self.given.insert(message.id))),
+                        Err(_) => self.held_until = Some(Instant::now() + NOT_NOTED_PAUSE),
+                    }
                 }
             }
             Body::Lines(lines) => {
@@ -795,7 +806,7 @@ impl Live {
         // Whoever asked may have gone meanwhile; that is theirs to know.
         match (ask, &mut self.body) {
             (Ask::Look { lines, ansi, reply }, Body::Terminal(terminal)) => {
-                let _ = reply.send(Ok(terminal.look(self.agent, self.no, lines, ansi)));
+                let _ = reply.send(Ok(terminal.display.look(self.agent, self.no, lines, ansi)));
             }
             (Ask::Look { lines, ansi, reply }, Body::Pane(pane)) => {
                 let _ = reply.send(Ok(pane.display.look(self.agent, self.no, lines, ansi)));
@@ -803,20 +814,20 @@ impl Live {
             (Ask::Look { reply, .. }, Body::Lines(_)) => {
                 let _ = reply.send(Err(no_terminal()));
             }
-            (Ask::Keys { keys, reply }, Body::Terminal(terminal)) => {
-                let _ = reply.send(terminal.type_keys(&keys).await);
-            }
+            (Ask::Keys { keys, reply }, Body::Terminal(terminal)) => terminal.type_keys(&keys, reply),
             (Ask::Keys { keys, reply }, Body::Pane(pane)) => pane.type_keys(&keys, reply),
             (Ask::Keys { reply, .. }, Body::Lines(_)) => {
                 let _ = reply.send(Err(no_terminal().hint("agentmux send")));
             }
-            (Ask::Type { viewer, bytes }, Body::Terminal(terminal)) => {
-                if let Err(refusal) = terminal.type_bytes(Some(viewer), &bytes).await {
-                    tracing::debug!(agent = %self.label, %refusal, "Keys of a viewer were not taken.");
-                }
+            (Ask::Type { viewer, bytes, reply }, Body::Terminal(terminal)) => {
+                let _ = reply.send(terminal.typed_by(viewer, &bytes));
             }
-            (Ask::Type { bytes, .. }, Body::Pane(pane)) => pane.type_bytes(&bytes, None),
-            (Ask::Type { .. }, Body::Lines(_)) => {}
+            (Ask::Type { bytes, reply, .. }, Body::Pane(pane)) => {
+                let _ = reply.send(pane.typed(&bytes));
+            }
+            (Ask::Type { reply, .. }, Body::Lines(_)) => {
+                let _ = reply.send(Err(no_terminal()));
+            }
             (Ask::Resize { viewer, size, reply }, Body::Terminal(terminal)) => {
                 let _ = reply.send(terminal.resize(viewer, size));
             }
@@ -830,7 +841,7 @@ impl Live {
                 let _ = reply.send(terminal.view(size));
             }
             (Ask::ViewAgain { viewer, reply }, Body::Terminal(terminal)) => {
-                let _ = reply.send(Ok(terminal.view_again(viewer)));
+                let _ = reply.send(Ok(terminal.display.view(viewer)));
             }
             (Ask::View { reply, .. }, Body::Pane(pane)) => {
                 let _ = reply.send(Ok(pane.view()));
@@ -842,10 +853,10 @@ impl Live {
                 let _ = reply.send(Err(no_terminal().hint(format!("agentmux log -f {}", self.label))));
             }
             (Ask::Order { order: Order::Interrupt, reply }, Body::Terminal(terminal)) => {
-                let _ = reply.send(terminal.type_bytes(None, b"\x03").await);
+                terminal.type_bytes(b"\x03", reply);
             }
             (Ask::Order { order: Order::Interrupt, reply }, Body::Pane(pane)) => {
-                pane.type_bytes(b"\x03", Some(reply));
+                pane.type_bytes(b"\x03", reply);
             }
             (Ask::Order { reply, .. }, Body::Terminal(_) | Body::Pane(_)) => {
                 let _ = reply.send(Err(Rejection::new(Code::Unsupported, "a terminal cannot be told this")));
@@ -866,7 +877,7 @@ impl Live {
     fn limit_reached(&mut self) {
         let now = Instant::now();
         let printed = match &self.body {
-            Body::Terminal(terminal) => terminal.printed(),
+            Body::Terminal(terminal) => terminal.display.tape.end(),
             Body::Lines(lines) => lines.printed(),
             Body::Pane(pane) => pane.display.tape.end(),
         };
@@ -885,7 +896,7 @@ impl Live {
     /// The server ends and the agent goes on.
     fn let_go(mut self) {
         match &mut self.body {
-            Body::Terminal(terminal) => terminal.write_screen(),
+            Body::Terminal(terminal) => terminal.display.write_screen(),
             Body::Pane(pane) => pane.display.write_screen(),
             Body::Lines(_) => {}
         }

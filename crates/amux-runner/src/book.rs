@@ -78,6 +78,9 @@ struct Position {
     skipping: bool,
     /// The journal up to here is in it.
     journal: u64,
+    /// The transcript up to here came of it.
+    #[serde(default)]
+    transcript: u64,
     /// What was on its way, and the inputs that are known.
     #[serde(default)]
     writes: VecDeque<Writing>,
@@ -98,6 +101,7 @@ impl Position {
             heard: 0,
             skipping: false,
             journal: 0,
+            transcript: 0,
             writes: VecDeque::new(),
             ordered: VecDeque::new(),
             lost: None,
@@ -143,8 +147,8 @@ impl Book {
     }
 
     fn at(agent: AgentId, run: RunNo, dir: &Path, mut kept: Position, known: u64) -> io::Result<Self> {
-        let newest = journal::newest(&journal::transcript(dir), TORN_MAX)?;
-        let told = newest.iter().rev().find_map(|line| serde_json::from_slice::<Entry>(line).ok());
+        let newest = journal::newest(&journal::transcript(dir), TORN_MAX, LINE_BYTES_MAX)?;
+        let told = newest.lines.iter().rev().find_map(|line| serde_json::from_slice::<Entry>(line).ok());
         Ok(Self {
             agent,
             run,
@@ -197,7 +201,9 @@ impl Book {
         }
         let records: Vec<Record> = journal::read(&journal::journal(dir), book.kept.journal)?;
         book.replaying = true;
-        book.heard_at = times(dir, book.kept.n)?;
+        // One that was begun anew is shorter.
+        let from = Some(book.kept.transcript).filter(|from| *from <= book.transcript.end()).unwrap_or(0);
+        book.heard_at = times(dir, from, book.kept.n)?;
         // The newest of them is the one that was on its way.
         let mut put = None;
         for record in records {
@@ -554,6 +560,7 @@ impl Book {
             return;
         }
         self.kept.journal = self.journal.end();
+        self.kept.transcript = self.transcript.end();
         let kept = Position { writes: self.writes.clone(), ordered: self.ordered.clone(), ..self.kept.clone() };
         let kept = serde_json::to_vec(&kept).map_err(io::Error::other);
         match kept.and_then(|text| disk::replace(&self.dir.join(POSITION), &text)) {
@@ -624,10 +631,10 @@ impl Book {
     }
 }
 
-/// When the inputs after `n` were taken, by the transcript.
-fn times(dir: &Path, n: u64) -> io::Result<BTreeMap<u64, Time>> {
+/// When the inputs after `n` were taken, by the transcript from a place on.
+fn times(dir: &Path, from: u64, n: u64) -> io::Result<BTreeMap<u64, Time>> {
     let mut times = BTreeMap::new();
-    journal::each(&journal::transcript(dir), 0, |_, line| {
+    journal::each(&journal::transcript(dir), from, |_, line| {
         if let Ok(entry) = serde_json::from_slice::<EntryTime>(line)
             && entry.n > n
         {
@@ -656,4 +663,24 @@ fn request_id(agent: AgentId, run: RunNo, ask: &str) -> RequestId {
 fn is_response(line: &[u8]) -> bool {
     let line = String::from_utf8_lossy(line).trim_end().to_owned();
     amux_agents::Write { line, input: None }.is_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn when_a_run_is_heard_again_its_transcript_is_read_from_where_it_stood() {
+        let dir = tempfile::tempdir().unwrap();
+        let machine = Machine::Claude(amux_agents::claude::Claude::default());
+        let agent = AgentId(uuid::Uuid::nil());
+        let mut book = Book::new(agent, RunNo(1), dir.path(), machine, None, Time(1)).unwrap();
+        book.say_lost("one thing".into(), Time(1));
+        book.keep();
+        book.say_lost("another".into(), Time(2));
+        let position: Position = serde_json::from_slice(&std::fs::read(dir.path().join(POSITION)).unwrap()).unwrap();
+        let heard_at = |from| times(dir.path(), from, 0).unwrap().into_values().collect::<Vec<_>>();
+        assert_eq!(heard_at(0), [Time(1), Time(2)]);
+        assert_eq!(heard_at(position.transcript), [Time(2)]);
+    }
 }

@@ -1,6 +1,8 @@
-//! What is seen of a pane of somebody else's: the tape, the screen that follows it, those who look on, what the
-//! program tells of itself, and a message that waits to be seen before Enter. A terminal of ours keeps more of each.
+//! What is seen of a terminal, ours or a pane of somebody else's: the tape, the screen that follows it, those who look
+//! on, what the program tells of itself, and the message on its way into the composer. How bytes get there and back is
+//! the matter of whoever holds it.
 
+use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,9 +13,11 @@ use amux_proto::transcript::InputStage;
 use amux_proto::view::Look;
 use amux_proto::{AgentId, MessageId, RunNo};
 use amux_sys::disk;
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::journal;
 use crate::lines::now;
 use crate::osc::Sign;
 use crate::screen::Screen;
@@ -28,6 +32,9 @@ const PASTE_SHOWN_WITHIN: Duration = Duration::from_secs(2);
 
 const SCREEN: &str = "screen";
 
+const TAKEN: &str = "every byte of it was taken by the terminal";
+const HALF: &str = "it was not taken in time: a part of it may have arrived";
+
 pub(crate) struct Display {
     pub(crate) tape: Tape,
     pub(crate) screen: Screen,
@@ -37,20 +44,68 @@ pub(crate) struct Display {
     /// Where the written-down screen is of.
     screen_at: u64,
     grown: watch::Sender<u64>,
+    /// As the screen is, which may be larger than what was asked for.
     resized: watch::Sender<Size>,
     viewers: u64,
     activity: Activity,
     reported: Activity,
-    pub(crate) facts: Vec<Fact>,
-    paste: Option<Paste>,
+    facts: Vec<Fact>,
+    input: Option<Input>,
+    steps: journal::Lines,
 }
 
-/// A message on its way into the composer.
-struct Paste {
+/// The message that is being put in; there is one at a time.
+struct Input {
     message: MessageId,
     /// What must be seen of it before Enter.
     sign: String,
-    until: Instant,
+    stage: Stage,
+}
+
+enum Stage {
+    /// Its bytes are on their way.
+    Pasting,
+    /// It is looked for on the screen. Unless every byte of it is known to have been taken, only the screen can prove
+    /// that it is there.
+    Awaited { until: Instant, is_whole: bool },
+    /// Enter is on its way.
+    Entering,
+}
+
+/// What is done with a message, each before or after it is done: whoever follows a server that was killed does nothing
+/// twice. A file of these is in the directory of the run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "r", rename_all = "snake_case")]
+enum Step {
+    Paste {
+        message: MessageId,
+        sign: String,
+        /// The same was to be seen before, so that seeing it proves nothing.
+        #[serde(default)]
+        was_shown: bool,
+    },
+    Pasted {
+        message: MessageId,
+    },
+    /// Nobody knows how much of it was taken.
+    GivenUp {
+        message: MessageId,
+    },
+    Enter {
+        message: MessageId,
+    },
+    Entered {
+        message: MessageId,
+    },
+}
+
+/// What an earlier server had done.
+#[derive(Default)]
+pub(crate) struct TakenUp {
+    /// The messages it had in its hands. Nobody gives them again.
+    pub(crate) given: HashSet<MessageId>,
+    /// The newest, if it was entered.
+    pub(crate) entered: Option<MessageId>,
 }
 
 /// A place to follow the output from: the screen as it was at an offset of the tape.
@@ -67,57 +122,118 @@ pub struct View {
 impl Display {
     pub(crate) fn new(dir: &Path, bytes_max: u64, size: Size, known: Activity) -> io::Result<Self> {
         let tape = Tape::open(dir.to_owned(), tape::OUT, Some(bytes_max))?;
+        let screen = Screen::live(size);
         Ok(Self {
             fed: tape.end(),
             screen_at: tape.end(),
             grown: watch::Sender::new(tape.end()),
-            resized: watch::Sender::new(size),
+            resized: watch::Sender::new(screen.size()),
             tape,
-            screen: Screen::live(size),
+            screen,
             block: vec![0; 64 * 1024].into_boxed_slice(),
             viewers: 0,
             reported: known.clone(),
             activity: known,
             facts: Vec::new(),
-            paste: None,
+            input: None,
+            steps: journal::Lines::open(&journal::journal(dir))?,
         })
     }
 
     /// Brings the screen to where the tape is, from what an earlier server wrote down.
     pub(crate) fn take_up(&mut self) {
-        let (first, end) = tape::extent(self.tape.dir(), tape::OUT).unwrap_or((0, 0));
-        let written = std::fs::read(self.tape.dir().join(SCREEN)).ok().and_then(|bytes| {
+        let dir = self.tape.dir().to_owned();
+        let written = std::fs::read(dir.join(SCREEN)).ok().and_then(|bytes| {
             let (at, screen) = bytes.split_first_chunk::<8>()?;
             Some((u64::from_le_bytes(*at), screen.to_vec()))
         });
+        if let Some((at, _)) = &written
+            && let Err(error) = self.tape.skip_to(*at)
+        {
+            tracing::warn!(tape = %dir.display(), %error, "A tape cannot go on where it was.");
+        }
+        let (first, end) = tape::extent(&dir, tape::OUT).unwrap_or((0, 0));
         match written.filter(|(at, _)| (first..=end).contains(at)) {
             Some((at, screen)) => {
                 self.screen.feed(&screen);
                 self.fed = at;
             }
-            None => self.fed = first.max(end.saturating_sub(2 * SCREEN_EVERY_BYTES)),
+            None => {
+                self.fed = first.max(end.saturating_sub(2 * SCREEN_EVERY_BYTES));
+                if self.fed > 0 {
+                    tracing::warn!(tape = %dir.display(), "The screen was not written down; it is what the end of the tape makes of it.");
+                }
+            }
         }
         self.screen_at = self.fed;
-        self.feed();
-        // What the program said of itself was dealt with then.
-        self.screen.take_signs();
+        self.take_in();
+        // What the program asked was answered then; a second answer would be typed into it.
+        self.screen.take_answers();
     }
 
-    /// Shows what the tape has. What the program told of itself is left in the screen, and what it is to be answered
-    /// comes back.
-    pub(crate) fn feed(&mut self) -> Vec<u8> {
+    /// Goes on with the message that was on its way, with the screen as it is now for evidence.
+    pub(crate) fn take_up_input(&mut self) -> TakenUp {
+        let steps: Vec<Step> = journal::read(&journal::journal(self.tape.dir()), 0).unwrap_or_else(|error| {
+            tracing::warn!(tape = %self.tape.dir().display(), %error, "What was put into a terminal cannot be read.");
+            Vec::new()
+        });
+        let mut taken_up = TakenUp::default();
+        let mut newest = String::new();
+        for step in &steps {
+            if let Step::Paste { message, sign, .. } = step {
+                taken_up.given.insert(*message);
+                newest.clone_from(sign);
+            }
+        }
+        // The log may not have heard of the newest one yet; what it knows it does not take again.
+        match steps.last() {
+            None => {}
+            Some(Step::Paste { message, was_shown: true, .. }) => {
+                self.note(&Step::GivenUp { message: *message });
+                self.say(*message, InputStage::Unproven, "the server was killed while it was put in");
+            }
+            Some(Step::Paste { message, .. }) => self.await_shown(*message, newest, false),
+            Some(Step::Pasted { message }) => {
+                self.say(*message, InputStage::Handed, TAKEN);
+                self.await_shown(*message, newest, true);
+            }
+            Some(Step::GivenUp { message }) => self.say(*message, InputStage::Unproven, HALF),
+            Some(Step::Enter { message }) => {
+                self.say(*message, InputStage::Unproven, "the server was killed while it pressed Enter");
+            }
+            Some(Step::Entered { message }) => {
+                self.say(*message, InputStage::Handed, TAKEN);
+                taken_up.entered = Some(*message);
+            }
+        }
+        taken_up
+    }
+
+    /// The screen takes in what is on the tape.
+    fn take_in(&mut self) {
         while self.fed < self.tape.end() {
             let count = match self.tape.read(self.fed, &mut self.block) {
                 Ok(0) => break,
                 Ok(count) => count,
                 Err(error) => {
-                    tracing::error!(tape = %self.tape.dir().display(), %error, "A tape cannot be read.");
-                    self.fed = self.tape.end();
-                    break;
+                    let next = tape::after_gap(self.tape.dir(), tape::OUT, self.fed).ok().flatten();
+                    let next = next.unwrap_or(self.tape.end());
+                    tracing::error!(tape = %self.tape.dir().display(), from = self.fed, to = next, %error, "A part of a tape cannot be read.");
+                    self.fed = next;
+                    continue;
                 }
             };
             self.screen.feed(&self.block[..count]);
             self.fed += count as u64;
+        }
+    }
+
+    /// Shows what the tape has and notes what the program told of itself. What the program is to be answered comes
+    /// back.
+    pub(crate) fn feed(&mut self) -> Vec<u8> {
+        self.take_in();
+        for sign in self.screen.take_signs() {
+            self.signed(sign);
         }
         if self.fed - self.screen_at >= SCREEN_EVERY_BYTES {
             self.write_screen();
@@ -140,24 +256,26 @@ impl Display {
 
     pub(crate) fn resize(&mut self, size: Size) {
         self.screen.resize(size);
-        self.resized.send_replace(size);
+        let size = self.screen.size();
+        self.resized.send_if_modified(|known| std::mem::replace(known, size) != size);
     }
 
-    /// Notes what the program told of itself.
-    pub(crate) fn heed_signs(&mut self) {
-        for sign in self.screen.take_signs() {
-            match sign {
-                Sign::Cwd(cwd) => self.activity.cwd = Some(cwd),
-                Sign::Prompt | Sign::Input => self.enters(Phase::Idle, "it is at its prompt"),
-                Sign::Command => self.enters(Phase::Working { doing: None }, "it runs a command"),
-                Sign::Done { code } => {
-                    let how = code
-                        .map_or_else(|| "its command has ended".into(), |code| format!("its command ended: {code}"));
-                    self.enters(Phase::Idle, &how);
-                }
-                Sign::Progress { .. } | Sign::Notice(_) | Sign::Bell | Sign::Title(_) => {}
+    fn signed(&mut self, sign: Sign) {
+        match sign {
+            Sign::Cwd(cwd) => self.activity.cwd = Some(cwd),
+            Sign::Prompt | Sign::Input => self.enters(Phase::Idle, "it is at its prompt"),
+            Sign::Command => self.enters(Phase::Working { doing: None }, "it runs a command"),
+            Sign::Done { code } => {
+                let how =
+                    code.map_or_else(|| "its command has ended".into(), |code| format!("its command ended: {code}"));
+                self.enters(Phase::Idle, &how);
             }
+            Sign::Progress { .. } | Sign::Notice(_) | Sign::Bell | Sign::Title(_) => {}
         }
+    }
+
+    pub(crate) fn phase(&self) -> &Phase {
+        &self.activity.phase
     }
 
     pub(crate) fn enters(&mut self, phase: Phase, evidence: &str) {
@@ -213,40 +331,101 @@ impl Display {
         }
     }
 
-    pub(crate) fn note(&mut self, message: MessageId, stage: InputStage, evidence: &str) {
+    pub(crate) fn say(&mut self, message: MessageId, stage: InputStage, evidence: &str) {
         self.facts.push(Fact::Input { message, stage, evidence: evidence.to_owned() });
     }
 
-    /// A message whose every byte is with the terminal: Enter follows when it is seen.
-    pub(crate) fn pasted(&mut self, message: MessageId, text: &str) {
-        self.note(message, InputStage::Handed, "every byte of it was taken by the terminal");
+    /// Before the first byte of it goes anywhere.
+    pub(crate) fn will_paste(&mut self, message: MessageId, text: &str) -> io::Result<()> {
         let last = text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
         // The end of the last line, as far as one row of a narrow composer shows it.
         let from = last.char_indices().rev().nth(19).map_or(0, |(at, _)| at);
         let sign = last[from..].trim().to_owned();
-        self.paste = Some(Paste { message, sign, until: Instant::now() + PASTE_SHOWN_WITHIN });
+        let was_shown = self.screen.shows(&sign);
+        self.steps.append(&Step::Paste { message, sign: sign.clone(), was_shown })?;
+        self.input = Some(Input { message, sign, stage: Stage::Pasting });
+        Ok(())
     }
 
-    pub(crate) fn is_pasting(&self) -> bool {
-        self.paste.is_some()
+    /// Every byte of it is with the terminal: Enter follows when it is seen.
+    pub(crate) fn pasted(&mut self) {
+        let Some(Input { message, sign, .. }) = self.input.take() else { return };
+        self.note(&Step::Pasted { message });
+        self.say(message, InputStage::Handed, TAKEN);
+        self.await_shown(message, sign, true);
     }
 
-    pub(crate) fn paste_is_shown(&mut self) -> bool {
-        self.paste.as_ref().is_some_and(|paste| self.screen.shows(&paste.sign))
+    fn await_shown(&mut self, message: MessageId, sign: String, is_whole: bool) {
+        let until = Instant::now() + PASTE_SHOWN_WITHIN;
+        self.input = Some(Input { message, sign, stage: Stage::Awaited { until, is_whole } });
     }
 
-    /// When Enter is pressed although it was not seen.
-    pub(crate) fn paste_until(&self) -> Option<Instant> {
-        self.paste.as_ref().map(|paste| paste.until)
-    }
-
-    /// The message that is to be entered.
-    pub(crate) fn take_paste(&mut self) -> Option<MessageId> {
-        let paste = self.paste.take()?;
-        if self.screen.shows(&paste.sign) {
-            self.note(paste.message, InputStage::Shown, "it is on the screen");
+    /// The program could not show it before now.
+    pub(crate) fn await_anew(&mut self) {
+        if let Some(Input { stage: Stage::Awaited { until, .. }, .. }) = &mut self.input {
+            *until = Instant::now() + PASTE_SHOWN_WITHIN;
         }
-        Some(paste.message)
+    }
+
+    /// When it is decided about a message that is not seen.
+    pub(crate) fn awaits_until(&self) -> Option<Instant> {
+        match &self.input {
+            Some(Input { stage: Stage::Awaited { until, .. }, .. }) => Some(*until),
+            Some(Input { stage: Stage::Pasting | Stage::Entering, .. }) | None => None,
+        }
+    }
+
+    /// Whether Enter is to be pressed now; it counts as pressed from here on. A message that was not seen in time is
+    /// entered if it was taken whole; of another nothing is known.
+    pub(crate) fn will_enter(&mut self) -> bool {
+        let Some(Input { message, sign, stage: Stage::Awaited { until, is_whole } }) = &self.input else {
+            return false;
+        };
+        let (message, until, is_whole) = (*message, *until, *is_whole);
+        let is_shown = self.screen.shows(sign);
+        if !is_shown && Instant::now() < until {
+            return false;
+        }
+        if !is_shown && !is_whole {
+            self.give_up("the server was killed while it was put in, and nothing shows it");
+            return false;
+        }
+        if !is_whole {
+            self.say(message, InputStage::Handed, "the end of it is on the screen");
+        }
+        if is_shown {
+            self.say(message, InputStage::Shown, "it is on the screen");
+        }
+        self.note(&Step::Enter { message });
+        if let Some(input) = &mut self.input {
+            input.stage = Stage::Entering;
+        }
+        true
+    }
+
+    /// The message that was entered, now that the terminal has the Enter.
+    pub(crate) fn entered(&mut self) -> Option<MessageId> {
+        let Input { message, .. } = self.input.take()?;
+        self.note(&Step::Entered { message });
+        Some(message)
+    }
+
+    /// How much of it has arrived is not known, and it is not repeated.
+    pub(crate) fn give_up(&mut self, why: &str) {
+        let Some(Input { message, .. }) = self.input.take() else { return };
+        self.note(&Step::GivenUp { message });
+        self.say(message, InputStage::Unproven, why);
+    }
+
+    /// Whether a message is being put in.
+    pub(crate) fn has_input(&self) -> bool {
+        self.input.is_some()
+    }
+
+    fn note(&mut self, step: &Step) {
+        if let Err(error) = self.steps.append(step) {
+            tracing::warn!(tape = %self.tape.dir().display(), %error, "What is put into a terminal cannot be noted.");
+        }
     }
 }
 
@@ -270,10 +449,83 @@ pub(crate) async fn at(when: Option<Instant>) {
 
 #[cfg(test)]
 mod tests {
-    use super::neutral;
+    use super::*;
 
     #[test]
     fn a_message_cannot_leave_its_paste() {
         assert_eq!(neutral("a\x1b[201~rm -rf /\r\nb\x07\u{9b}c\td"), "a[201~rm -rf /\nbc\td");
+    }
+
+    const MESSAGE: MessageId = MessageId(uuid::Uuid::nil());
+
+    fn display(dir: &Path) -> Display {
+        Display::new(dir, 1 << 20, Size { rows: 5, cols: 1 }, Activity::default()).unwrap()
+    }
+
+    fn stages(display: &mut Display) -> Vec<InputStage> {
+        let facts = display.report().map(|(_, facts)| facts).unwrap_or_default();
+        facts.iter().filter_map(|fact| if let Fact::Input { stage, .. } = fact { Some(*stage) } else { None }).collect()
+    }
+
+    #[test]
+    fn a_view_has_the_size_it_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut display = display(dir.path());
+        for cols in [1, 2, 1, 3] {
+            let view = display.view(1);
+            assert_eq!(*view.resized.borrow(), view.size);
+            display.resize(Size { rows: 5, cols });
+        }
+    }
+
+    #[test]
+    fn what_a_dead_server_did_with_a_message_is_done_once() {
+        use InputStage::{Handed, Shown, Unproven};
+        /// What the dead one had done, what is on the screen then, what is said of it, and whether Enter follows.
+        type Case = (fn(&mut Display), &'static str, &'static [InputStage], bool);
+        let cases: [Case; 6] = [
+            (|_| {}, "", &[], false),
+            (|_| {}, "hello", &[Handed, Shown], true),
+            (Display::pasted, "", &[Handed], false),
+            (Display::pasted, "hello", &[Handed, Shown], true),
+            (|display| display.give_up("it was late"), "hello", &[Unproven], false),
+            (
+                |display| {
+                    display.pasted();
+                    display.tape.append(b"hello");
+                    display.feed();
+                    assert!(display.will_enter());
+                },
+                "",
+                &[Unproven],
+                false,
+            ),
+        ];
+        for (n, (done, shown, said, enters)) in cases.into_iter().enumerate() {
+            let dir = tempfile::tempdir().unwrap();
+            let mut dead = display(dir.path());
+            dead.will_paste(MESSAGE, "hello").unwrap();
+            done(&mut dead);
+            dead.tape.append(shown.as_bytes());
+            let mut display = display(dir.path());
+            display.take_up();
+            assert!(display.take_up_input().given.contains(&MESSAGE), "{n}: nobody gives it again");
+            assert_eq!(display.will_enter(), enters, "{n}");
+            assert_eq!(stages(&mut display), said, "{n}");
+        }
+    }
+
+    #[test]
+    fn what_was_on_the_screen_before_proves_no_paste() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut dead = display(dir.path());
+        dead.tape.append(b"hello");
+        dead.feed();
+        dead.will_paste(MESSAGE, "hello").unwrap();
+        let mut next = display(dir.path());
+        next.take_up();
+        assert!(next.take_up_input().given.contains(&MESSAGE));
+        assert!(!next.will_enter() && !next.has_input());
+        assert_eq!(stages(&mut next), [InputStage::Unproven]);
     }
 }

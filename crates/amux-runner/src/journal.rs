@@ -153,11 +153,20 @@ pub fn each(path: &Path, from: u64, mut take: impl FnMut(u64, &[u8]) -> bool) ->
     }
 }
 
-/// The newest whole lines, at most so many, oldest first.
-pub fn newest(path: &Path, lines_max: usize) -> io::Result<Vec<Vec<u8>>> {
+/// The end of a file of lines.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Newest {
+    /// Oldest first.
+    pub lines: Vec<Vec<u8>>,
+    /// Where the last of them ends: whoever goes on from there misses nothing and reads nothing twice.
+    pub end: u64,
+}
+
+/// The newest whole lines, so many and so large at most; but the last one however large it is.
+pub fn newest(path: &Path, lines_max: usize, bytes_max: usize) -> io::Result<Newest> {
     let mut file = match File::open(path) {
         Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Newest::default()),
         Err(error) => return Err(error),
     };
     let end = whole_lines(&mut file)?;
@@ -172,8 +181,17 @@ pub fn newest(path: &Path, lines_max: usize) -> io::Result<Vec<Vec<u8>>> {
         lines.pop();
         // The first may be the end of a line that begins earlier.
         let whole = if from == 0 { &lines[..] } else { lines.get(1..).unwrap_or_default() };
-        if from == 0 || whole.len() >= lines_max {
-            return Ok(whole[whole.len().saturating_sub(lines_max)..].iter().map(|line| line.to_vec()).collect());
+        let has_enough = whole.len() >= lines_max || (bytes.len() > bytes_max && !whole.is_empty());
+        if from == 0 || has_enough {
+            let mut room = bytes_max;
+            let fit = whole.iter().rev().take(lines_max).enumerate().take_while(|(i, line)| {
+                let fits = *i == 0 || line.len() <= room;
+                room = room.saturating_sub(line.len());
+                fits
+            });
+            let fit = fit.count();
+            let lines = whole[whole.len() - fit..].iter().map(|line| line.to_vec()).collect();
+            return Ok(Newest { lines, end });
         }
     }
 }
@@ -202,7 +220,35 @@ mod tests {
         for n in 0..50_000_u32 {
             lines.append(&n).unwrap();
         }
-        assert_eq!(newest(&path, 2).unwrap(), [b"49998".to_vec(), b"49999".to_vec()]);
-        assert_eq!(newest(&path, 100_000).unwrap().len(), 50_000);
+        let two = newest(&path, 2, 1000).unwrap();
+        assert_eq!(two, Newest { lines: vec![b"49998".to_vec(), b"49999".to_vec()], end: lines.end() });
+        assert_eq!(newest(&path, 100_000, usize::MAX).unwrap().lines.len(), 50_000);
+        assert_eq!(newest(&path, 100_000, 1000).unwrap().lines.len(), 200);
+    }
+
+    #[test]
+    fn the_newest_lines_are_as_large_as_there_is_room_but_the_last_is_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("t");
+        let mut lines = Lines::open(&path).unwrap();
+        let large = "x".repeat(300_000);
+        (0..9).for_each(|_| lines.append(&large).unwrap());
+        assert_eq!(newest(&path, 50, 700_000).unwrap().lines.len(), 2);
+        assert_eq!(newest(&path, 50, 1000).unwrap().lines.len(), 1);
+        assert_eq!(newest(&path, 0, 1000).unwrap(), Newest { lines: vec![], end: lines.end() });
+    }
+
+    #[test]
+    fn the_newest_lines_end_before_one_that_is_being_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("t");
+        let mut lines = Lines::open(&path).unwrap();
+        lines.append(&1).unwrap();
+        std::fs::OpenOptions::new().append(true).open(&path).unwrap().write_all(b"2").unwrap();
+        let found = newest(&path, 50, 1000).unwrap();
+        assert_eq!(found, Newest { lines: vec![b"1".to_vec()], end: lines.end() });
+        // Once it is whole it is what follows.
+        std::fs::OpenOptions::new().append(true).open(&path).unwrap().write_all(b"\n").unwrap();
+        assert_eq!(read::<u32>(&path, found.end).unwrap(), [2]);
     }
 }

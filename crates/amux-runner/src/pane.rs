@@ -5,14 +5,13 @@
 //! what could not be heard. A server that takes the client over from another does not know what that one had asked. It
 //! asks something nobody else could, and listens from that answer on.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
 
 use amux_agents::tmux::{Command, Control, Paste, Refused, Told, Why};
 use amux_proto::entity::{Activity, Size};
-use amux_proto::transcript::InputStage;
 use amux_proto::{Code, MessageId, Rejection};
 use amux_sys::{clock, process, pty};
 use tokio::io::unix::AsyncFd;
@@ -64,8 +63,8 @@ enum Hearing {
 /// What hangs on a command.
 enum Asked {
     Keys(oneshot::Sender<Result<(), Rejection>>),
-    Message(MessageId, String),
-    Enter(MessageId),
+    Paste,
+    Enter,
 }
 
 impl Pane {
@@ -106,18 +105,24 @@ impl Pane {
         }
     }
 
-    /// Speaks to a client that an earlier server spoke to.
-    pub(crate) fn take_up(&mut self) {
+    /// Speaks to a client that an earlier server spoke to, and goes on with the message that was on its way. The
+    /// messages that one had in its hands.
+    pub(crate) fn take_up(&mut self) -> HashSet<MessageId> {
         self.display.take_up();
+        // What the program said of itself was dealt with then.
+        self.display.screen.take_signs();
         let word: String = clock::random_bytes::<16>().iter().map(|byte| format!("{byte:02x}")).collect();
         // The blank ends a line that was written in part. An empty one would mean to detach.
         self.send(" ");
         self.send(&format!("display-message -p '{word} #{{session_id}}'"));
         self.hearing = Hearing::Word(word);
+        self.display.take_up_input().given
     }
 
+    /// One piece of what happens. It may be dropped at any time: every wait is in the select, nothing is taken before
+    /// one ends, and whatever follows from it is done without another.
     pub(crate) async fn step(&mut self) {
-        let paste_until = self.display.paste_until();
+        let due = self.display.awaits_until().filter(|_| self.is_ready);
         tokio::select! {
             biased;
             heard = read(self.stdout.as_ref(), &mut self.block), if self.stdout.is_some() => self.read(heard),
@@ -125,17 +130,22 @@ impl Pane {
                 Ok(Poured::Bytes(_) | Poured::Lost(_) | Poured::Full) => {}
                 Ok(Poured::End) | Err(_) => self.stderr = None,
             },
-            () = writable(self.stdin.as_ref()), if self.stdin.is_some() && !self.outbox.is_empty() => self.write(),
+            () = writable(self.stdin.as_ref()), if self.stdin.is_some() && !self.outbox.is_empty() => {}
             () = ended(self.program.as_ref()), if self.program.is_some() => {
                 self.program = None;
                 let told = self.control.look();
                 self.take(told);
             }
-            () = at(paste_until) => self.enter(),
-            () = std::future::pending() => {}
+            () = at(due) => {}
         }
-        if self.display.paste_is_shown() {
-            self.enter();
+        // Both after each of them, so that a pane that never pauses delays neither.
+        self.write();
+        // Before the pane is found again nothing can be entered.
+        if self.is_ready && self.display.will_enter() {
+            match self.order(Control::enter) {
+                Ok(command) => drop(self.asked.insert(command, Asked::Enter)),
+                Err(refusal) => self.display.give_up(&refusal.message),
+            }
         }
     }
 
@@ -167,7 +177,6 @@ impl Pane {
         self.carry.extend_from_slice(rest);
         // tmux answers its programs itself.
         self.display.feed();
-        self.display.heed_signs();
     }
 
     fn hear_line(&mut self, line: &[u8]) {
@@ -218,6 +227,8 @@ impl Pane {
         self.is_ready = true;
         self.resize(size);
         self.display.is_untold(&format!("it is pane %{pane} of tmux"));
+        // Its screen follows.
+        self.display.await_anew();
         self.program = pid.and_then(process::pidfd_open).and_then(|pidfd| polled::readable(pidfd).ok());
         if let Hearing::All { is_taken_up } = &mut self.hearing
             && std::mem::take(is_taken_up)
@@ -230,9 +241,7 @@ impl Pane {
     fn resize(&mut self, size: Size) {
         // What was printed for the other size is shown in it.
         self.display.feed();
-        if self.display.screen.size() != size {
-            self.display.resize(size);
-        }
+        self.display.resize(size);
     }
 
     fn gone(&mut self, why: &Why) {
@@ -251,6 +260,7 @@ impl Pane {
         for (_, asked) in std::mem::take(&mut self.asked) {
             self.refuse(asked, &Rejection::new(Code::Conflict, words.clone()));
         }
+        self.display.give_up(&words);
         // A client may outlive the pane; nothing keeps it.
         let line = self.control.leave();
         self.send(&line);
@@ -268,8 +278,9 @@ impl Pane {
     fn done(&mut self, command: u64) {
         match self.asked.remove(&command) {
             Some(Asked::Keys(reply)) => drop(reply.send(Ok(()))),
-            Some(Asked::Message(message, text)) => self.display.pasted(message, &text),
-            Some(Asked::Enter(_)) | None => {}
+            Some(Asked::Paste) => self.display.pasted(),
+            Some(Asked::Enter) => drop(self.display.entered()),
+            None => {}
         }
     }
 
@@ -281,21 +292,19 @@ impl Pane {
     fn refuse(&mut self, asked: Asked, refusal: &Rejection) {
         match asked {
             Asked::Keys(reply) => drop(reply.send(Err(refusal.clone()))),
-            Asked::Message(message, _) | Asked::Enter(message) => {
-                self.display.note(message, InputStage::Unproven, &refusal.message);
-            }
+            Asked::Paste | Asked::Enter => self.display.give_up(&refusal.message),
         }
     }
 
-    fn command(&mut self, command: Result<Command, Refused>, asked: Option<Asked>) {
-        let room = self.outbox.len() < OUTBOX_BYTES_MAX;
-        match command {
+    /// The number of what is on its way to tmux from here on.
+    fn order(&mut self, order: impl FnOnce(&mut Control) -> Result<Command, Refused>) -> Result<u64, Rejection> {
+        if self.outbox.len() > OUTBOX_BYTES_MAX {
+            return Err(Rejection::new(Code::Busy, "tmux does not read what it is told"));
+        }
+        match order(&mut self.control) {
             Ok(command) => {
                 self.send(&command.line);
-                self.asked.extend(asked.map(|asked| (command.number, asked)));
-                if !room {
-                    tracing::warn!(pane = %self.target, "tmux does not read what it is told.");
-                }
+                Ok(command.number)
             }
             Err(refused) => {
                 let code = match refused {
@@ -304,9 +313,7 @@ impl Pane {
                     Refused::NotOurs => Code::Unsupported,
                     Refused::NotReady | Refused::Gone | Refused::Empty => Code::Conflict,
                 };
-                if let Some(asked) = asked {
-                    self.refuse(asked, &Rejection::new(code, refused.to_string()));
-                }
+                Err(Rejection::new(code, refused.to_string()))
             }
         }
     }
@@ -314,20 +321,21 @@ impl Pane {
     /// Answered when the bytes are with the pane's terminal.
     pub(crate) fn type_keys(&mut self, keys: &[String], reply: oneshot::Sender<Result<(), Rejection>>) {
         match keys::encode(keys, self.display.screen.application_cursor()) {
-            Ok(bytes) => self.type_bytes(&bytes, Some(reply)),
+            Ok(bytes) => self.type_bytes(&bytes, reply),
             Err(refusal) => drop(reply.send(Err(refusal))),
         }
     }
 
-    pub(crate) fn type_bytes(&mut self, bytes: &[u8], reply: Option<oneshot::Sender<Result<(), Rejection>>>) {
-        if self.outbox.len() > OUTBOX_BYTES_MAX {
-            if let Some(reply) = reply {
-                let _ = reply.send(Err(Rejection::new(Code::Busy, "tmux does not read what it is told")));
-            }
-            return;
+    pub(crate) fn type_bytes(&mut self, bytes: &[u8], reply: oneshot::Sender<Result<(), Rejection>>) {
+        match self.order(|control| control.keys(bytes)) {
+            Ok(command) => drop(self.asked.insert(command, Asked::Keys(reply))),
+            Err(refusal) => drop(reply.send(Err(refusal))),
         }
-        let command = self.control.keys(bytes);
-        self.command(command, reply.map(Asked::Keys));
+    }
+
+    /// What a viewer types is taken or refused at once.
+    pub(crate) fn typed(&mut self, bytes: &[u8]) -> Result<(), Rejection> {
+        self.order(|control| control.keys(bytes)).map(drop)
     }
 
     pub(crate) fn view(&mut self) -> View {
@@ -344,24 +352,23 @@ impl Pane {
     }
 
     pub(crate) fn takes_input(&self) -> bool {
-        let is_on_its_way = self.asked.values().any(|asked| matches!(asked, Asked::Message(..)));
-        self.is_ready && !self.is_gone && !is_on_its_way && !self.display.is_pasting()
+        self.is_ready && !self.is_gone && !self.display.has_input()
     }
 
-    /// A message as a paste; Enter follows when it is seen on the screen.
-    pub(crate) fn put_in(&mut self, message: MessageId, text: &str) {
+    /// A message as a paste; Enter follows when it is seen on the screen. Nothing of it goes anywhere unless that can be
+    /// noted.
+    pub(crate) fn put_in(&mut self, message: MessageId, text: &str) -> io::Result<()> {
         let text = neutral(text);
-        let command = match self.display.screen.bracketed_paste() {
-            true => self.control.paste(text.as_bytes(), Paste::Bracketed),
-            false => self.control.paste(one_line(&text).as_bytes(), Paste::Plain),
+        self.display.will_paste(message, &text)?;
+        let ordered = match self.display.screen.bracketed_paste() {
+            true => self.order(|control| control.paste(text.as_bytes(), Paste::Bracketed)),
+            false => self.order(|control| control.paste(one_line(&text).as_bytes(), Paste::Plain)),
         };
-        self.command(command, Some(Asked::Message(message, text)));
-    }
-
-    fn enter(&mut self) {
-        let Some(message) = self.display.take_paste() else { return };
-        let command = self.control.enter();
-        self.command(command, Some(Asked::Enter(message)));
+        match ordered {
+            Ok(command) => drop(self.asked.insert(command, Asked::Paste)),
+            Err(refusal) => self.display.give_up(&refusal.message),
+        }
+        Ok(())
     }
 
     /// The pane stays as it is.

@@ -1,112 +1,109 @@
-//! An agent in a terminal of ours: the emulator that knows its screen, the keys and pastes it is given, and what can
-//! be seen of what it does.
+//! An agent in a terminal of ours: what is typed into it, in the order it came, its size, and who has its keyboard.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
 
-use amux_proto::command::run::Fact;
 use amux_proto::entity::{Activity, Phase, Size};
 use amux_proto::transcript::InputStage;
-use amux_proto::view::Look;
-use amux_proto::{AgentId, Code, MessageId, Rejection, RunNo};
+use amux_proto::{Code, MessageId, Rejection};
 use amux_sys::pour::Channel;
-use amux_sys::{disk, process, pty};
-use serde::{Deserialize, Serialize};
+use amux_sys::{process, pty};
 use tokio::io::unix::AsyncFd;
-use tokio::sync::watch;
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use crate::display::{View, at, neutral, one_line};
-use crate::lines::now;
-use crate::osc::Sign;
-use crate::screen::Screen;
-use crate::tape::{self, Poured, Tape};
-use crate::{journal, keys, polled};
+use crate::display::{Display, View, at, neutral, one_line};
+use crate::lines::writable;
+use crate::tape::{Poured, Tape};
+use crate::{keys, polled};
 
-/// Keys wait at most this long for a program that does not read.
+/// Whoever waits for an answer waits at most this long for a program that takes nothing of what is typed.
 const KEYS_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// After so much output the screen is written down, so that the next server need not read far back, and never needs a
-/// part of the tape that is gone.
-const SCREEN_EVERY_BYTES: u64 = 128 * 1024;
+/// Several of the largest pastes; who types more into a program that does not read is refused.
+const OUTBOX_BYTES_MAX: usize = 1024 * 1024;
 
 /// Output and keys that follow one another this closely are one thing; then it is looked who has the keyboard.
 const SETTLED_AFTER: Duration = Duration::from_millis(150);
 
-/// A program gets so long to show what was pasted before Enter is pressed all the same.
-const PASTE_SHOWN_WITHIN: Duration = Duration::from_secs(2);
-
-const SCREEN: &str = "screen";
-
-const TAKEN: &str = "every byte of it was taken by the terminal";
-const HALF: &str = "the program did not read it in time: a part of it may have arrived";
 const ENTERED: &str = "it was entered at the prompt";
 
 pub(crate) struct Terminal {
+    pub(crate) display: Display,
     pty: AsyncFd<OwnedFd>,
     channel: Channel,
-    tape: Tape,
-    screen: Screen,
-    /// The screen has taken in the tape up to here.
-    fed: u64,
-    block: Box<[u8]>,
+    outbox: Outbox,
     /// The terminal says nothing more; only the end of the process is awaited.
     hung_up: bool,
-    /// Where the written-down screen is of.
-    screen_at: u64,
-    grown: watch::Sender<u64>,
-    resized: watch::Sender<Size>,
     /// Who may say how large it is: whoever attached or typed last.
     owner: Option<u64>,
-    viewers: u64,
     leader: u32,
     /// Whether the leader is a shell, of which can be seen whether it is at its prompt.
     is_shell: bool,
     /// Entered at the prompt of a shell that has not come back to it yet.
     entered: Option<MessageId>,
     look_at: Option<Instant>,
-    activity: Activity,
-    reported: Activity,
-    facts: Vec<Fact>,
-    paste: Option<Paste>,
-    steps: journal::Lines,
 }
 
-/// A message on its way into the composer.
-struct Paste {
-    message: MessageId,
-    /// What must be seen of it before Enter.
-    sign: String,
-    until: Instant,
-    /// Every byte of it was taken; otherwise only the screen can prove it.
-    is_whole: bool,
+/// What is on its way to the program, in the order it came: keys, what viewers type, messages and their Enter.
+struct Outbox {
+    typed: VecDeque<Typed>,
+    bytes: usize,
+    /// When the program last took something, or somebody began to wait.
+    moved: Instant,
 }
 
-/// What is done with a message, each before or after it is done: whoever follows a server that was killed does nothing
-/// twice. A file of these is in the directory of the run.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(tag = "r", rename_all = "snake_case")]
-enum Step {
-    Paste {
-        message: MessageId,
-        sign: String,
-    },
-    Pasted {
-        message: MessageId,
-    },
-    /// Nobody knows how much of it was taken.
-    GivenUp {
-        message: MessageId,
-    },
-    Enter {
-        message: MessageId,
-    },
-    Entered {
-        message: MessageId,
-    },
+struct Typed {
+    /// What is left of it.
+    bytes: VecDeque<u8>,
+    awaits: Awaits,
+}
+
+/// What its last byte is awaited for.
+enum Awaits {
+    /// It waits for as long as the program does not read, as in any terminal.
+    Nothing,
+    Reply(oneshot::Sender<Result<(), Rejection>>),
+    Paste,
+    Enter,
+}
+
+impl Outbox {
+    fn put(&mut self, bytes: &[u8], awaits: Awaits) {
+        if !matches!(awaits, Awaits::Nothing) && self.gives_up_at().is_none() {
+            self.moved = Instant::now();
+        }
+        self.bytes += bytes.len();
+        match (self.typed.back_mut(), &awaits) {
+            (Some(last @ Typed { awaits: Awaits::Nothing, .. }), Awaits::Nothing) => last.bytes.extend(bytes),
+            _ => self.typed.push_back(Typed { bytes: bytes.iter().copied().collect(), awaits }),
+        }
+    }
+
+    fn has_room(&self, bytes: usize) -> Result<(), Rejection> {
+        if self.bytes + bytes <= OUTBOX_BYTES_MAX {
+            return Ok(());
+        }
+        Err(Rejection::new(Code::Busy, "the program does not read its keys, and nothing more fits in before them"))
+    }
+
+    /// When the wait of those who wait is over.
+    fn gives_up_at(&self) -> Option<Instant> {
+        let is_awaited = self.typed.iter().any(|typed| !matches!(typed.awaits, Awaits::Nothing));
+        is_awaited.then(|| self.moved + KEYS_TIMEOUT)
+    }
+
+    /// Takes out those that somebody waits for; what viewers typed stays.
+    fn take_awaited(&mut self) -> Vec<Awaits> {
+        let (awaited, left) =
+            self.typed.drain(..).partition::<Vec<_>, _>(|typed| !matches!(typed.awaits, Awaits::Nothing));
+        self.typed = left.into();
+        self.bytes = self.typed.iter().map(|typed| typed.bytes.len()).sum();
+        awaited.into_iter().map(|typed| typed.awaits).collect()
+    }
 }
 
 impl Terminal {
@@ -119,132 +116,61 @@ impl Terminal {
         known: Activity,
     ) -> io::Result<Self> {
         pty::set_nonblocking(terminal.as_fd())?;
-        let tape = Tape::open(dir.to_owned(), tape::OUT, Some(bytes_max))?;
         let mut this = Self {
+            display: Display::new(dir, bytes_max, size, known)?,
             pty: polled::both(terminal)?,
             channel,
-            fed: tape.end(),
-            screen_at: tape.end(),
-            grown: watch::Sender::new(tape.end()),
-            resized: watch::Sender::new(size),
-            tape,
-            screen: Screen::live(size),
-            block: vec![0; 64 * 1024].into_boxed_slice(),
+            outbox: Outbox { typed: VecDeque::new(), bytes: 0, moved: Instant::now() },
             hung_up: false,
             owner: None,
-            viewers: 0,
             leader,
             is_shell,
             entered: None,
             look_at: None,
-            reported: known.clone(),
-            activity: known,
-            facts: Vec::new(),
-            paste: None,
-            steps: journal::Lines::open(&journal::journal(dir))?,
         };
         this.look_soon();
         Ok(this)
     }
 
-    /// Brings the screen to where the tape is, from what an earlier server wrote down, and goes on with the message
-    /// that was on its way. The messages it had in its hands.
+    /// Goes on where an earlier server was, also with the message that was on its way. The messages it had in its
+    /// hands.
     pub(crate) fn take_up(&mut self) -> HashSet<MessageId> {
-        let dir = self.tape.dir().to_owned();
-        let written = std::fs::read(dir.join(SCREEN)).ok().and_then(|bytes| {
-            let (at, screen) = bytes.split_first_chunk::<8>()?;
-            Some((u64::from_le_bytes(*at), screen.to_vec()))
-        });
-        if let Some((at, _)) = &written
-            && let Err(error) = self.tape.skip_to(*at)
-        {
-            tracing::warn!(tape = %dir.display(), %error, "A tape cannot go on where it was.");
-        }
-        let (first, end) = tape::extent(&dir, tape::OUT).unwrap_or((0, 0));
-        match written.filter(|(at, _)| (first..=end).contains(at)) {
-            Some((at, screen)) => {
-                self.screen.feed(&screen);
-                self.fed = at;
-            }
-            None => {
-                self.fed = first.max(end.saturating_sub(2 * SCREEN_EVERY_BYTES));
-                if self.fed > 0 {
-                    tracing::warn!(tape = %dir.display(), "The screen was not written down; it is what the end of the tape makes of it.");
-                }
-            }
-        }
-        self.screen_at = self.fed;
-        self.take_in();
-        // What the program asked was answered then; a second answer would be typed into it.
-        self.screen.take_answers();
+        self.display.take_up();
         // What the earlier server had taken from the terminal and not put on the tape was seen by nobody.
-        if let Ok(Poured::Bytes(_)) = self.tape.drain(&self.channel) {
-            tracing::info!(tape = %dir.display(), "Output was on its way when the server ended.");
+        if let Ok(Poured::Bytes(_)) = self.display.tape.drain(&self.channel) {
+            tracing::info!(tape = %self.display.tape.dir().display(), "Output was on its way when the server ended.");
         }
         self.feed();
-        let steps: Vec<Step> = journal::read(&journal::journal(&dir), 0).unwrap_or_else(|error| {
-            tracing::warn!(tape = %dir.display(), %error, "What was put into a terminal cannot be read.");
-            Vec::new()
-        });
-        self.take_up_input(&steps)
-    }
-
-    fn take_up_input(&mut self, steps: &[Step]) -> HashSet<MessageId> {
-        let mut known = HashSet::new();
-        let mut sign = String::new();
-        for step in steps {
-            if let Step::Paste { message, sign: of } = step {
-                known.insert(*message);
-                of.clone_into(&mut sign);
-            }
+        let taken_up = self.display.take_up_input();
+        if let Some(message) = taken_up.entered {
+            self.is_entered(message);
         }
-        // The log may not have heard of the newest one yet; what it knows it does not take again.
-        match steps.last() {
-            None => {}
-            Some(Step::Paste { message, .. }) => self.await_shown(*message, sign, false),
-            Some(Step::Pasted { message }) => {
-                self.say(*message, InputStage::Handed, TAKEN);
-                self.await_shown(*message, sign, true);
-            }
-            Some(Step::GivenUp { message }) => self.say(*message, InputStage::Unproven, HALF),
-            Some(Step::Enter { message }) => {
-                self.say(*message, InputStage::Unproven, "the server was killed while it pressed Enter");
-            }
-            Some(Step::Entered { message }) => {
-                self.say(*message, InputStage::Handed, TAKEN);
-                if self.is_shell {
-                    self.say(*message, InputStage::Begun, ENTERED);
-                    self.entered = Some(*message);
-                }
-            }
-        }
-        known
+        taken_up.given
     }
 
-    fn await_shown(&mut self, message: MessageId, sign: String, is_whole: bool) {
-        self.paste = Some(Paste { message, sign, until: Instant::now() + PASTE_SHOWN_WITHIN, is_whole });
-    }
-
-    fn note(&mut self, step: &Step) {
-        if let Err(error) = self.steps.append(step) {
-            tracing::warn!(tape = %self.tape.dir().display(), %error, "What is put into a terminal cannot be noted.");
-        }
-    }
-
-    fn say(&mut self, message: MessageId, stage: InputStage, evidence: &str) {
-        self.facts.push(Fact::Input { message, stage, evidence: evidence.to_owned() });
-    }
-
+    /// One piece of what happens. It may be dropped at any time: every wait is in the select, nothing is taken before
+    /// one ends, and whatever follows from it is done without another.
     pub(crate) async fn step(&mut self) {
+        let due = [self.look_at, self.display.awaits_until(), self.outbox.gives_up_at()].into_iter().flatten().min();
         tokio::select! {
             biased;
-            poured = pour(&self.pty, &self.channel, &mut self.tape), if !self.hung_up => self.heard(poured),
-            () = at(self.look_at) => self.look_who_has_the_keyboard(),
-            () = at(self.paste.as_ref().map(|paste| paste.until)) => self.shown_in_vain().await,
-            () = std::future::pending() => {}
+            poured = pour(&self.pty, &self.channel, &mut self.display.tape), if !self.hung_up => self.heard(poured),
+            () = writable(Some(&self.pty)), if !self.outbox.typed.is_empty() => {}
+            () = at(due) => {}
         }
-        if self.paste.as_ref().is_some_and(|paste| self.screen.shows(&paste.sign)) {
-            self.enter("it is on the screen").await;
+        // All of it after each of them, so that a program that never pauses delays nothing.
+        self.write();
+        let now = Instant::now();
+        if self.outbox.gives_up_at().is_some_and(|at| at <= now) {
+            let late = "the program does not read its keys: some may have arrived";
+            self.give_up(&Rejection::new(Code::TimedOut, late));
+        }
+        if self.look_at.is_some_and(|at| at <= now) {
+            self.look_who_has_the_keyboard();
+        }
+        if self.display.will_enter() {
+            self.outbox.put(b"\r", Awaits::Enter);
+            self.write();
         }
     }
 
@@ -256,80 +182,75 @@ impl Terminal {
         }
     }
 
-    /// A paste that was not seen in time: one that was taken whole is entered, of another nothing is known.
-    async fn shown_in_vain(&mut self) {
-        match self.paste.take_if(|paste| !paste.is_whole) {
-            Some(Paste { message, .. }) => {
-                self.note(&Step::GivenUp { message });
-                self.say(
-                    message,
-                    InputStage::Unproven,
-                    "the server was killed while it was put in, and nothing shows it",
-                );
-            }
-            None => self.enter("it was not seen on the screen in time").await,
-        }
-    }
-
-    /// The screen takes in what is on the tape.
-    fn take_in(&mut self) {
-        while self.fed < self.tape.end() {
-            let count = match self.tape.read(self.fed, &mut self.block) {
-                Ok(0) => break,
-                Ok(count) => count,
-                Err(error) => {
-                    let next = tape::after_gap(self.tape.dir(), tape::OUT, self.fed).ok().flatten();
-                    let next = next.unwrap_or(self.tape.end());
-                    tracing::error!(tape = %self.tape.dir().display(), from = self.fed, to = next, %error, "A part of a tape cannot be read.");
-                    self.fed = next;
-                    continue;
-                }
-            };
-            self.screen.feed(&self.block[..count]);
-            self.fed += count as u64;
-        }
-    }
-
     fn feed(&mut self) {
-        self.take_in();
-        let answers = self.screen.take_answers();
-        if !answers.is_empty() {
+        let answers = self.display.feed();
+        if !answers.is_empty() && self.outbox.typed.is_empty() {
             // A program that does not read its answers loses them, as with any terminal whose buffer is full.
             let _ = pty::write(self.pty.get_ref().as_fd(), &answers);
+        } else if self.outbox.has_room(answers.len()).is_ok() {
+            // Not into the middle of a paste.
+            self.outbox.put(&answers, Awaits::Nothing);
         }
-        for sign in self.screen.take_signs() {
-            self.signed(sign);
-        }
-        if self.fed - self.screen_at >= SCREEN_EVERY_BYTES {
-            self.write_screen();
-        }
-        self.grown.send_if_modified(|known| std::mem::replace(known, self.fed) != self.fed);
         self.look_soon();
     }
 
-    /// The screen as of now is what the next server begins with.
-    pub(crate) fn write_screen(&mut self) {
-        let mut bytes = self.fed.to_le_bytes().to_vec();
-        bytes.extend(self.screen.snapshot());
-        match disk::replace(&self.tape.dir().join(SCREEN), &bytes) {
-            Ok(()) => self.screen_at = self.fed,
-            Err(error) => {
-                tracing::warn!(tape = %self.tape.dir().display(), %error, "A screen cannot be written down.");
+    /// As much of what is on its way as the program has room for.
+    fn write(&mut self) {
+        while let Some(first) = self.outbox.typed.front_mut() {
+            if first.bytes.is_empty() {
+                if let Some(Typed { awaits, .. }) = self.outbox.typed.pop_front() {
+                    self.taken(awaits);
+                }
+                continue;
+            }
+            match pty::write(self.pty.get_ref().as_fd(), first.bytes.as_slices().0) {
+                Ok(0) => return,
+                Ok(count) => {
+                    first.bytes.drain(..count);
+                    self.outbox.bytes -= count;
+                    self.outbox.moved = Instant::now();
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) => {
+                    self.give_up(&Rejection::new(Code::Conflict, format!("the terminal takes no keys: {error}")));
+                    self.outbox.typed.clear();
+                    self.outbox.bytes = 0;
+                    return;
+                }
             }
         }
     }
 
-    fn signed(&mut self, sign: Sign) {
-        match sign {
-            Sign::Cwd(cwd) => self.activity.cwd = Some(cwd),
-            Sign::Prompt | Sign::Input => self.enters(Phase::Idle, "it is at its prompt"),
-            Sign::Command => self.enters(Phase::Working { doing: None }, "it runs a command"),
-            Sign::Done { code } => {
-                let how =
-                    code.map_or_else(|| "its command has ended".into(), |code| format!("its command ended: {code}"));
-                self.enters(Phase::Idle, &how);
+    fn taken(&mut self, awaits: Awaits) {
+        match awaits {
+            Awaits::Nothing => {}
+            Awaits::Reply(reply) => drop(reply.send(Ok(()))),
+            Awaits::Paste => self.display.pasted(),
+            Awaits::Enter => {
+                if let Some(message) = self.display.entered() {
+                    self.is_entered(message);
+                }
             }
-            Sign::Progress { .. } | Sign::Notice(_) | Sign::Bell | Sign::Title(_) => {}
+        }
+        self.look_soon();
+    }
+
+    /// Nobody waits any longer, and nothing of what was waited for is typed after they were told so.
+    fn give_up(&mut self, refusal: &Rejection) {
+        for awaits in self.outbox.take_awaited() {
+            match awaits {
+                Awaits::Nothing => {}
+                Awaits::Reply(reply) => drop(reply.send(Err(refusal.clone()))),
+                Awaits::Paste | Awaits::Enter => self.display.give_up(&refusal.message),
+            }
+        }
+    }
+
+    fn is_entered(&mut self, message: MessageId) {
+        if self.is_shell {
+            // A shell at its prompt has read what is entered there.
+            self.display.say(message, InputStage::Begun, ENTERED);
+            self.entered = Some(message);
         }
     }
 
@@ -341,14 +262,14 @@ impl Terminal {
         }
         match pty::foreground_group(self.pty.get_ref().as_fd()) {
             Some(group) if group == self.leader => {
-                self.enters(Phase::Idle, "the shell has the keyboard");
+                self.display.enters(Phase::Idle, "the shell has the keyboard");
                 if let Some(message) = self.entered.take() {
-                    self.say(message, InputStage::Ended, "the shell has the keyboard again");
+                    self.display.say(message, InputStage::Ended, "the shell has the keyboard again");
                 }
             }
             Some(group) => {
                 let doing = process::command_line(group).map(|line| line.chars().take(120).collect());
-                self.enters(Phase::Working { doing }, &format!("process {group} has the keyboard"));
+                self.display.enters(Phase::Working { doing }, &format!("process {group} has the keyboard"));
             }
             None => {}
         }
@@ -360,56 +281,14 @@ impl Terminal {
         }
     }
 
-    fn enters(&mut self, phase: Phase, evidence: &str) {
-        if self.activity.phase == phase {
-            return;
-        }
-        if std::mem::discriminant(&self.activity.phase) != std::mem::discriminant(&phase) {
-            self.activity.since = now();
-        }
-        self.activity.phase = phase;
-        evidence.clone_into(&mut self.activity.evidence);
-    }
-
-    pub(crate) fn report(&mut self) -> Option<(Activity, Vec<Fact>)> {
-        let same = self.activity == self.reported;
-        if same && self.facts.is_empty() {
-            return None;
-        }
-        self.activity.seen += 1;
-        self.reported = self.activity.clone();
-        Some((self.reported.clone(), std::mem::take(&mut self.facts)))
-    }
-
-    pub(crate) fn look(&mut self, agent: AgentId, run: RunNo, lines: Option<u32>, ansi: bool) -> Look {
-        let Size { rows, cols } = self.screen.size();
-        let lines = self.screen.rows(lines.map(|lines| lines as usize), ansi);
-        let (cursor, title) = (self.screen.cursor(), self.screen.title());
-        Look { agent: agent.to_string(), run, rows, cols, lines, cursor, title }
-    }
-
     /// For a new viewer, who says how large it is if it comes with a size.
     pub(crate) fn view(&mut self, size: Option<Size>) -> Result<View, Rejection> {
-        self.viewers += 1;
-        let viewer = self.viewers;
+        let viewer = self.display.new_viewer();
         if let Some(size) = size {
             self.owner = Some(viewer);
             self.resize(Some(viewer), size)?;
         }
-        Ok(self.view_again(viewer))
-    }
-
-    /// As it is now, for one who views it already.
-    pub(crate) fn view_again(&mut self, viewer: u64) -> View {
-        View {
-            viewer,
-            dir: self.tape.dir().to_owned(),
-            offset: self.fed,
-            snapshot: self.screen.snapshot(),
-            size: self.screen.size(),
-            grown: self.grown.subscribe(),
-            resized: self.resized.subscribe(),
-        }
+        Ok(self.display.view(viewer))
     }
 
     /// From whoever owns the size; others are not heard. `None` is a caller that views nothing and may always.
@@ -419,111 +298,69 @@ impl Terminal {
         }
         pty::resize(self.pty.get_ref().as_fd(), size.rows, size.cols)
             .map_err(|error| Rejection::new(Code::Conflict, format!("cannot resize: {error}")))?;
-        self.screen.resize(size);
-        self.resized.send_replace(size);
+        self.display.resize(size);
         Ok(())
     }
 
-    pub(crate) async fn type_keys(&mut self, keys: &[String]) -> Result<(), Rejection> {
-        let bytes = keys::encode(keys, self.screen.application_cursor())?;
-        self.type_bytes(None, &bytes).await
-    }
-
-    pub(crate) async fn type_bytes(&mut self, viewer: Option<u64>, bytes: &[u8]) -> Result<(), Rejection> {
-        if viewer.is_some() {
-            self.owner = viewer;
-        }
-        let write = async {
-            let mut rest = bytes;
-            while !rest.is_empty() {
-                let mut ready = self.pty.writable().await?;
-                match ready.try_io(|fd| pty::write(fd.get_ref().as_fd(), rest)) {
-                    Ok(written) => rest = &rest[written?..],
-                    Err(_would_block) => {}
-                }
-            }
-            io::Result::Ok(())
-        };
-        let typed = tokio::time::timeout(KEYS_TIMEOUT, write).await;
-        self.look_soon();
-        match typed {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(Rejection::new(Code::Conflict, format!("the terminal takes no keys: {error}"))),
-            Err(_) => Err(Rejection::new(Code::TimedOut, "the program does not read its keys: some may have arrived")),
+    /// Answered when the program's terminal has the last of them.
+    pub(crate) fn type_keys(&mut self, keys: &[String], reply: oneshot::Sender<Result<(), Rejection>>) {
+        match keys::encode(keys, self.display.screen.application_cursor()) {
+            Ok(bytes) => self.type_bytes(&bytes, reply),
+            Err(refusal) => drop(reply.send(Err(refusal))),
         }
     }
 
-    /// Whether a message can be put in now: one at a time, and not while a command runs in a shell.
-    pub(crate) fn takes_input(&self) -> bool {
-        let is_free = !self.is_shell || (self.activity.phase == Phase::Idle && self.entered.is_none());
-        self.paste.is_none() && is_free && !self.hung_up
-    }
-
-    /// A message as a paste; Enter follows when it is seen on the screen.
-    pub(crate) async fn put_in(&mut self, message: MessageId, text: &str) {
-        let text = neutral(text);
-        let bracketed = self.screen.bracketed_paste();
-        let bytes = match bracketed {
-            true => format!("\x1b[200~{text}\x1b[201~"),
-            // Without brackets every line of it would be entered by itself.
-            false => one_line(&text),
-        };
-        let last = text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
-        // The end of the last line, as far as one row of a narrow composer shows it.
-        let from = last.char_indices().rev().nth(19).map_or(0, |(at, _)| at);
-        let sign = last[from..].trim().to_owned();
-        self.note(&Step::Paste { message, sign: sign.clone() });
-        match self.type_bytes(None, bytes.as_bytes()).await {
-            Ok(()) => {
-                self.note(&Step::Pasted { message });
-                self.say(message, InputStage::Handed, TAKEN);
-                self.await_shown(message, sign, true);
-            }
-            Err(refusal) => {
-                self.note(&Step::GivenUp { message });
-                self.say(message, InputStage::Unproven, &refusal.message);
-            }
-        }
-    }
-
-    async fn enter(&mut self, evidence: &str) {
-        let Some(Paste { message, sign, is_whole, .. }) = self.paste.take() else { return };
-        if !is_whole {
-            self.say(message, InputStage::Handed, "the end of it is on the screen");
-        }
-        if self.screen.shows(&sign) {
-            self.say(message, InputStage::Shown, evidence);
-        }
-        self.note(&Step::Enter { message });
-        if let Err(refusal) = self.type_bytes(None, b"\r").await {
-            self.note(&Step::GivenUp { message });
-            self.say(message, InputStage::Unproven, &refusal.message);
+    pub(crate) fn type_bytes(&mut self, bytes: &[u8], reply: oneshot::Sender<Result<(), Rejection>>) {
+        if let Err(refusal) = self.outbox.has_room(bytes.len()) {
+            let _ = reply.send(Err(refusal));
             return;
         }
-        self.note(&Step::Entered { message });
-        if self.is_shell {
-            // A shell at its prompt has read what is entered there.
-            self.say(message, InputStage::Begun, ENTERED);
-            self.entered = Some(message);
-            self.look_soon();
-        }
+        self.outbox.put(bytes, Awaits::Reply(reply));
+        self.write();
+    }
+
+    /// What a viewer types is taken or refused at once; who has typed it is whose size counts.
+    pub(crate) fn typed_by(&mut self, viewer: u64, bytes: &[u8]) -> Result<(), Rejection> {
+        self.owner = Some(viewer);
+        self.outbox.has_room(bytes.len())?;
+        self.outbox.put(bytes, Awaits::Nothing);
+        self.write();
+        self.look_soon();
+        Ok(())
+    }
+
+    /// Whether a message can be put in now: one at a time, not while a command runs in a shell, and not behind what
+    /// the program does not read.
+    pub(crate) fn takes_input(&self) -> bool {
+        let is_free = !self.is_shell || (*self.display.phase() == Phase::Idle && self.entered.is_none());
+        is_free && !self.display.has_input() && self.outbox.typed.is_empty() && !self.hung_up
+    }
+
+    /// A message as a paste; Enter follows when it is seen on the screen. Nothing of it goes anywhere unless that can be
+    /// noted.
+    pub(crate) fn put_in(&mut self, message: MessageId, text: &str) -> io::Result<()> {
+        let text = neutral(text);
+        let bytes = match self.display.screen.bracketed_paste() {
+            true => format!("\x1b[200~{text}\x1b[201~"),
+            false => one_line(&text),
+        };
+        self.display.will_paste(message, &text)?;
+        self.outbox.put(bytes.as_bytes(), Awaits::Paste);
+        self.write();
+        Ok(())
     }
 
     /// What the terminal still has when its process has ended.
     pub(crate) fn drain(&mut self, bytes_max: usize) {
         let mut taken = 0;
         while !self.hung_up && taken < bytes_max {
-            match self.tape.pour_terminal(self.pty.get_ref().as_fd(), &self.channel) {
+            match self.display.tape.pour_terminal(self.pty.get_ref().as_fd(), &self.channel) {
                 Ok(Poured::Bytes(count) | Poured::Lost(count)) => taken += count,
                 Ok(Poured::Full | Poured::End) | Err(_) => break,
             }
         }
         self.feed();
-        self.write_screen();
-    }
-
-    pub(crate) fn printed(&self) -> u64 {
-        self.tape.end()
+        self.display.write_screen();
     }
 }
 
@@ -534,5 +371,91 @@ async fn pour(terminal: &AsyncFd<OwnedFd>, channel: &Channel, tape: &mut Tape) -
             Ok(poured) => return poured,
             Err(_would_block) => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use amux_sys::spawn::{self, Child, Session, SpawnSpec, Stdio};
+
+    use super::*;
+
+    const SIZE: Size = Size { rows: 5, cols: 40 };
+
+    /// A terminal in which this script runs, in a directory of its own.
+    fn terminal(script: &str) -> (Terminal, Child, tempfile::TempDir) {
+        let dir = tempfile::tempdir().unwrap();
+        let spec = SpawnSpec {
+            program: "/bin/sh".into(),
+            args: vec!["-c".into(), format!("stty raw -echo; printf ready; {script}").into()],
+            cwd: dir.path().to_owned(),
+            env: vec![("PATH".into(), std::env::var_os("PATH").unwrap())],
+            stdio: Stdio::Pty { rows: SIZE.rows, cols: SIZE.cols },
+            session: Session::Own,
+            pass_fds: Vec::new(),
+            nofile: None,
+        };
+        let mut child = spawn::spawn(&spec).unwrap();
+        let pty = (child.pty.take().unwrap(), Channel::new().unwrap());
+        let of = (child.id.pid, false);
+        let terminal = Terminal::new(dir.path(), 1 << 20, pty, SIZE, of, Activity::default()).unwrap();
+        (terminal, child, dir)
+    }
+
+    /// Nearly every step is dropped before anything has happened.
+    async fn until(terminal: &mut Terminal, mut is_so: impl FnMut(&mut Terminal) -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while !is_so(terminal) {
+            assert!(Instant::now() < deadline, "never: {:?}", terminal.display.screen.rows(None, false));
+            let _ = tokio::time::timeout(Duration::from_millis(2), terminal.step()).await;
+        }
+    }
+
+    fn is_ready(terminal: &mut Terminal) -> bool {
+        terminal.display.screen.shows("ready")
+    }
+
+    #[tokio::test]
+    async fn whatever_is_typed_arrives_in_its_order_however_often_a_step_is_dropped() {
+        let (mut terminal, mut child, dir) = terminal("while [ ! -e go ]; do sleep 0.01; done; exec tee got");
+        until(&mut terminal, is_ready).await;
+        let message = MessageId(uuid::Uuid::nil());
+        terminal.put_in(message, "a message").unwrap();
+        // More than the terminal has room for; Enter waits behind it.
+        let typed = "x".repeat(300_000);
+        terminal.typed_by(1, typed.as_bytes()).unwrap();
+        until(&mut terminal, |terminal| terminal.outbox.gives_up_at().is_some()).await;
+        let (reply, mut answer) = oneshot::channel();
+        terminal.type_bytes(b"the end", reply);
+        assert!(!terminal.takes_input() && answer.try_recv().is_err());
+        std::fs::write(dir.path().join("go"), "").unwrap();
+        until(&mut terminal, |_| answer.try_recv().is_ok_and(|answer| answer.is_ok())).await;
+        let got = || std::fs::read_to_string(dir.path().join("got")).unwrap_or_default();
+        until(&mut terminal, |_| got().ends_with("the end")).await;
+        assert!(got() == format!("a message{typed}\rthe end"));
+        assert!(terminal.takes_input());
+        child.kill().unwrap();
+    }
+
+    #[tokio::test]
+    async fn who_types_into_a_program_that_does_not_read_is_refused_and_not_kept_waiting() {
+        let (mut terminal, mut child, _dir) = terminal("exec sleep 1000");
+        until(&mut terminal, is_ready).await;
+        let most = vec![b'x'; OUTBOX_BYTES_MAX];
+        terminal.typed_by(1, &most).unwrap();
+        assert_eq!(terminal.typed_by(1, &most).unwrap_err().code, Code::Busy);
+        let (reply, mut answer) = oneshot::channel();
+        terminal.type_bytes(b"keys", reply);
+        let mut told = None;
+        until(&mut terminal, |_| {
+            told = answer.try_recv().ok();
+            told.is_some()
+        })
+        .await;
+        assert_eq!(told.unwrap().unwrap_err().code, Code::TimedOut);
+        // What was refused is not typed, and what was taken is not lost.
+        assert!(terminal.outbox.typed.iter().flat_map(|typed| &typed.bytes).all(|byte| *byte == b'x'));
+        assert!(terminal.outbox.bytes > OUTBOX_BYTES_MAX / 2);
+        child.kill().unwrap();
     }
 }

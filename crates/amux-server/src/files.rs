@@ -2,7 +2,11 @@
 //! person's, and the server tells the log what they say.
 
 use std::collections::BTreeMap;
+use std::fs::{OpenOptions, create_dir_all};
+use std::io;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use amux_proto::entity::{Kind, Rule};
 use amux_proto::{Code, Rejection};
@@ -29,8 +33,12 @@ pub(crate) fn rules(path: &Path) -> Result<Vec<Rule>, Rejection> {
     Ok(policy.rules)
 }
 
+/// Held from the reading of a file to its writing: of two rules added at once neither is lost.
+static ADDING: Mutex<()> = Mutex::new(());
+
 /// Puts a rule behind those there are; what a person wrote stays as it is.
 pub(crate) fn add_rule(path: &Path, rule: &Rule) -> Result<(), Rejection> {
+    let _adding = ADDING.lock().unwrap_or_else(PoisonError::into_inner);
     let before = rules(path)?;
     if before.contains(rule) {
         return Ok(());
@@ -41,11 +49,15 @@ pub(crate) fn add_rule(path: &Path, rule: &Rule) -> Result<(), Rejection> {
     let all = if written.is_empty() { text } else { format!("{}\n\n{text}", written.trim_end()) };
     // A form of the file that nothing can be put behind is left alone.
     toml::from_str::<Policy>(&all).map_err(|error| bad(&format!("policy.toml: {error}")))?;
-    let write = || {
-        path.parent().map_or(Ok(()), std::fs::create_dir_all)?;
-        amux_sys::disk::write_atomic(path, all.as_bytes(), 0o600)
-    };
-    write().map_err(|error| Rejection::new(Code::Conflict, format!("{}: {error}", path.display())))
+    write(path, &all).map_err(|error| Rejection::new(Code::Conflict, format!("{}: {error}", path.display())))
+}
+
+/// Where a person put the file somewhere else and left a link, it stays there; and whoever could read it still can.
+fn write(path: &Path, text: &str) -> io::Result<()> {
+    path.parent().map_or(Ok(()), create_dir_all)?;
+    let file = OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
+    let mode = file.metadata()?.permissions().mode() & 0o7777;
+    amux_sys::disk::write_atomic(&path.canonicalize()?, text.as_bytes(), mode)
 }
 
 /// `None` for a file that is not there.
@@ -71,6 +83,38 @@ mod tests {
     use amux_proto::entity::RuleAnswer;
 
     use super::*;
+
+    fn rule(subject: &str) -> Rule {
+        Rule { agent: None, tool: Some("Bash".into()), subject: Some(subject.into()), answer: RuleAnswer::Allow }
+    }
+
+    #[test]
+    fn rules_that_are_added_at_once_are_all_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("policy.toml");
+        std::thread::scope(|scope| {
+            for n in 0..16 {
+                let path = &path;
+                scope.spawn(move || add_rule(path, &rule(&n.to_string())).unwrap());
+            }
+        });
+        assert_eq!(rules(&path).unwrap().len(), 16);
+    }
+
+    #[test]
+    fn a_linked_file_stays_where_it_is_and_who_could_read_it_still_can() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, real) = (dir.path().join("policy.toml"), dir.path().join("dotfiles.toml"));
+        std::os::unix::fs::symlink(&real, &path).unwrap();
+        // Even before there is one.
+        add_rule(&path, &rule("one")).unwrap();
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+        assert_eq!(mode(&real), 0o600);
+        std::fs::set_permissions(&real, std::fs::Permissions::from_mode(0o664)).unwrap();
+        add_rule(&path, &rule("two")).unwrap();
+        assert!(path.is_symlink());
+        assert_eq!((rules(&real).unwrap().len(), mode(&real)), (2, 0o664));
+    }
 
     #[test]
     fn a_rule_is_added_behind_what_a_person_wrote() {

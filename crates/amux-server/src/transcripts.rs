@@ -56,9 +56,9 @@ fn entries(path: &Path, after: Option<u64>, limit: usize) -> std::io::Result<(Ve
     let raw = |line: &[u8]| RawValue::from_string(String::from_utf8_lossy(line).into_owned()).ok();
     let mut entries = Vec::new();
     let Some(after) = after else {
-        let end = std::fs::metadata(path).map_or(0, |meta| meta.len());
-        entries.extend(journal::newest(path, limit)?.iter().filter_map(|line| raw(line)));
-        return Ok((entries, end));
+        let newest = journal::newest(path, limit, PAGE_BYTES_MAX)?;
+        entries.extend(newest.lines.iter().filter_map(|line| raw(line)));
+        return Ok((entries, newest.end));
     };
     let (mut next, mut bytes) = (after, 0);
     journal::each(path, after, |at, line| {
@@ -104,4 +104,30 @@ pub(crate) async fn processes(daemon: &Daemon, reference: &str) -> Result<Proces
     let rss_bytes = processes.iter().map(|process| process.rss_bytes).sum();
     let cpu_ms = processes.iter().map(|process| process.cpu_ms).sum();
     Ok(Processes { agent: label, processes, rss_bytes, cpu_ms })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_entries_are_a_page_and_what_follows_them_is_next() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("transcript");
+        let mut lines = journal::Lines::open(&path).unwrap();
+        let large = "x".repeat(PAGE_BYTES_MAX / 4);
+        (0..12).for_each(|_| lines.append(&large).unwrap());
+        // One is half written.
+        let torn = |bytes: &[u8]| {
+            use std::io::Write as _;
+            std::fs::OpenOptions::new().append(true).open(&path).unwrap().write_all(bytes).unwrap();
+        };
+        torn(b"\"ne");
+        let (newest, next) = entries(&path, None, 50).unwrap();
+        assert!(newest.iter().map(|entry| entry.get().len()).sum::<usize>() <= PAGE_BYTES_MAX);
+        assert_eq!(newest.len(), 3);
+        torn(b"xt\"\n");
+        let (after, _) = entries(&path, Some(next), 50).unwrap();
+        assert_eq!(after.iter().map(|entry| entry.get()).collect::<Vec<_>>(), ["\"next\""]);
+    }
 }

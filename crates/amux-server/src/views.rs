@@ -89,7 +89,8 @@ impl Views {
             let message = format!("too many keys at once: {} bytes, at most {TYPED_BYTES_MAX}", bytes.len());
             return Err(Rejection::new(Code::TooLarge, message));
         }
-        daemon.runner.ask(viewed.agent, Ask::Type { viewer: viewed.view.viewer, bytes }).await
+        let (viewer, agent) = (viewed.view.viewer, viewed.agent);
+        ask_live(daemon, agent, |reply| Ask::Type { viewer, bytes, reply }).await?
     }
 
     /// The answer is the screen, whoever says how large it is: a window of another size shows it anew.

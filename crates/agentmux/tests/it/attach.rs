@@ -313,3 +313,50 @@ fn a_terminal_that_is_not_read_holds_up_nobody() {
     shows_the_same(&world, &mut person, "api");
     assert_eq!(json!(world.agent("api")["run"]), 1);
 }
+
+#[test]
+fn a_long_message_into_a_program_that_echoes_arrives_whole() {
+    let world = World::new();
+    world.json(&["ls"]);
+    let mut wire = world.home.connect().unwrap();
+    let got = world.home.dir.join("got");
+    // What it reads it prints before it reads on: whoever only writes and does not listen waits for ever.
+    let script = format!("stty raw -echo; printf 're''ady'; exec tee '{}'", got.display());
+    let argv = ["/bin/sh", "-c", &script];
+    wire.must("agent.create", json!({ "name": "echo", "kind": "cmd", "cwd": "/", "argv": argv }));
+    until("it reads", || world.answer(&["look", "echo"]).to_string().contains("ready").then_some(()));
+    let text = format!("from here{}to there", " and on".repeat(28_000));
+    let sent = wire.must("message.send", json!({ "to": ["echo"], "body": text }))["id"].clone();
+    let read = || std::fs::read_to_string(&got).unwrap_or_default();
+    until("it is entered", || read().ends_with('\r').then_some(()));
+    assert!(read() == format!("{text}\r"), "{} of {} bytes", read().len(), text.len());
+    let stage = until("the log knows", || {
+        let stage = wire.get("message", json!({ "message": sent }))["deliveries"][0]["stage"].clone();
+        (stage != "accepted" && stage != "routed").then_some(stage)
+    });
+    assert!(stage == "handed" || stage == "shown", "{stage}");
+}
+
+#[test]
+fn a_terminal_of_one_column_is_sent_once() {
+    let world = World::new();
+    world.json(&["ls"]);
+    let mut wire = world.home.connect().unwrap();
+    let size = json!({ "rows": 5, "cols": 1 });
+    let argv = ["/bin/cat"];
+    wire.must("agent.create", json!({ "name": "thin", "kind": "cmd", "cwd": "/", "argv": argv, "size": size }));
+    until("it runs", || world.agent("thin")["pid"].as_u64());
+    let view = wire.start(json!({ "view": { "agent": "thin" } })).unwrap();
+    let mut screens = 0;
+    for _ in 0..20 {
+        let asked = wire.start(json!({ "get": "status", "args": {} })).unwrap();
+        loop {
+            let frame = wire.frame().unwrap();
+            screens += usize::from(frame["id"] == view && !frame["screen"].is_null());
+            if frame["id"] == asked {
+                break;
+            }
+        }
+    }
+    assert_eq!(screens, 1);
+}

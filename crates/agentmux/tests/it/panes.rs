@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use amux_proto::entity::Size;
 use amux_sys::process;
 use amux_sys::signals::{self, Signal};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::attach::Person;
 use crate::harness::{World, until};
@@ -164,4 +164,75 @@ fn a_server_that_dies_finds_its_panes_again() {
     tmux.run(&["kill-pane", "-t", "work:0.0"]);
     let why = has_ended(&world, "api");
     assert!(why.contains("the pane was closed"), "{why}");
+}
+
+/// What the program of the pane reads, line by line, is in this file.
+fn reads_into(world: &World, tmux: &Tmux, pane: &str, modes: &str) -> std::path::PathBuf {
+    let got = world.home.dir.join("got");
+    tmux.run(&["send-keys", "-t", pane, &format!("{modes} exec cat > {}", got.display()), "Enter"]);
+    until("it reads", || got.exists().then_some(()));
+    got
+}
+
+/// A process that stands still until this is dropped.
+struct Stopped(u32);
+
+impl Stopped {
+    fn new(pid: u32) -> Self {
+        signals::send(pid, Signal::Stop).unwrap();
+        Self(pid)
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        let _ = signals::send(self.0, Signal::Cont);
+    }
+}
+
+fn kill_server(world: &World) {
+    signals::send(world.pid("pid"), Signal::Kill).unwrap();
+}
+
+#[test]
+fn a_message_that_a_dead_server_had_pasted_into_a_pane_is_entered_once() {
+    let Some(tmux) = Tmux::new() else { return };
+    let world = World::new();
+    tmux.adopted(&world, "api", "work:0.0");
+    // Nothing of it is seen, so Enter waits, and the server dies meanwhile.
+    let got = reads_into(&world, &tmux, "work:0.0", "stty -echo;");
+    world.json(&["send", "api", "-m", "only once", "--wait", "handed"]);
+    kill_server(&world);
+    until("it is entered", || (std::fs::read_to_string(&got).unwrap() == "only once\n").then_some(()));
+    world.json(&["send", "api", "-m", "the next", "--wait", "handed"]);
+    until("so is the next", || (std::fs::read_to_string(&got).unwrap() == "only once\nthe next\n").then_some(()));
+}
+
+#[test]
+fn a_message_that_may_be_in_a_pane_is_not_pasted_again() {
+    let Some(tmux) = Tmux::new() else { return };
+    let world = World::new();
+    tmux.adopted(&world, "api", "work:0.0");
+    let got = reads_into(&world, &tmux, "work:0.0", "");
+    let uid = world.agent("api")["uid"].as_str().unwrap().to_owned();
+    let journal = world.home.state().join("tapes").join(uid).join("1").join("in");
+    let server = tmux.run(&["display-message", "-p", "#{pid}"]).parse().unwrap();
+    // tmux takes the paste and says so when the one who asked is gone.
+    let stopped = Stopped::new(server);
+    let sent = world.json(&["send", "api", "-m", "only once"])["id"].as_str().unwrap().to_owned();
+    until("it is on its way", || std::fs::read_to_string(&journal).ok()?.contains("paste").then_some(()));
+    kill_server(&world);
+    drop(stopped);
+    let mut wire = world.home.connect().unwrap();
+    let stage = until("it is settled", || {
+        let stage = wire.get("message", json!({ "message": sent }))["deliveries"][0]["stage"].clone();
+        ["shown", "unproven"].contains(&stage.as_str()?).then_some(stage)
+    });
+    if stage == "unproven" {
+        // It died before tmux was asked; then there is nothing to enter.
+        return;
+    }
+    until("it is entered", || (std::fs::read_to_string(&got).unwrap() == "only once\n").then_some(()));
+    world.json(&["send", "api", "-m", "the next", "--wait", "handed"]);
+    until("so is the next", || (std::fs::read_to_string(&got).unwrap() == "only once\nthe next\n").then_some(()));
 }
