@@ -54,7 +54,12 @@ fn main() -> anyhow::Result<()> {
         let mut input = |how| {
             inputs += 1;
             // A CLI may insist on a UUID.
-            Order::Input { input: format!("00000000-0000-4000-8000-{inputs:012}"), text: rest.clone(), how }
+            Order::Input {
+                parts: Vec::new(),
+                input: format!("00000000-0000-4000-8000-{inputs:012}"),
+                text: rest.clone(),
+                how,
+            }
         };
         let order = match word {
             "begin" if rest.is_empty() => begin(&cwd, Session::New { id: "unused".to_owned() }),

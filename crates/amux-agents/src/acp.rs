@@ -173,7 +173,7 @@ impl Acp {
                 Ok(())
             }
             Order::Input { .. } if self.is_dead => Err(Refused::NotReady),
-            Order::Input { input, text, how } => {
+            Order::Input { input, text, how, .. } => {
                 self.queue.push_back(Queued { input: input.clone(), text: text.clone(), how: *how });
                 self.pump(out);
                 Ok(())

@@ -129,7 +129,7 @@ impl Claude {
                 }
                 self.control(json!({ "subtype": "initialize" }), out);
             }
-            Order::Input { input, text, how: _ } => {
+            Order::Input { input, text, .. } => {
                 out.say(Item::Input { input: input.clone(), text: text.clone() });
                 self.unread.push_back(input.clone());
                 let line = json!({

@@ -236,7 +236,7 @@ impl Codex {
     pub fn order(&mut self, order: &Order, _now: Time, out: &mut Out) -> Result<(), Refused> {
         match order {
             Order::Begin(begin) => self.begin(begin, out),
-            Order::Input { input, text, how } => {
+            Order::Input { input, text, how, .. } => {
                 if self.phase == Phase::Dead {
                     return Err(Refused::NotReady);
                 }

@@ -1,15 +1,15 @@
 //! What an agent does, read off its items: the phase it is in and on what evidence, the facts that go into the log.
 //! The same for every dialect.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use amux_proto::command::run::Fact;
 use amux_proto::entity::{Activity, Phase};
 use amux_proto::transcript::{Failure, FailureClass, InputStage, Item, Opened, TaskStatus, Trigger, TurnEnd, Usage};
-use amux_proto::{MessageId, RequestId, Time};
+use amux_proto::{RequestId, Time};
 use serde::{Deserialize, Serialize};
 
-use crate::cut;
+use crate::{cut, part};
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ledger {
@@ -18,6 +18,9 @@ pub struct Ledger {
     tasks: BTreeSet<String>,
     /// The reason of a turn that is about to end badly.
     failure: Option<Failure>,
+    /// Inputs of several messages, until nothing more is said of them.
+    #[serde(default)]
+    several: BTreeMap<String, Vec<String>>,
 }
 
 /// Turns the CLI's id of a question into ours, the same one every time.
@@ -135,8 +138,24 @@ impl Ledger {
 
     /// Says how far an input has come; inputs that are no messages are nobody's to wait for.
     pub fn input(&mut self, input: &str, stage: InputStage, evidence: &str, facts: &mut Vec<Fact>) {
-        if let Ok(message) = input.parse::<MessageId>() {
-            facts.push(Fact::Input { message, stage, evidence: evidence.to_owned() });
+        let mut say = |message| facts.push(Fact::Input { message, stage, evidence: evidence.to_owned() });
+        let is_over = match stage {
+            InputStage::Handed | InputStage::Shown | InputStage::Begun => false,
+            InputStage::Ended | InputStage::Failed | InputStage::Refused | InputStage::Unproven => true,
+        };
+        match self.several.get(input) {
+            Some(parts) => parts.iter().filter_map(|part| part::parse(part)).for_each(|(message, _)| say(message)),
+            None => part::parse(input).into_iter().for_each(|(message, _)| say(message)),
+        }
+        if is_over {
+            self.several.remove(input);
+        }
+    }
+
+    /// What is said of an input is said of these.
+    pub fn consists_of(&mut self, input: &str, parts: &[String]) {
+        if !parts.is_empty() {
+            self.several.insert(input.to_owned(), parts.to_vec());
         }
     }
 

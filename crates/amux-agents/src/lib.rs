@@ -12,6 +12,7 @@ mod failure;
 pub mod kinds;
 pub mod ledger;
 pub mod once;
+pub mod part;
 pub mod tmux;
 pub mod turns;
 
@@ -67,8 +68,14 @@ fn json(line: &impl Serialize) -> String {
 pub enum Order {
     /// The first of every run, as soon as there is a process.
     Begin(Begin),
-    /// Work. The machine keeps it until the CLI can take it.
-    Input { input: String, text: String, how: How },
+    /// Work. The machine keeps it until the CLI can take it. `parts` are the messages in it, see [`part`].
+    Input {
+        input: String,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        parts: Vec<String>,
+        text: String,
+        how: How,
+    },
     /// To an [`Item::Asked`].
     Answer { ask: String, answer: Answer },
     /// End the running turn; the process stays.

@@ -362,7 +362,7 @@ fn resume() -> Session {
 }
 
 fn input(input: &str, how: How) -> Order {
-    Order::Input { input: input.to_owned(), text: format!("text of {input}"), how }
+    Order::Input { parts: Vec::new(), input: input.to_owned(), text: format!("text of {input}"), how }
 }
 
 fn pick(ask: &str, option: &str) -> Order {

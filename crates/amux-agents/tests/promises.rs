@@ -103,7 +103,7 @@ impl Talk {
 
     fn input(&mut self, input: &str, how: How) {
         let text = format!("text of {input}");
-        self.order(&Order::Input { input: input.to_owned(), text, how }).expect("an input is kept");
+        self.order(&Order::Input { parts: Vec::new(), input: input.to_owned(), text, how }).expect("an input is kept");
     }
 
     fn turn(&mut self, what: &str, id: &str, status: &str) {
@@ -349,7 +349,7 @@ fn a_process_that_cannot_open_a_conversation_refuses_what_waits() {
     talk.hear(&json!({ "id": 1, "result": {} }));
     talk.hear(&json!({ "id": 2, "error": { "message": "bad config" } }));
     assert_eq!(stages(&talk.items, "i1"), [InputStage::Refused]);
-    let order = Order::Input { input: "i2".to_owned(), text: String::new(), how: How::Next };
+    let order = Order::Input { parts: Vec::new(), input: "i2".to_owned(), text: String::new(), how: How::Next };
     assert_eq!(talk.order(&order), Err(Refused::NotReady));
 }
 
@@ -391,7 +391,8 @@ fn arguments_without_a_value_are_left_out_and_a_prompt_is_never_read_as_a_templa
     let mut talk = Talk::once(Session::New { id: "chosen".to_owned() }, RESUME);
     let text = "say {session} and {model}".to_owned();
     talk.order(&Order::Set { model: Some("m".to_owned()), mode: None }).expect("a model");
-    talk.order(&Order::Input { input: "i1".to_owned(), text: text.clone(), how: How::Next }).expect("an input");
+    talk.order(&Order::Input { parts: Vec::new(), input: "i1".to_owned(), text: text.clone(), how: How::Next })
+        .expect("an input");
     assert_eq!(talk.writes[0]["turn"]["argv"], json!(["cli", "-m", "m", "--id", "chosen", "-p", text]));
     assert_eq!(talk.writes[0]["turn"]["stdin"], "");
     assert!(matches!(

@@ -1,8 +1,8 @@
 //! Questions about the domain, answered from the committed state. What only the daemon knows (its health, the
 //! screens) is answered by the doors.
 
-use amux_core::{kind, policy, resolve, setting, view};
-use amux_proto::entity::{Activity, Definition, Dialect, Kind, Message, Request, RunState};
+use amux_core::{kind, mail, policy, resolve, setting, view};
+use amux_proto::entity::{Activity, Definition, Dialect, Kind, Message, Recipient, Request, RunState};
 use amux_proto::query::Query;
 use amux_proto::view::{AgentDetail, Snapshot};
 use amux_proto::{AgentId, Code, MessageId, Principal, Rejection, RequestId, RunNo, Time};
@@ -140,6 +140,21 @@ impl Published {
 
     pub fn message(&self, message: MessageId) -> Option<Message> {
         self.read(|state, _| state.messages.get(&message).cloned())
+    }
+
+    /// What an agent is to be given now.
+    pub fn due(&self, agent: AgentId, now: Time, is_given: impl Fn(MessageId, u32) -> bool) -> mail::Due {
+        self.read(|state, _| mail::due(state, agent, now, is_given))
+    }
+
+    /// Whether a part of an input still waits for its agent, as far as the log knows.
+    pub fn is_waiting(&self, agent: AgentId, message: MessageId, attempt: u32) -> bool {
+        self.read(|state, _| {
+            let to = Recipient::Agent { agent };
+            let copy = state.messages.get(&message)?.deliveries.iter().find(|copy| copy.to == to)?;
+            Some(copy.stage.is_waiting() && mail::attempts(copy) == attempt)
+        })
+        .unwrap_or(false)
     }
 
     /// Whoever a message is from, as its reader knows it.

@@ -8,9 +8,9 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use amux_agents::{Begin, How, Order};
+use amux_agents::{Begin, How, Order, part};
 use amux_proto::command::run::Fact;
-use amux_proto::entity::{Activity, Dialect, Exit, ExitWhy, Kind, Message, Phase, Process, Size};
+use amux_proto::entity::{Activity, Dialect, Exit, ExitWhy, Kind, Message, Phase, Priority, Process, Size};
 use amux_proto::view::Look;
 use amux_proto::{AgentId, Code, Effect, MessageId, Rejection, RequestId, RunNo, effect, env};
 use amux_sys::cgroup::Leaf;
@@ -86,6 +86,9 @@ const ORPHAN_STATUS_TIMEOUT: Duration = Duration::from_secs(2);
 /// What a run leaves behind when it ends by itself gets this long to end too.
 const LEFTOVER_GRACE: Duration = Duration::from_millis(300);
 
+/// Inputs an agent has that it did not take yet.
+const GIVEN_MAX: usize = 64;
+
 /// How long what could not be written down waits before it is tried again.
 const NOT_NOTED_PAUSE: Duration = Duration::from_secs(1);
 
@@ -104,7 +107,7 @@ pub(crate) async fn task(
         Some((run, kept)) => adopt(&shared, agent, run, kept).await,
         None => None,
     };
-    let mut moved = shared.world.engine.published().watch_wishes();
+    let mut moved = shared.world.engine.published().watch_agent(agent);
     let mut detach = shared.detach.subscribe();
     loop {
         moved.borrow_and_update();
@@ -135,7 +138,7 @@ pub(crate) async fn task(
             }
             (None, None, None) => return,
             (Some(mut run), _, _) => {
-                run.attend(&wishes.deliver, &wishes.answers).await;
+                run.attend(&wishes.answers);
                 let ended = loop {
                     tokio::select! {
                         _ = moved.changed() => break None,
@@ -178,7 +181,6 @@ struct Wishes {
     stop: Option<(RunNo, u64)>,
     start: Option<Start>,
     /// Oldest first.
-    deliver: Vec<MessageId>,
     answers: Vec<RequestId>,
 }
 
@@ -192,7 +194,8 @@ impl Wishes {
                     let (key, attempts, not_before_ms) = (wish.effect.key(), wish.attempts, wish.not_before_ms);
                     wishes.start = Some(Start { run, key, attempts, not_before_ms });
                 }
-                Effect::Deliver { message, .. } => wishes.deliver.push(message),
+                // What of its mail is given when is not said by the wishes alone.
+                Effect::Deliver { .. } => {}
                 Effect::Answer { request } => wishes.answers.push(request),
             }
         }
@@ -223,13 +226,13 @@ struct Live {
     stopping: Option<BoxFuture<'static, ()>>,
     leases: Vec<String>,
     limits: Limits,
-    /// Messages that wait for a terminal that takes one at a time.
-    waiting: Vec<MessageId>,
-    /// Given, so that they are not given again before the log knows.
-    given: HashSet<MessageId>,
+    /// Something is due that its body does not take yet.
+    more: bool,
+    /// Parts of inputs that were given, so that they are not given again before the log knows.
+    given: HashSet<String>,
     answered: HashSet<RequestId>,
-    /// Messages wait for the end of a limit, or for room on the disk.
-    held_until: Option<Instant>,
+    /// When something is over that mail waits for.
+    look_at: Option<Instant>,
     /// That time has come.
     is_due: bool,
 }
@@ -497,10 +500,10 @@ fn enliven(
         stopping: None,
         leases,
         limits: Limits::new(plan.max_runtime_ms, plan.idle_output_ms, Duration::ZERO),
-        waiting: Vec::new(),
+        more: false,
         given: HashSet::new(),
         answered: HashSet::new(),
-        held_until: None,
+        look_at: None,
         is_due: false,
     };
     Ok((live, order))
@@ -642,10 +645,10 @@ fn take_up(shared: &Arc<Shared>, agent: AgentId, run: RunNo, mut kept: Kept) -> 
         stopping: None,
         leases,
         limits: Limits::new(plan.max_runtime_ms, plan.idle_output_ms, running_for),
-        waiting: Vec::new(),
+        more: false,
         given,
         answered: HashSet::new(),
-        held_until: None,
+        look_at: None,
         is_due: false,
     })
 }
@@ -661,8 +664,8 @@ impl Live {
                 self.is_heard &= taken;
                 None
             }
-            () = until(self.held_until) => {
-                (self.held_until, self.is_due) = (None, true);
+            () = until(self.look_at) => {
+                (self.look_at, self.is_due) = (None, true);
                 None
             }
             () = self.limits.reached() => {
@@ -718,87 +721,85 @@ impl Live {
 
     /// Whether something that had to wait can be given now.
     fn has_room(&self) -> bool {
+        self.is_due || (self.more && self.takes_input())
+    }
+
+    /// Whether its body takes one more input. What speaks a protocol takes several, but not without end: what waits
+    /// with us can still be called back.
+    fn takes_input(&self) -> bool {
         match &self.body {
-            Body::Terminal(terminal) => !self.waiting.is_empty() && self.held_until.is_none() && terminal.takes_input(),
-            Body::Pane(pane) => !self.waiting.is_empty() && self.held_until.is_none() && pane.takes_input(),
-            Body::Lines(_) => self.is_due,
+            Body::Terminal(terminal) => terminal.takes_input(),
+            Body::Pane(pane) => pane.takes_input(),
+            Body::Lines(_) => self.given.len() < GIVEN_MAX,
         }
     }
 
-    /// Gives the agent what is wished for it: messages in their order, decisions to what it asked.
-    async fn attend(&mut self, deliver: &[MessageId], answers: &[RequestId]) {
-        self.is_due = false;
-        self.given.retain(|given| deliver.contains(given));
-        self.answered.retain(|answered| answers.contains(answered));
+    /// Gives the agent what is due: decisions to what it asked, then its mail.
+    fn attend(&mut self, answers: &[RequestId]) {
+        (self.is_due, self.more, self.look_at) = (false, false, None);
         let published = Arc::clone(self.shared.world.engine.published());
-        match &mut self.body {
-            Body::Pane(pane) => {
-                self.waiting = deliver.iter().filter(|id| !self.given.contains(id)).copied().collect();
-                if let Some(message) = self.waiting.first().and_then(|id| published.message(*id))
-                    && pane.takes_input()
-                {
-                    match pane.put_in(message.id, &text_of(&published, &message)) {
-                        Ok(()) => drop((self.waiting.remove(0), self.given.insert(message.id))),
-                        Err(_) => self.held_until = Some(Instant::now() + NOT_NOTED_PAUSE),
+        self.answered.retain(|answered| answers.contains(answered));
+        let is_waiting = |(message, attempt)| published.is_waiting(self.agent, message, attempt);
+        self.given.retain(|part| part::parse(part).is_some_and(is_waiting));
+        let mut is_noted = true;
+        if let Body::Lines(lines) = &mut self.body {
+            for request in answers {
+                let Some(request) = published.request(*request).filter(|request| request.run == self.no) else {
+                    continue;
+                };
+                let Some(answer) = request.decided.filter(|_| self.answered.insert(request.id)) else { continue };
+                match lines.order(&Order::Answer { ask: request.ask, answer }) {
+                    Ok(()) => {}
+                    Err(Untaken::Refused(refused)) => lines.book.close(request.id, refused.to_string(), now()),
+                    Err(Untaken::NotNoted(_)) => {
+                        self.answered.remove(&request.id);
+                        is_noted = false;
                     }
-                }
-            }
-            Body::Terminal(terminal) => {
-                self.waiting = deliver.iter().filter(|id| !self.given.contains(id)).copied().collect();
-                if let Some(message) = self.waiting.first().and_then(|id| published.message(*id))
-                    && terminal.takes_input()
-                {
-                    match terminal.put_in(message.id, &text_of(&published, &message)) {
-                        Ok(()) => drop((self.waiting.remove(0), self.given.insert(message.id))),
-                        Err(_) => self.held_until = Some(Instant::now() + NOT_NOTED_PAUSE),
-                    }
-                }
-            }
-            Body::Lines(lines) => {
-                let mut is_full = false;
-                for request in answers {
-                    let Some(request) = published.request(*request).filter(|request| request.run == self.no) else {
-                        continue;
-                    };
-                    let Some(answer) = request.decided.filter(|_| self.answered.insert(request.id)) else { continue };
-                    match lines.order(&Order::Answer { ask: request.ask, answer }) {
-                        Ok(()) => {}
-                        Err(Untaken::Refused(refused)) => lines.book.close(request.id, refused.to_string(), now()),
-                        Err(Untaken::NotNoted(_)) => {
-                            self.answered.remove(&request.id);
-                            is_full = true;
-                        }
-                    }
-                }
-                let left = lines.book.limited_until().map_or(0, |until| until.ms_since(now()));
-                self.held_until =
-                    u64::try_from(left).ok().filter(|left| *left > 0 && !deliver.is_empty()).map(|left| {
-                        // A second late rather than into the limit again.
-                        Instant::now() + Duration::from_millis(left.saturating_add(1000))
-                    });
-                for id in if self.held_until.is_some() || is_full { &[] } else { deliver } {
-                    let input = id.to_string();
-                    if lines.book.was_ordered(&input) || !self.given.insert(*id) {
-                        continue;
-                    }
-                    let Some(message) = published.message(*id) else { continue };
-                    let text = text_of(&published, &message);
-                    match lines.order(&Order::Input { input, text, how: How::Next }) {
-                        // A refusal is a fact of its own in the book.
-                        Ok(()) | Err(Untaken::Refused(_)) => {}
-                        Err(Untaken::NotNoted(_)) => {
-                            self.given.remove(id);
-                            is_full = true;
-                            break;
-                        }
-                    }
-                }
-                if is_full {
-                    self.held_until = Some(Instant::now() + NOT_NOTED_PAUSE);
                 }
             }
         }
+        while is_noted {
+            let due = published.due(self.agent, now(), |message, attempt| {
+                let part = part::name(message, attempt);
+                self.given.contains(&part) || matches!(&self.body, Body::Lines(lines) if lines.book.was_ordered(&part))
+            });
+            let left = due.next.map(|next| u64::try_from(next.ms_since(now())).unwrap_or(0));
+            self.look_at = left.map(|left| Instant::now() + Duration::from_millis(left));
+            if due.batch.is_empty() {
+                break;
+            }
+            if !self.takes_input() {
+                self.more = true;
+                break;
+            }
+            is_noted = self.give(&published, &due.batch);
+        }
+        if !is_noted {
+            self.look_at = Some(Instant::now() + NOT_NOTED_PAUSE);
+        }
         self.tell();
+    }
+
+    /// One input, of one message or several. Nothing of it goes anywhere unless that can be noted; whether it was.
+    fn give(&mut self, published: &amux_engine::Published, batch: &[(MessageId, u32)]) -> bool {
+        let messages: Vec<Message> = batch.iter().filter_map(|(id, _)| published.message(*id)).collect();
+        let parts: Vec<String> = batch.iter().map(|(id, attempt)| part::name(*id, *attempt)).collect();
+        let text = envelope::letter(messages.iter().map(|message| (message, published.sender(message))));
+        let is_noted = match &mut self.body {
+            Body::Terminal(terminal) => terminal.put_in(parts.clone(), &text).is_ok(),
+            Body::Pane(pane) => pane.put_in(parts.clone(), &text).is_ok(),
+            Body::Lines(lines) => {
+                let is_urgent = messages.iter().any(|message| message.priority == Priority::Urgent);
+                let how = if is_urgent { How::Steer } else { How::Next };
+                let order = Order::Input { input: input_name(&parts), parts: parts.clone(), text, how };
+                // A refusal is a fact of its own in the book.
+                !matches!(lines.order(&order), Err(Untaken::NotNoted(_)))
+            }
+        };
+        if is_noted {
+            self.given.extend(parts);
+        }
+        is_noted
     }
 
     async fn reply(&mut self, ask: Ask) {
@@ -1080,8 +1081,21 @@ fn refusal(untaken: Untaken) -> Rejection {
     Rejection::new(code, untaken.to_string())
 }
 
-fn text_of(published: &amux_engine::Published, message: &Message) -> String {
-    envelope::text(message.id, &message.from, &published.sender(message), &message.body)
+/// What a CLI knows an input by: the id of its message, or for several and for another time an id made of all.
+fn input_name(parts: &[String]) -> String {
+    if let [part] = parts
+        && part.parse::<MessageId>().is_ok()
+    {
+        return part.clone();
+    }
+    let mut hasher = blake3::Hasher::new();
+    for part in parts {
+        hasher.update(part.as_bytes());
+    }
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
+    // CLIs check for a random UUID.
+    uuid::Builder::from_random_bytes(bytes).into_uuid().to_string()
 }
 
 /// Where there is no pidfd the end is looked for; the interval is a last resort and does not scale with agents that

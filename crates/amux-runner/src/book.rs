@@ -34,7 +34,7 @@ pub(crate) struct Book {
     reported: Activity,
     /// Lines on their way out, oldest first.
     pub(crate) writes: VecDeque<Writing>,
-    /// Inputs that were ordered, newest last.
+    /// Parts of inputs that were ordered, newest last.
     ordered: VecDeque<String>,
     /// Set while the past is gone through: nothing is written into the journal then.
     replaying: bool,
@@ -416,9 +416,11 @@ impl Book {
         if let Order::Begin(begin) = order {
             self.kept.lost.clone_from(&begin.lost);
         }
-        if let Order::Input { input, .. } = order {
-            self.ordered.push_back(input.clone());
-            if self.ordered.len() > ORDERED_MAX {
+        if let Order::Input { input, parts, .. } = order {
+            self.kept.ledger.consists_of(input, parts);
+            let parts = if parts.is_empty() { std::slice::from_ref(input) } else { parts.as_slice() };
+            self.ordered.extend(parts.iter().cloned());
+            while self.ordered.len() > ORDERED_MAX {
                 self.ordered.pop_front();
             }
         }
@@ -585,21 +587,13 @@ impl Book {
         self.kept.ledger.complained(complaint);
     }
 
-    pub(crate) fn was_ordered(&self, input: &str) -> bool {
-        self.ordered.iter().any(|ordered| ordered == input)
+    pub(crate) fn was_ordered(&self, part: &str) -> bool {
+        self.ordered.iter().rev().any(|ordered| ordered == part)
     }
 
     /// Nothing was said yet, not even the first order.
     pub(crate) fn is_new(&self) -> bool {
         self.kept.n == 0
-    }
-
-    /// Until when nothing may be given to it: a limit is reached, and trying again would only run into it.
-    pub(crate) fn limited_until(&self) -> Option<Time> {
-        match self.kept.ledger.activity().phase {
-            Phase::Limited { until, .. } => until,
-            _ => None,
-        }
     }
 
     pub(crate) fn machine(&self) -> &Machine {

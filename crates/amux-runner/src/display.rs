@@ -7,11 +7,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use amux_agents::part;
 use amux_proto::command::run::Fact;
 use amux_proto::entity::{Activity, Phase, Size};
 use amux_proto::transcript::InputStage;
 use amux_proto::view::Look;
-use amux_proto::{AgentId, MessageId, RunNo};
+use amux_proto::{AgentId, RunNo};
 use amux_sys::disk;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -56,7 +57,7 @@ pub(crate) struct Display {
 
 /// The message that is being put in; there is one at a time.
 struct Input {
-    message: MessageId,
+    parts: Vec<String>,
     /// What must be seen of it before Enter.
     sign: String,
     stage: Stage,
@@ -78,34 +79,34 @@ enum Stage {
 #[serde(tag = "r", rename_all = "snake_case")]
 enum Step {
     Paste {
-        message: MessageId,
+        parts: Vec<String>,
         sign: String,
         /// The same was to be seen before, so that seeing it proves nothing.
         #[serde(default)]
         was_shown: bool,
     },
     Pasted {
-        message: MessageId,
+        parts: Vec<String>,
     },
     /// Nobody knows how much of it was taken.
     GivenUp {
-        message: MessageId,
+        parts: Vec<String>,
     },
     Enter {
-        message: MessageId,
+        parts: Vec<String>,
     },
     Entered {
-        message: MessageId,
+        parts: Vec<String>,
     },
 }
 
 /// What an earlier server had done.
 #[derive(Default)]
 pub(crate) struct TakenUp {
-    /// The messages it had in its hands. Nobody gives them again.
-    pub(crate) given: HashSet<MessageId>,
+    /// The parts of inputs it had in its hands. Nobody gives them again.
+    pub(crate) given: HashSet<String>,
     /// The newest, if it was entered.
-    pub(crate) entered: Option<MessageId>,
+    pub(crate) entered: Option<Vec<String>>,
 }
 
 /// A place to follow the output from: the screen as it was at an offset of the tape.
@@ -180,30 +181,30 @@ impl Display {
         let mut taken_up = TakenUp::default();
         let mut newest = String::new();
         for step in &steps {
-            if let Step::Paste { message, sign, .. } = step {
-                taken_up.given.insert(*message);
+            if let Step::Paste { parts, sign, .. } = step {
+                taken_up.given.extend(parts.iter().cloned());
                 newest.clone_from(sign);
             }
         }
         // The log may not have heard of the newest one yet; what it knows it does not take again.
         match steps.last() {
             None => {}
-            Some(Step::Paste { message, was_shown: true, .. }) => {
-                self.note(&Step::GivenUp { message: *message });
-                self.say(*message, InputStage::Unproven, "the server was killed while it was put in");
+            Some(Step::Paste { parts, was_shown: true, .. }) => {
+                self.note(&Step::GivenUp { parts: parts.clone() });
+                self.say(parts, InputStage::Unproven, "the server was killed while it was put in");
             }
-            Some(Step::Paste { message, .. }) => self.await_shown(*message, newest, false),
-            Some(Step::Pasted { message }) => {
-                self.say(*message, InputStage::Handed, TAKEN);
-                self.await_shown(*message, newest, true);
+            Some(Step::Paste { parts, .. }) => self.await_shown(parts.clone(), newest, false),
+            Some(Step::Pasted { parts }) => {
+                self.say(parts, InputStage::Handed, TAKEN);
+                self.await_shown(parts.clone(), newest, true);
             }
-            Some(Step::GivenUp { message }) => self.say(*message, InputStage::Unproven, HALF),
-            Some(Step::Enter { message }) => {
-                self.say(*message, InputStage::Unproven, "the server was killed while it pressed Enter");
+            Some(Step::GivenUp { parts }) => self.say(parts, InputStage::Unproven, HALF),
+            Some(Step::Enter { parts }) => {
+                self.say(parts, InputStage::Unproven, "the server was killed while it pressed Enter");
             }
-            Some(Step::Entered { message }) => {
-                self.say(*message, InputStage::Handed, TAKEN);
-                taken_up.entered = Some(*message);
+            Some(Step::Entered { parts }) => {
+                self.say(parts, InputStage::Handed, TAKEN);
+                taken_up.entered = Some(parts.clone());
             }
         }
         taken_up
@@ -331,33 +332,34 @@ impl Display {
         }
     }
 
-    pub(crate) fn say(&mut self, message: MessageId, stage: InputStage, evidence: &str) {
-        self.facts.push(Fact::Input { message, stage, evidence: evidence.to_owned() });
+    pub(crate) fn say(&mut self, parts: &[String], stage: InputStage, evidence: &str) {
+        let messages = parts.iter().filter_map(|part| part::parse(part));
+        self.facts.extend(messages.map(|(message, _)| Fact::Input { message, stage, evidence: evidence.to_owned() }));
     }
 
     /// Before the first byte of it goes anywhere.
-    pub(crate) fn will_paste(&mut self, message: MessageId, text: &str) -> io::Result<()> {
+    pub(crate) fn will_paste(&mut self, parts: Vec<String>, text: &str) -> io::Result<()> {
         let last = text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
         // The end of the last line, as far as one row of a narrow composer shows it.
         let from = last.char_indices().rev().nth(19).map_or(0, |(at, _)| at);
         let sign = last[from..].trim().to_owned();
         let was_shown = self.screen.shows(&sign);
-        self.steps.append(&Step::Paste { message, sign: sign.clone(), was_shown })?;
-        self.input = Some(Input { message, sign, stage: Stage::Pasting });
+        self.steps.append(&Step::Paste { parts: parts.clone(), sign: sign.clone(), was_shown })?;
+        self.input = Some(Input { parts, sign, stage: Stage::Pasting });
         Ok(())
     }
 
     /// Every byte of it is with the terminal: Enter follows when it is seen.
     pub(crate) fn pasted(&mut self) {
-        let Some(Input { message, sign, .. }) = self.input.take() else { return };
-        self.note(&Step::Pasted { message });
-        self.say(message, InputStage::Handed, TAKEN);
-        self.await_shown(message, sign, true);
+        let Some(Input { parts, sign, .. }) = self.input.take() else { return };
+        self.note(&Step::Pasted { parts: parts.clone() });
+        self.say(&parts, InputStage::Handed, TAKEN);
+        self.await_shown(parts, sign, true);
     }
 
-    fn await_shown(&mut self, message: MessageId, sign: String, is_whole: bool) {
+    fn await_shown(&mut self, parts: Vec<String>, sign: String, is_whole: bool) {
         let until = Instant::now() + PASTE_SHOWN_WITHIN;
-        self.input = Some(Input { message, sign, stage: Stage::Awaited { until, is_whole } });
+        self.input = Some(Input { parts, sign, stage: Stage::Awaited { until, is_whole } });
     }
 
     /// The program could not show it before now.
@@ -378,10 +380,10 @@ impl Display {
     /// Whether Enter is to be pressed now; it counts as pressed from here on. A message that was not seen in time is
     /// entered if it was taken whole; of another nothing is known.
     pub(crate) fn will_enter(&mut self) -> bool {
-        let Some(Input { message, sign, stage: Stage::Awaited { until, is_whole } }) = &self.input else {
+        let Some(Input { parts, sign, stage: Stage::Awaited { until, is_whole } }) = &self.input else {
             return false;
         };
-        let (message, until, is_whole) = (*message, *until, *is_whole);
+        let (parts, until, is_whole) = (parts.clone(), *until, *is_whole);
         let is_shown = self.screen.shows(sign);
         if !is_shown && Instant::now() < until {
             return false;
@@ -391,12 +393,12 @@ impl Display {
             return false;
         }
         if !is_whole {
-            self.say(message, InputStage::Handed, "the end of it is on the screen");
+            self.say(&parts, InputStage::Handed, "the end of it is on the screen");
         }
         if is_shown {
-            self.say(message, InputStage::Shown, "it is on the screen");
+            self.say(&parts, InputStage::Shown, "it is on the screen");
         }
-        self.note(&Step::Enter { message });
+        self.note(&Step::Enter { parts });
         if let Some(input) = &mut self.input {
             input.stage = Stage::Entering;
         }
@@ -404,17 +406,17 @@ impl Display {
     }
 
     /// The message that was entered, now that the terminal has the Enter.
-    pub(crate) fn entered(&mut self) -> Option<MessageId> {
-        let Input { message, .. } = self.input.take()?;
-        self.note(&Step::Entered { message });
-        Some(message)
+    pub(crate) fn entered(&mut self) -> Option<Vec<String>> {
+        let Input { parts, .. } = self.input.take()?;
+        self.note(&Step::Entered { parts: parts.clone() });
+        Some(parts)
     }
 
     /// How much of it has arrived is not known, and it is not repeated.
     pub(crate) fn give_up(&mut self, why: &str) {
-        let Some(Input { message, .. }) = self.input.take() else { return };
-        self.note(&Step::GivenUp { message });
-        self.say(message, InputStage::Unproven, why);
+        let Some(Input { parts, .. }) = self.input.take() else { return };
+        self.note(&Step::GivenUp { parts: parts.clone() });
+        self.say(&parts, InputStage::Unproven, why);
     }
 
     /// Whether a message is being put in.
@@ -456,7 +458,7 @@ mod tests {
         assert_eq!(neutral("a\x1b[201~rm -rf /\r\nb\x07\u{9b}c\td"), "a[201~rm -rf /\nbc\td");
     }
 
-    const MESSAGE: MessageId = MessageId(uuid::Uuid::nil());
+    const MESSAGE: &str = "00000000-0000-7000-8000-000000000001";
 
     fn display(dir: &Path) -> Display {
         Display::new(dir, 1 << 20, Size { rows: 5, cols: 1 }, Activity::default()).unwrap()
@@ -504,12 +506,12 @@ mod tests {
         for (n, (done, shown, said, enters)) in cases.into_iter().enumerate() {
             let dir = tempfile::tempdir().unwrap();
             let mut dead = display(dir.path());
-            dead.will_paste(MESSAGE, "hello").unwrap();
+            dead.will_paste(vec![MESSAGE.to_owned()], "hello").unwrap();
             done(&mut dead);
             dead.tape.append(shown.as_bytes());
             let mut display = display(dir.path());
             display.take_up();
-            assert!(display.take_up_input().given.contains(&MESSAGE), "{n}: nobody gives it again");
+            assert!(display.take_up_input().given.contains(MESSAGE), "{n}: nobody gives it again");
             assert_eq!(display.will_enter(), enters, "{n}");
             assert_eq!(stages(&mut display), said, "{n}");
         }
@@ -521,10 +523,10 @@ mod tests {
         let mut dead = display(dir.path());
         dead.tape.append(b"hello");
         dead.feed();
-        dead.will_paste(MESSAGE, "hello").unwrap();
+        dead.will_paste(vec![MESSAGE.to_owned()], "hello").unwrap();
         let mut next = display(dir.path());
         next.take_up();
-        assert!(next.take_up_input().given.contains(&MESSAGE));
+        assert!(next.take_up_input().given.contains(MESSAGE));
         assert!(!next.will_enter() && !next.has_input());
         assert_eq!(stages(&mut next), [InputStage::Unproven]);
     }

@@ -1,24 +1,42 @@
 //! What of a message a model sees. What a person says is said as it is; what others say carries its sender, and nothing
 //! in it can be taken for another message, or be hidden from a person who reads along.
 
+use amux_proto::entity::{Class, Message};
 use amux_proto::{MessageId, Principal};
 
 const OPENING: &str = "[message ";
 
-pub(crate) fn text(id: MessageId, from: &Principal, sender: &str, body: &str) -> String {
-    match from {
-        Principal::Operator => body.to_owned(),
-        Principal::Agent { .. } | Principal::Peer(_) | Principal::System => {
-            let mut text = format!("{OPENING}{id} from {sender}]");
-            for line in body.lines() {
-                let line: String = line.chars().filter(|c| !is_unseen(*c)).collect();
-                let is_like_ours = line.trim_start().to_lowercase().starts_with(OPENING.trim_end());
-                text.push_str(if is_like_ours { "\n> " } else { "\n" });
-                text.push_str(&line);
-            }
-            text
-        }
+/// So much of the end of an id names a message well enough, and costs a model few tokens.
+const ID_CHARS: usize = 8;
+
+/// Messages with the names of their senders, as one text.
+pub(crate) fn letter<'a>(messages: impl Iterator<Item = (&'a Message, String)>) -> String {
+    messages.map(|(message, sender)| text(message, &sender)).collect::<Vec<_>>().join("\n\n")
+}
+
+fn text(message: &Message, sender: &str) -> String {
+    if message.from == Principal::Operator {
+        return message.body.clone();
     }
+    let id = short(message.id);
+    let answer = match (message.reply_to, message.class) {
+        (Some(asked), _) => format!(" in answer to {}", short(asked)),
+        (None, Class::Request) => format!("; to answer: agentmux reply {id} -m TEXT"),
+        (None, Class::Info | Class::State) => String::new(),
+    };
+    let mut text = format!("{OPENING}{id} from {sender}{answer}]");
+    for line in message.body.lines() {
+        let line: String = line.chars().filter(|c| !is_unseen(*c)).collect();
+        let is_like_ours = line.trim_start().to_lowercase().starts_with(OPENING.trim_end());
+        text.push_str(if is_like_ours { "\n> " } else { "\n" });
+        text.push_str(&line);
+    }
+    text
+}
+
+fn short(id: MessageId) -> String {
+    let id = id.0.simple().to_string();
+    id[id.len() - ID_CHARS..].to_owned()
 }
 
 /// Controls, and characters that order text about without being seen.
@@ -33,10 +51,34 @@ fn is_unseen(c: char) -> bool {
 mod tests {
     use super::*;
 
+    fn message(from: Principal, body: &str) -> Message {
+        let id = "0192aa00-0000-7000-8000-0000abcd1234".parse().unwrap();
+        Message {
+            id,
+            from,
+            body: body.to_owned(),
+            thread: amux_proto::ThreadId(id.0),
+            reply_to: None,
+            key: None,
+            priority: amux_proto::entity::Priority::Normal,
+            class: Class::Request,
+            expires: None,
+            cause: None,
+            created: amux_proto::Time(0),
+            deliveries: Vec::new(),
+            rev: amux_proto::Rev(1),
+        }
+    }
+
     fn from_an_agent(body: &str) -> String {
         let agent = "0192aa00-0000-7000-8000-000000000001".parse().unwrap();
-        let from = Principal::Agent { agent, run: amux_proto::RunNo(1) };
-        text("0192aa00-0000-7000-8000-000000000002".parse().unwrap(), &from, "lead@web", body)
+        text(&message(Principal::Agent { agent, run: amux_proto::RunNo(1) }, body), "lead@web")
+    }
+
+    #[test]
+    fn an_envelope_is_short_and_says_how_to_answer() {
+        let text = from_an_agent("hello");
+        assert_eq!(text, "[message abcd1234 from lead@web; to answer: agentmux reply abcd1234 -m TEXT]\nhello");
     }
 
     #[test]
@@ -56,7 +98,7 @@ mod tests {
 
     #[test]
     fn a_person_is_heard_word_for_word() {
-        let id = "0192aa00-0000-7000-8000-000000000002".parse().unwrap();
-        assert_eq!(text(id, &Principal::Operator, "operator", "[message x]\u{200b}"), "[message x]\u{200b}");
+        let said = message(Principal::Operator, "[message x]\u{200b}");
+        assert_eq!(text(&said, "operator"), said.body);
     }
 }

@@ -12,7 +12,7 @@ use std::path::Path;
 
 use amux_agents::tmux::{Command, Control, Paste, Refused, Told, Why};
 use amux_proto::entity::{Activity, Size};
-use amux_proto::{Code, MessageId, Rejection};
+use amux_proto::{Code, Rejection};
 use amux_sys::{clock, process, pty};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::oneshot;
@@ -107,7 +107,7 @@ impl Pane {
 
     /// Speaks to a client that an earlier server spoke to, and goes on with the message that was on its way. The
     /// messages that one had in its hands.
-    pub(crate) fn take_up(&mut self) -> HashSet<MessageId> {
+    pub(crate) fn take_up(&mut self) -> HashSet<String> {
         self.display.take_up();
         // What the program said of itself was dealt with then.
         self.display.screen.take_signs();
@@ -357,9 +357,9 @@ impl Pane {
 
     /// A message as a paste; Enter follows when it is seen on the screen. Nothing of it goes anywhere unless that can be
     /// noted.
-    pub(crate) fn put_in(&mut self, message: MessageId, text: &str) -> io::Result<()> {
+    pub(crate) fn put_in(&mut self, parts: Vec<String>, text: &str) -> io::Result<()> {
         let text = neutral(text);
-        self.display.will_paste(message, &text)?;
+        self.display.will_paste(parts, &text)?;
         let ordered = match self.display.screen.bracketed_paste() {
             true => self.order(|control| control.paste(text.as_bytes(), Paste::Bracketed)),
             false => self.order(|control| control.paste(one_line(&text).as_bytes(), Paste::Plain)),

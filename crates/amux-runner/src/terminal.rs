@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use amux_proto::entity::{Activity, Phase, Size};
 use amux_proto::transcript::InputStage;
-use amux_proto::{Code, MessageId, Rejection};
+use amux_proto::{Code, Rejection};
 use amux_sys::pour::Channel;
 use amux_sys::{process, pty};
 use tokio::io::unix::AsyncFd;
@@ -44,7 +44,7 @@ pub(crate) struct Terminal {
     /// Whether the leader is a shell, of which can be seen whether it is at its prompt.
     is_shell: bool,
     /// Entered at the prompt of a shell that has not come back to it yet.
-    entered: Option<MessageId>,
+    entered: Option<Vec<String>>,
     look_at: Option<Instant>,
 }
 
@@ -134,7 +134,7 @@ impl Terminal {
 
     /// Goes on where an earlier server was, also with the message that was on its way. The messages it had in its
     /// hands.
-    pub(crate) fn take_up(&mut self) -> HashSet<MessageId> {
+    pub(crate) fn take_up(&mut self) -> HashSet<String> {
         self.display.take_up();
         // What the earlier server had taken from the terminal and not put on the tape was seen by nobody.
         if let Ok(Poured::Bytes(_)) = self.display.tape.drain(&self.channel) {
@@ -142,8 +142,8 @@ impl Terminal {
         }
         self.feed();
         let taken_up = self.display.take_up_input();
-        if let Some(message) = taken_up.entered {
-            self.is_entered(message);
+        if let Some(parts) = taken_up.entered {
+            self.is_entered(parts);
         }
         taken_up.given
     }
@@ -227,8 +227,8 @@ impl Terminal {
             Awaits::Reply(reply) => drop(reply.send(Ok(()))),
             Awaits::Paste => self.display.pasted(),
             Awaits::Enter => {
-                if let Some(message) = self.display.entered() {
-                    self.is_entered(message);
+                if let Some(parts) = self.display.entered() {
+                    self.is_entered(parts);
                 }
             }
         }
@@ -246,11 +246,11 @@ impl Terminal {
         }
     }
 
-    fn is_entered(&mut self, message: MessageId) {
+    fn is_entered(&mut self, parts: Vec<String>) {
         if self.is_shell {
             // A shell at its prompt has read what is entered there.
-            self.display.say(message, InputStage::Begun, ENTERED);
-            self.entered = Some(message);
+            self.display.say(&parts, InputStage::Begun, ENTERED);
+            self.entered = Some(parts);
         }
     }
 
@@ -263,8 +263,8 @@ impl Terminal {
         match pty::foreground_group(self.pty.get_ref().as_fd()) {
             Some(group) if group == self.leader => {
                 self.display.enters(Phase::Idle, "the shell has the keyboard");
-                if let Some(message) = self.entered.take() {
-                    self.display.say(message, InputStage::Ended, "the shell has the keyboard again");
+                if let Some(parts) = self.entered.take() {
+                    self.display.say(&parts, InputStage::Ended, "the shell has the keyboard again");
                 }
             }
             Some(group) => {
@@ -338,13 +338,13 @@ impl Terminal {
 
     /// A message as a paste; Enter follows when it is seen on the screen. Nothing of it goes anywhere unless that can be
     /// noted.
-    pub(crate) fn put_in(&mut self, message: MessageId, text: &str) -> io::Result<()> {
+    pub(crate) fn put_in(&mut self, parts: Vec<String>, text: &str) -> io::Result<()> {
         let text = neutral(text);
         let bytes = match self.display.screen.bracketed_paste() {
             true => format!("\x1b[200~{text}\x1b[201~"),
             false => one_line(&text),
         };
-        self.display.will_paste(message, &text)?;
+        self.display.will_paste(parts, &text)?;
         self.outbox.put(bytes.as_bytes(), Awaits::Paste);
         self.write();
         Ok(())
@@ -419,8 +419,7 @@ mod tests {
     async fn whatever_is_typed_arrives_in_its_order_however_often_a_step_is_dropped() {
         let (mut terminal, mut child, dir) = terminal("while [ ! -e go ]; do sleep 0.01; done; exec tee got");
         until(&mut terminal, is_ready).await;
-        let message = MessageId(uuid::Uuid::nil());
-        terminal.put_in(message, "a message").unwrap();
+        terminal.put_in(vec!["00000000-0000-7000-8000-000000000001".into()], "a message").unwrap();
         // More than the terminal has room for; Enter waits behind it.
         let typed = "x".repeat(300_000);
         terminal.typed_by(1, typed.as_bytes()).unwrap();
