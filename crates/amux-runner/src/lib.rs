@@ -291,10 +291,10 @@ async fn expire(shared: Arc<Shared>) {
         head.borrow_and_update();
         let next = published.read(|state, _| state.next_to_expire());
         let left = next.map(|(at, _)| u64::try_from(at.0 - amux_sys::clock::now_ms()).unwrap_or(0));
-        if let (Some((_, message)), Some(0)) = (next, left) {
-            if report::expired(&shared, message).await {
-                continue;
-            }
+        if let (Some((_, message)), Some(0)) = (next, left)
+            && report::expired(&shared, message).await
+        {
+            continue;
         }
         let pause = left.map(|ms| if ms == 0 { SLOW_TICK } else { Duration::from_millis(ms).min(SLOW_TICK) });
         tokio::select! {
