@@ -7,7 +7,7 @@ use amux_proto::Code;
 use amux_proto::exit::Exit;
 use serde_json::{Value, json};
 
-use super::message::{Words, each, ended_badly, said, stands};
+use super::message::{Words, each, ended_badly, lines, said};
 use super::request::short;
 use super::wait::{duration_ms, until};
 use crate::context::Context;
@@ -52,7 +52,14 @@ impl Ask {
                 Ok(code)
             }
             Some(Outcome::Over(why)) => failed(Exit::Failed, Code::Conflict, format!("no answer comes: {why}")),
-            None => failed(Exit::TimedOut, Code::TimedOut, format!("no answer in time: {}", self.to)),
+            None => {
+                let message = context.without_start().ask("message", &json!({ "message": sent["id"] }))?;
+                failed(
+                    Exit::TimedOut,
+                    Code::TimedOut,
+                    format!("no answer in time: {}", lines(&message["deliveries"]).join("; ")),
+                )
+            }
         }
     }
 }
@@ -71,6 +78,5 @@ fn outcome(context: &Context, id: &Value) -> Result<Option<Outcome>, Failure> {
     // Whoever has answered, and not to us, has said what it had to say.
     let is_over = |delivery: &Value| ended_badly(delivery) || delivery["stage"] == "answered";
     let is_over = each(&asked["deliveries"]).all(is_over);
-    let line = |delivery: &Value| format!("{} {}", word(&delivery["to"]), stands(delivery));
-    Ok(is_over.then(|| Outcome::Over(each(&asked["deliveries"]).map(line).collect::<Vec<_>>().join("; "))))
+    Ok(is_over.then(|| Outcome::Over(lines(&asked["deliveries"]).join("; "))))
 }

@@ -241,14 +241,16 @@ impl Thing {
 
     fn request(request: &Value) -> Self {
         let id = short(&request["id"]);
-        let verb = match request["kind"].as_str() {
-            Some("question" | "login") => "answer",
-            _ => "approve",
+        let options: Vec<_> = each(&request["options"]).map(|option| word(&option["id"])).collect();
+        let (verb, choices) = match request["kind"].as_str() {
+            Some("question" | "login") if options.is_empty() => ("answer", " -m TEXT".to_owned()),
+            Some("question" | "login") => ("answer", format!(" {}", options.join("|"))),
+            _ => ("approve", String::new()),
         };
         Self {
             what: "request",
             key: word(&request["id"]),
-            hint: Some(format!("agentmux {verb} {id}")),
+            hint: Some(format!("agentmux {verb} {id}{choices}")),
             id: Some(id),
             is_unread: true,
             title: format!("{} asks: {}", word(&request["agent"]), word(&request["title"])),

@@ -117,7 +117,7 @@ impl Send {
         let message = json!({ "message": sent["id"] });
         let reached = until(context, deadline, |context| {
             let deliveries = context.ask("message", &message)?["deliveries"].clone();
-            let is_there = each(&deliveries).all(|delivery| is_there(delivery, wanted));
+            let is_there = each(&deliveries).all(|it| has_reached(it, wanted) || ended_badly(it));
             Ok(is_there.then_some(deliveries))
         })?;
         let in_time = reached.is_some();
@@ -125,11 +125,10 @@ impl Send {
             Some(deliveries) => deliveries,
             None => context.ask("message", &message)?["deliveries"].clone(),
         };
-        let (all, bad) =
-            (each(&sent["deliveries"]).count(), each(&sent["deliveries"]).filter(|it| ended_badly(it)).count());
-        let (exit, code, what) = match (in_time, bad) {
+        let missed = each(&sent["deliveries"]).filter(|delivery| !has_reached(delivery, wanted)).count();
+        let (exit, code, what) = match (in_time, missed) {
             (true, 0) => return Ok(done(context, &sent)),
-            (true, bad) if bad < all => {
+            (true, missed) if missed < each(&sent["deliveries"]).count() => {
                 done(context, &sent);
                 return Ok(ExitCode::from(Exit::Partly as u8));
             }
@@ -142,7 +141,8 @@ impl Send {
     }
 }
 
-fn done(context: &Context, sent: &Value) -> ExitCode {
+/// A message is on its way.
+pub(super) fn done(context: &Context, sent: &Value) -> ExitCode {
     context.out.done(sent, || {
         let lines = lines(&sent["deliveries"]).iter().map(|line| plain(line)).collect::<Vec<_>>().join("\n");
         format!("{lines}\n  {}", context.out.dim(&show(&sent["id"])))
@@ -166,10 +166,12 @@ pub(super) fn each(list: &Value) -> impl DoubleEndedIterator<Item = &Value> {
     list.as_array().into_iter().flatten()
 }
 
-/// At this stage, at a later one, or at an end from which nothing comes any more.
-fn is_there(delivery: &Value, wanted: usize) -> bool {
-    let at = LADDER.iter().position(|known| delivery["stage"] == *known);
-    at.map_or_else(|| ended_badly(delivery), |at| at >= wanted)
+/// Was at this stage or a later one since it was last begun with, whatever came after that.
+fn has_reached(delivery: &Value, wanted: usize) -> bool {
+    let history: Vec<_> = each(&delivery["history"]).collect();
+    let begun = history.iter().rposition(|passed| passed["stage"] == LADDER[0]).unwrap_or(0);
+    let rung = |passed: &Value| LADDER.iter().position(|known| passed["stage"] == *known);
+    history[begun..].iter().any(|passed| rung(passed).is_some_and(|at| at >= wanted))
 }
 
 /// Off the ladder, and not to go on by itself.
@@ -177,7 +179,8 @@ pub(super) fn ended_badly(delivery: &Value) -> bool {
     delivery["stage"] != "held" && !LADDER.iter().any(|known| delivery["stage"] == *known)
 }
 
-fn lines(deliveries: &Value) -> Vec<String> {
+/// How each copy stands.
+pub(super) fn lines(deliveries: &Value) -> Vec<String> {
     each(deliveries).map(|delivery| format!("{} {}", word(&delivery["to"]), stands(delivery))).collect()
 }
 

@@ -255,12 +255,15 @@ impl Reply {
     pub(crate) fn run(&self, context: &Context) -> Result<ExitCode, Failure> {
         let body = self.words.body()?;
         let message = context.ask("message", &json!({ "message": self.message }))?;
-        let args = json!({ "to": [message["from"]], "body": body, "reply_to": message["id"] });
+        let me = context.client()?.welcome.principal;
+        // To go on with what one said oneself is for those who heard it.
+        let to = match message["from"] == me.trim_start_matches("agent:") {
+            true => message["to"].clone(),
+            false => json!([message["from"]]),
+        };
+        let args = json!({ "to": to, "body": body, "reply_to": message["id"] });
         let sent = context.order("message.send", &args)?;
-        Ok(context.out.done(&sent, || {
-            let line = |delivery: &Value| format!("{} {}", word(&delivery["to"]), stands(delivery));
-            each(&sent["deliveries"]).map(|delivery| plain(&line(delivery))).collect::<Vec<_>>().join("\n")
-        }))
+        Ok(super::message::done(context, &sent))
     }
 }
 

@@ -129,6 +129,8 @@ fn a_sender_is_told_the_truth_at_every_stage() {
             .filter(|it| it["stage"] == "handed" || it["stage"] == "begun")
             .all(|it| it["evidence"].is_string())
     );
+    // Who waits for less than what became of it has what it waited for.
+    post.json(&["send", "api", "-m", "say:5", "--wait", "begun"]);
     // It is being worked on, and then it is not: whoever waits hears of it.
     let waits = post.begin(&["--json", "send", "api", "-m", "hold", "--wait", "acked"]);
     until("it works", || (post.world.agent("api")["state"] == "working").then_some(()));
@@ -156,6 +158,7 @@ fn mail_for_an_agent_that_is_not_running_waits_and_is_given_when_it_starts() {
     assert!(sent["deliveries"][0]["reason"].as_str().unwrap().contains("not running"), "{sent}");
     let words = post.words(&["queue", "api"]);
     assert!(words.contains("not running") && words.contains("say:1"), "{words}");
+    post.json(&["send", "api", "-m", "say:1", "--wait", "accepted"]);
     assert_eq!(post.world.code(&["send", "api", "-m", "late", "--wait", "handed", "--timeout", "300ms"]), 6);
     post.json(&["start", "api"]);
     post.reaches(sent["id"].as_str().unwrap(), "acked");
@@ -207,7 +210,9 @@ fn ask_gets_the_answer_through_a_server_that_is_killed_in_between() {
     assert_eq!(traced["replies"], json!([answer["id"]]));
     assert!(words.contains("api@default to operator") && words.contains("answered"), "{words}");
     // Nothing that is no answer is taken for one.
-    assert_eq!(post.world.code(&["ask", "api", "-m", "true", "--timeout", "500ms"]), 6);
+    let out = post.world.run(&["ask", "api", "-m", "true", "--timeout", "500ms"]);
+    assert_eq!(out.status.code(), Some(6));
+    assert!(String::from_utf8_lossy(&out.stderr).contains("no answer in time: api@default "), "{out:?}");
     post.json(&["mail", "api", "--pause"]);
     let waits = post.begin(&["ask", "api", "-m", "true"]);
     let waiting = until("it waits", || post.json(&["queue", "api"])[0]["id"].as_str().map(str::to_owned));
@@ -259,6 +264,8 @@ fn an_agent_reads_its_own_mail_and_answers() {
     post.json(&["reply", &text_of(&mail["id"]), "-m", "good"]);
     assert_eq!(post.json(&["inbox"]), json!([]), "who answers has taken it");
     assert_eq!(post.queue("api"), ["good"]);
+    let more = post.json(&["reply", &text_of(&post.json(&["queue", "api"])[0]["id"]), "-m", "and more"]);
+    assert_eq!(more["deliveries"][0]["to"], "api@default", "not to oneself");
 }
 
 #[test]
