@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use amux_agents::ledger::Ledger;
 use amux_agents::{Machine, Order, Out, Refused};
 use amux_proto::command::run::Fact;
-use amux_proto::entity::{Activity, Phase};
+use amux_proto::entity::Activity;
 use amux_proto::transcript::{Entry, InputStage, Item, Opened, TurnEnd};
 use amux_proto::{AgentId, RequestId, RunNo, Time};
 use amux_sys::disk;

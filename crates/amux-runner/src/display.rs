@@ -18,11 +18,11 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::journal;
 use crate::lines::now;
 use crate::osc::Sign;
 use crate::screen::Screen;
 use crate::tape::{self, Tape};
+use crate::{journal, keys};
 
 /// After so much output the screen is written down, so that the next server need not read far back, and never needs a
 /// part of the tape that is gone.
@@ -264,7 +264,11 @@ impl Display {
     fn signed(&mut self, sign: Sign) {
         match sign {
             Sign::Cwd(cwd) => self.activity.cwd = Some(cwd),
-            Sign::Prompt | Sign::Input => self.enters(Phase::Idle, "it is at its prompt"),
+            Sign::Prompt | Sign::Input => {
+                // A new line is an empty one.
+                self.activity.draft &= self.activity.phase == Phase::Idle;
+                self.enters(Phase::Idle, "it is at its prompt");
+            }
             Sign::Command => self.enters(Phase::Working { doing: None }, "it runs a command"),
             Sign::Done { code } => {
                 let how =
@@ -273,6 +277,11 @@ impl Display {
             }
             Sign::Progress { .. } | Sign::Notice(_) | Sign::Bell | Sign::Title(_) => {}
         }
+    }
+
+    /// A person's keys, which may leave something in the composer.
+    pub(crate) fn typed(&mut self, keys: &[u8]) {
+        self.activity.draft = keys::leave_draft(self.activity.draft, keys);
     }
 
     pub(crate) fn phase(&self) -> &Phase {

@@ -87,9 +87,55 @@ fn modified(key: &str, application_cursor: bool) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
+/// Whether something stands in the composer after these keys: text that nothing sent or dropped. Keys that move about
+/// change nothing.
+pub(crate) fn leave_draft(mut draft: bool, keys: &[u8]) -> bool {
+    let mut rest = keys;
+    while let Some((key, after)) = rest.split_first() {
+        rest = after;
+        match key {
+            // Enter, and what interrupts, ends or drops a line.
+            b'\r' | 0x03 | 0x04 | 0x15 => draft = false,
+            0x1b => match rest.split_first() {
+                // With Escape before it Enter is a new line.
+                Some((b'\r', after)) => rest = after,
+                Some((b'[', after)) => {
+                    let end = after.iter().position(|byte| (0x40..=0x7e).contains(byte));
+                    rest = end.map_or(&[][..], |end| &after[end + 1..]);
+                }
+                Some((b'O', after)) => rest = after.get(1..).unwrap_or_default(),
+                Some(_) | None => {}
+            },
+            0x20..=0x7e | 0x80.. | b'\n' | b'\t' => draft = true,
+            _ => {}
+        }
+    }
+    draft
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_draft_stands_until_it_is_sent_or_dropped() {
+        let cases: [(&[u8], bool); 10] = [
+            (b"hello", true),
+            (b"hello\r", false),
+            (b"hello\rmore", true),
+            (b"hello\x03", false),
+            (b"hello\x15", false),
+            (b"\x1b[A\x1b[1;5C\x1bOB\x1b[3~", false),
+            (b"hello\x1b[D\x1b[D", true),
+            (b"hello\x1b\r", true),
+            (b"\x1b[200~pasted\x1b[201~", true),
+            ("日本".as_bytes(), true),
+        ];
+        for (keys, draft) in cases {
+            assert_eq!(leave_draft(false, keys), draft, "{keys:?}");
+        }
+        assert!(leave_draft(true, b"\x1b[A"));
+    }
 
     #[test]
     fn names_are_keys_and_the_rest_is_text() {

@@ -126,6 +126,7 @@ impl Runner {
         };
         runner.take_over(kept).await;
         tokio::spawn(follow(runner.clone()));
+        tokio::spawn(expire(Arc::clone(&runner.shared)));
         runner.tidy();
         runner
     }
@@ -278,6 +279,29 @@ impl Shared {
 
     pub(crate) fn take_orphan(&self, pid: u32, start_ticks: u64) -> Option<OrphanExit> {
         self.orphans.lock().unwrap_or_else(PoisonError::into_inner).remove(&(pid, start_ticks))
+    }
+}
+
+/// Ends what was not given in its time. A clock that was set is noticed within a slow tick.
+async fn expire(shared: Arc<Shared>) {
+    let published = Arc::clone(shared.world.engine.published());
+    let mut head = published.watch_head();
+    let mut detach = shared.detach.subscribe();
+    loop {
+        head.borrow_and_update();
+        let next = published.read(|state, _| state.next_to_expire());
+        let left = next.map(|(at, _)| u64::try_from(at.0 - amux_sys::clock::now_ms()).unwrap_or(0));
+        if let (Some((_, message)), Some(0)) = (next, left) {
+            if report::expired(&shared, message).await {
+                continue;
+            }
+        }
+        let pause = left.map(|ms| if ms == 0 { SLOW_TICK } else { Duration::from_millis(ms).min(SLOW_TICK) });
+        tokio::select! {
+            changed = head.changed() => if changed.is_err() { return },
+            _ = detach.changed() => return,
+            () = tokio::time::sleep(pause.unwrap_or(SLOW_TICK)), if pause.is_some() => {}
+        }
     }
 }
 

@@ -328,14 +328,19 @@ impl Pane {
 
     pub(crate) fn type_bytes(&mut self, bytes: &[u8], reply: oneshot::Sender<Result<(), Rejection>>) {
         match self.order(|control| control.keys(bytes)) {
-            Ok(command) => drop(self.asked.insert(command, Asked::Keys(reply))),
+            Ok(command) => {
+                self.display.typed(bytes);
+                self.asked.insert(command, Asked::Keys(reply));
+            }
             Err(refusal) => drop(reply.send(Err(refusal))),
         }
     }
 
     /// What a viewer types is taken or refused at once.
     pub(crate) fn typed(&mut self, bytes: &[u8]) -> Result<(), Rejection> {
-        self.order(|control| control.keys(bytes)).map(drop)
+        self.order(|control| control.keys(bytes))?;
+        self.display.typed(bytes);
+        Ok(())
     }
 
     pub(crate) fn view(&mut self) -> View {

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use amux_engine::Submission;
-use amux_proto::command::agent;
 use amux_proto::command::run::{self, Fact};
+use amux_proto::command::{agent, message};
 use amux_proto::entity::{Activity, Exit, Process};
-use amux_proto::{AgentId, CmdId, Code, Command, Principal, RunNo, env};
+use amux_proto::{AgentId, CmdId, Code, Command, MessageId, Principal, RunNo, env};
 use amux_sys::clock;
 
 use crate::Shared;
@@ -65,6 +65,12 @@ pub(crate) async fn end_leftovers(shared: &Arc<Shared>, agent: AgentId, run: Run
 
 pub(crate) fn tag(agent: AgentId, run: RunNo) -> String {
     format!("{agent}:{run}")
+}
+
+/// The time of a message is over. Whether the log took it.
+pub(crate) async fn expired(shared: &Shared, message: MessageId) -> bool {
+    let expire = message::Expire { message: message.to_string() };
+    say(shared, Command::Message(message::Command::Expire(expire))).await
 }
 
 /// A limit of the settings is reached.

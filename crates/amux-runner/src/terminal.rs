@@ -315,6 +315,7 @@ impl Terminal {
             let _ = reply.send(Err(refusal));
             return;
         }
+        self.display.typed(bytes);
         self.outbox.put(bytes, Awaits::Reply(reply));
         self.write();
     }
@@ -323,6 +324,7 @@ impl Terminal {
     pub(crate) fn typed_by(&mut self, viewer: u64, bytes: &[u8]) -> Result<(), Rejection> {
         self.owner = Some(viewer);
         self.outbox.has_room(bytes.len())?;
+        self.display.typed(bytes);
         self.outbox.put(bytes, Awaits::Nothing);
         self.write();
         self.look_soon();

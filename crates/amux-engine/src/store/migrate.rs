@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use amux_core::row::Table;
+use amux_core::row::{self, Table};
 use amux_proto::Effect;
 use rusqlite::{Connection, Transaction};
 
@@ -20,6 +20,7 @@ pub struct Migration {
 pub const MIGRATIONS: &[Migration] = &[
     Migration { name: "first shape", run: first_shape, verify: every_table_is_there },
     Migration { name: "wishes have subjects", run: wishes_have_subjects, verify: every_table_is_there },
+    Migration { name: "messages have histories", run: messages_have_histories, verify: every_table_is_there },
 ];
 
 /// Copies from before migrations that are kept; the newest ones.
@@ -110,6 +111,14 @@ fn wishes_have_subjects(tx: &Transaction<'_>) -> rusqlite::Result<()> {
         super::outbox::insert(tx, &wish, amux_proto::Seq(0)).map_err(broken)?;
     }
     Ok(())
+}
+
+/// How a message came to its stage is told by the log, as far as it reaches.
+fn messages_have_histories(tx: &Transaction<'_>) -> rusqlite::Result<()> {
+    let broken = |error: Error| rusqlite::Error::ToSqlConversionFailure(error.to_string().into());
+    let (state, head) = super::compact::fold(tx, &super::Upcasters::current()).map_err(broken)?;
+    let rows: Vec<_> = row::all(&state).into_iter().filter(|row| row.table == Table::Message).collect();
+    super::projection::write(tx, super::projection::Source::Tables, &rows, head).map_err(broken)
 }
 
 fn create_table(tx: &Transaction<'_>, table: Table) -> rusqlite::Result<()> {
