@@ -216,3 +216,38 @@ pub(super) fn gist(body: &str) -> String {
     let is_all = cut.len() == line.len() && body.trim().lines().count() < 2;
     if is_all { cut } else { format!("{cut}…") }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stage_was_reached_whatever_came_after_it_but_not_before_it_was_begun_with_again() {
+        let delivery = |stages: &[&str]| {
+            let history: Vec<_> = stages.iter().map(|stage| json!({ "stage": stage })).collect();
+            json!({ "stage": stages.last(), "history": history })
+        };
+        let at = |stage: &str| LADDER.iter().position(|known| *known == stage).unwrap();
+        for (stages, wanted, is_reached, is_bad) in [
+            (&["accepted"][..], "accepted", true, false),
+            (&["accepted", "held"], "accepted", true, false),
+            (&["accepted", "held"], "handed", false, false),
+            (&["accepted", "routed", "handed", "begun", "acked"], "shown", true, false),
+            (&["accepted", "routed", "handed", "unproven"], "handed", true, true),
+            (&["accepted", "routed", "handed", "unproven"], "begun", false, true),
+            (&["accepted", "routed", "handed", "unproven", "accepted"], "handed", false, false),
+        ] {
+            let delivery = delivery(stages);
+            assert_eq!(has_reached(&delivery, at(wanted)), is_reached, "{stages:?} {wanted}");
+            assert_eq!(ended_badly(&delivery), is_bad, "{stages:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_said_is_shown_as_text() {
+        assert_eq!(quoted("a\r\n\n\tb\u{1b}[2J"), "    a\n\n        b\u{fffd}[2J");
+        assert_eq!(gist("\n  one  \n"), "one");
+        assert_eq!(gist("one\ntwo"), "one…");
+        assert_eq!(gist(&"é".repeat(100)), format!("{}…", "é".repeat(60)));
+    }
+}

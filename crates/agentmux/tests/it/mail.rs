@@ -321,6 +321,21 @@ fn what_was_taken_back_is_not_given_until_it_is_wanted_again() {
 }
 
 #[test]
+fn what_was_not_given_in_its_time_is_not_given() {
+    let post = Post::new();
+    post.make("api", &["--no-start-agent"]);
+    let out = post.begin(&["--json", "send", "api", "-m", "m-old", "--ttl", "300ms", "--wait", "handed"]);
+    let out = out.wait_with_output().unwrap();
+    let delivery = answer_of(&out)["error"]["details"]["deliveries"][0].clone();
+    assert_eq!((out.status.code(), &delivery["stage"]), (Some(1), &json!("expired")), "{out:?}");
+    let late = post.send("api", "m-late");
+    post.json(&["start", "api"]);
+    post.reaches(&late, "acked");
+    assert!(!post.read("api").contains("m-old"));
+    assert_eq!(post.world.code(&["msg", "retry", &text_of(&delivery["id"])]), 1);
+}
+
+#[test]
 fn many_are_reached_by_one_name() {
     let post = Post::new();
     for name in ["one", "two", "three"] {
