@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::io::{ErrorKind, IsTerminal as _, Write as _};
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Child, Command, ExitCode, Stdio};
 
 use amux_client::follow::{Flow, Heard, follow};
 use amux_proto::exit::Exit;
@@ -79,7 +79,8 @@ impl Inbox {
         // Known before the first look, so that nothing happens between it and the first event unseen.
         let from = CursorAt { epoch: follower.welcome.epoch, seq: follower.welcome.head };
         let quiet = context.without_start();
-        let mut desk = Desk { inbox: self, context: &quiet, me, told: BTreeSet::new(), cannot_show: false };
+        let mut desk =
+            Desk { inbox: self, context: &quiet, me, told: BTreeSet::new(), showing: Vec::new(), cannot_show: false };
         if !desk.tell(false)? {
             return Ok(ExitCode::SUCCESS);
         }
@@ -132,7 +133,9 @@ struct Desk<'a> {
     me: &'a str,
     /// By key, and never forgotten: a thing is told once.
     told: BTreeSet<String>,
-    /// There is no program for it, which was said.
+    /// Programs that show something on the desktop and have not ended.
+    showing: Vec<Child>,
+    /// There is none, which was said.
     cannot_show: bool,
 }
 
@@ -176,11 +179,14 @@ impl Desk<'_> {
         if !self.inbox.notify || self.cannot_show {
             return;
         }
+        self.showing.retain_mut(|child| matches!(child.try_wait(), Ok(None)));
+        if self.showing.len() >= SHOWING_MAX {
+            return;
+        }
         let mut command = Command::new(NOTIFY_SEND);
         command.args(["--app-name=agentmux", "--", &plain(&thing.title), &escaped(&plain(&gist(&thing.text)))]);
         match command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn() {
-            // A desktop that does not answer keeps nobody from being told the next thing here.
-            Ok(mut child) => drop(std::thread::spawn(move || child.wait())),
+            Ok(child) => self.showing.push(child),
             Err(error) => {
                 self.cannot_show = true;
                 let why = match error.kind() {
@@ -194,6 +200,9 @@ impl Desk<'_> {
 }
 
 const NOTIFY_SEND: &str = "notify-send";
+
+/// A desktop that takes no more than this at once is left alone; what is not shown there is told here.
+const SHOWING_MAX: usize = 8;
 
 /// Desktops read the text of a notification as markup.
 fn escaped(text: &str) -> String {
