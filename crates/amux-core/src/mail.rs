@@ -47,6 +47,9 @@ const HOUR_MS: i64 = 60 * 60_000;
 const WAKES_BY_ONE: usize = 10;
 const WAKES_BY_ONE_MS: i64 = 10 * 60_000;
 
+/// A limit of which nobody knows the end is tried again after so long.
+const LIMIT_MS: i64 = 10 * 60_000;
+
 /// A second late rather than into the limit again.
 const AFTER_LIMIT_MS: i64 = 1_000;
 
@@ -54,7 +57,7 @@ const AFTER_LIMIT_MS: i64 = 1_000;
 pub fn due(state: &State, agent: AgentId, now: Time, is_given: impl Fn(MessageId, u32) -> bool) -> Due {
     let Some(agent) = state.agents.get(&agent) else { return Due::default() };
     let to = Recipient::Agent { agent: agent.id };
-    let (is_idle, gate) = match gate(state, agent) {
+    let (is_idle, gate) = match gate(state, agent, now) {
         Ok(activity) => (!activity.turn_open, None),
         Err(hold) => (true, Some(hold)),
     };
@@ -115,7 +118,7 @@ pub fn hold(state: &State, message: &Message, copy: &Delivery, now: Time) -> Opt
         return Some(Hold { reason: reason.clone(), until: None });
     }
     let agent = state.agents.get(&agent)?;
-    match gate(state, agent) {
+    match gate(state, agent, now) {
         Err(gate) if !(copy.released && gate.may_be_overruled) => Some(gate.hold),
         Err(_) | Ok(_) => hold_of_one(state, agent, message, copy, now),
     }
@@ -134,7 +137,7 @@ struct Gate {
 }
 
 /// Whether the agent takes anything at all.
-fn gate<'a>(state: &State, agent: &'a Agent) -> Result<&'a Activity, Gate> {
+fn gate<'a>(state: &State, agent: &'a Agent, now: Time) -> Result<&'a Activity, Gate> {
     let closed = |reason: String, until: Option<Time>, may_be_overruled: bool| {
         Err(Gate { hold: Hold { reason, until }, may_be_overruled })
     };
@@ -156,12 +159,13 @@ fn gate<'a>(state: &State, agent: &'a Agent) -> Result<&'a Activity, Gate> {
         return closed("a person is typing to it".to_owned(), None, true);
     }
     match &activity.phase {
-        Phase::LoggedOut { reason } => closed(format!("it is not logged in: {reason}"), None, true),
-        Phase::Limited { reason, until } => {
-            let after = until.map(|until| Time(until.0.saturating_add(AFTER_LIMIT_MS)));
-            closed(format!("a limit is reached: {reason}"), after, true)
+        Phase::Limited { reason, until: Some(until) } if *until >= now => {
+            let after = Time(until.0.saturating_add(AFTER_LIMIT_MS));
+            closed(format!("a limit is reached: {reason}"), Some(after), true)
         }
-        Phase::Untold
+        Phase::Limited { .. }
+        | Phase::LoggedOut { .. }
+        | Phase::Untold
         | Phase::Opening
         | Phase::Idle
         | Phase::Working { .. }
@@ -191,6 +195,16 @@ fn hold_of_one(state: &State, agent: &Agent, message: &Message, copy: &Delivery,
     let after = |from: Time, ms: i64| Time(from.0.saturating_add(ms));
     let until =
         |reason: &str, until: Time| (until > now).then(|| Hold { reason: reason.to_owned(), until: Some(until) });
+    // What a person says may be the try that shows that it goes on.
+    match &activity.phase {
+        Phase::LoggedOut { reason } if is_of_agent(message) => {
+            return Some(Hold { reason: format!("it is not logged in: {reason}"), until: None });
+        }
+        Phase::Limited { reason, until: None } if is_of_agent(message) => {
+            return until(&format!("a limit is reached: {reason}"), after(activity.since, LIMIT_MS));
+        }
+        _ => {}
+    }
     if activity.phase == Phase::Compacting {
         return until("it compacts its conversation", after(activity.since, COMPACTING_MS));
     }

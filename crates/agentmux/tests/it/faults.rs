@@ -178,7 +178,7 @@ fn messages_wait_for_an_agent_that_reads_nothing() {
     stage.world.json(&["stop", "deaf"]);
     assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
     // What was in its hands it may have read; the rest is for its next run.
-    assert_eq!(stages(), BTreeSet::from(["accepted".to_owned(), "unproven".to_owned()]));
+    assert_eq!(stages(), BTreeSet::from(["held".to_owned(), "unproven".to_owned()]));
     assert!(stage.read("deaf").is_empty());
 }
 

@@ -3,6 +3,7 @@
 
 mod agents;
 mod layouts;
+mod mail;
 mod policies;
 mod properties;
 mod references;

@@ -1,0 +1,349 @@
+//! When agents are given their mail, and who may change that.
+
+use amux_core::mail;
+use amux_core::view;
+use amux_proto::command::agent::{self, Mail};
+use amux_proto::command::message::{Command, Edit, Expire, Move, Release, Retry, Seen, Send};
+use amux_proto::command::run::Fact;
+use amux_proto::entity::{Activity, Class, Phase, Priority, Recipient, RequestKind, Stage, WhileWorking};
+use amux_proto::query;
+use amux_proto::transcript::InputStage;
+use amux_proto::{AgentId, Code, MessageId, Principal, RunNo, Time};
+
+use crate::world::{World, asked, decide_request, id, option, seen, start};
+
+fn me(agent: AgentId) -> Principal {
+    Principal::Agent { agent, run: RunNo(1) }
+}
+
+fn letter(to: &str, body: &str) -> Send {
+    Send {
+        id: None,
+        to: vec![to.to_owned()],
+        body: body.to_owned(),
+        reply_to: None,
+        thread: None,
+        key: None,
+        priority: Priority::Normal,
+        class: Class::Request,
+        ttl_ms: None,
+    }
+}
+
+fn send_as(world: &mut World, from: Principal, letter: Send) -> MessageId {
+    let sent = world.try_as(from, None, Command::Send(letter)).unwrap();
+    MessageId(id(&sent.answer, "id"))
+}
+
+fn says(world: &mut World, to: &str, body: &str) -> MessageId {
+    send_as(world, Principal::Operator, letter(to, body))
+}
+
+fn due(world: &World, agent: AgentId) -> Vec<MessageId> {
+    mail::due(&world.state, agent, world.now, |_, _| false).batch.into_iter().map(|(id, _)| id).collect()
+}
+
+fn hold(world: &World, agent: AgentId, message: MessageId) -> Option<(String, Option<Time>)> {
+    let message = &world.state.messages[&message];
+    let to = Recipient::Agent { agent };
+    let copy = message.deliveries.iter().find(|copy| copy.to == to).unwrap();
+    mail::hold(&world.state, message, copy, world.now).map(|hold| (hold.reason, hold.until))
+}
+
+fn stage(world: &World, message: MessageId) -> Stage {
+    world.state.messages[&message].deliveries[0].stage.clone()
+}
+
+fn is(world: &mut World, agent: AgentId, change: impl FnOnce(&mut Activity)) {
+    let mut activity = world.run(agent).activity.clone();
+    activity.seen += 1;
+    activity.since = world.now;
+    change(&mut activity);
+    world.says(seen(agent, 1, activity, &[]));
+}
+
+fn works(world: &mut World, agent: AgentId) {
+    is(world, agent, |activity| {
+        activity.phase = Phase::Working { doing: None };
+        activity.turn_open = true;
+    });
+}
+
+fn handed(world: &mut World, agent: AgentId, messages: &[MessageId]) {
+    let evidence = "every byte of it was taken";
+    let fact =
+        |message: &MessageId| Fact::Input { message: *message, stage: InputStage::Handed, evidence: evidence.into() };
+    world.sees(agent, &messages.iter().map(fact).collect::<Vec<_>>());
+}
+
+fn rules(agent: AgentId) -> Mail {
+    Mail { agent: agent.to_string(), paused: None, while_working: None, boundary_ms: None, wakes_per_hour: None }
+}
+
+#[test]
+fn what_an_agent_cannot_take_waits_with_its_reason() {
+    let mut world = World::new();
+    let scout = world.running("scout");
+    let message = says(&mut world, "scout", "hello");
+    assert_eq!(due(&world, scout), [message]);
+    world.sees(scout, &[asked(1, RequestKind::Permission)]);
+    assert!(due(&world, scout).is_empty());
+    assert!(hold(&world, scout, message).unwrap().0.starts_with("it waits for a decision"));
+    world.says(decide_request(1, option("yes")));
+    assert_eq!(due(&world, scout), [message]);
+
+    is(&mut world, scout, |activity| activity.draft = true);
+    assert_eq!(hold(&world, scout, message).unwrap().0, "a person is typing to it");
+    is(&mut world, scout, |activity| activity.draft = false);
+
+    world.says(agent::Command::Mail(Mail { paused: Some(true), ..rules(scout) }));
+    assert_eq!(hold(&world, scout, message).unwrap().0, "its mail is paused");
+    let shown = view::message(&world.state, &message.to_string(), world.now).unwrap();
+    assert_eq!(
+        (shown.deliveries[0].stage.as_str(), shown.deliveries[0].reason.as_deref()),
+        ("held", Some("its mail is paused"))
+    );
+    // A person may overrule that, and nobody else.
+    let release = Command::Release(Release { message: message.to_string(), to: None });
+    assert_eq!(world.try_as(me(scout), None, release.clone()).unwrap_err().code, Code::Denied);
+    world.says(release);
+    assert_eq!(due(&world, scout), [message]);
+
+    world.says(agent::Command::Mail(Mail { paused: Some(false), ..rules(scout) }));
+    let until = Time(world.now.0 + 60_000);
+    is(&mut world, scout, |activity| activity.phase = Phase::Limited { reason: "5 hours".into(), until: Some(until) });
+    let other = says(&mut world, "scout", "more");
+    let (_, over) = hold(&world, scout, other).unwrap();
+    assert!(over.is_some_and(|over| over > until), "a second late rather than into the limit again");
+}
+
+#[test]
+fn a_person_may_try_what_a_limit_without_an_end_holds_from_agents() {
+    let mut world = World::new();
+    let (scout, lead) = (world.running("scout"), world.running("lead"));
+    is(&mut world, scout, |activity| activity.phase = Phase::LoggedOut { reason: "401".into() });
+    let from_agent = send_as(&mut world, me(lead), letter("scout", "hello"));
+    assert!(due(&world, scout).is_empty() && hold(&world, scout, from_agent).is_some());
+    let from_person = says(&mut world, "scout", "hello");
+    assert_eq!(due(&world, scout), [from_person]);
+}
+
+#[test]
+fn what_waits_for_a_boundary_is_given_when_it_does_not_come() {
+    let mut world = World::new();
+    let scout = world.running("scout");
+    works(&mut world, scout);
+    let message = says(&mut world, "scout", "hello");
+    assert_eq!(due(&world, scout), [message], "the CLI reads it when it likes");
+    let boundary = Mail { while_working: Some(WhileWorking::Boundary), boundary_ms: Some(10_000), ..rules(scout) };
+    world.says(agent::Command::Mail(boundary));
+    let (_, until) = hold(&world, scout, message).unwrap();
+    let next = mail::due(&world.state, scout, world.now, |_, _| false).next;
+    assert_eq!((until, next), (next, until), "whoever gives it knows when to look again");
+    world.now = until.unwrap();
+    assert_eq!(due(&world, scout), [message]);
+    // An urgent one does not wait, and takes along what its sender said before.
+    world.says(agent::Command::Mail(Mail { while_working: Some(WhileWorking::TurnEnd), ..rules(scout) }));
+    assert!(due(&world, scout).is_empty());
+    send_as(&mut world, Principal::Operator, Send { priority: Priority::Urgent, ..letter("scout", "now") });
+    assert_eq!(due(&world, scout), [message], "the order of one sender is kept");
+}
+
+#[test]
+fn what_wakes_nobody_goes_along_with_what_does() {
+    let mut world = World::new();
+    let (scout, lead) = (world.running("scout"), world.running("lead"));
+    let state = send_as(&mut world, me(lead), Send { class: Class::State, ..letter("scout", "42 %") });
+    for _ in 0..20 {
+        send_as(&mut world, me(lead), Send { class: Class::State, ..letter("scout", "beat") });
+    }
+    world.now = Time(world.now.0 + 3_600_000);
+    assert!(due(&world, scout).is_empty(), "heartbeats wake nobody");
+    let info = send_as(&mut world, me(lead), Send { class: Class::Info, ..letter("scout", "by the way") });
+    assert!(due(&world, scout).is_empty(), "it is collected");
+    let request = send_as(&mut world, me(lead), letter("scout", "do it"));
+    let batch = due(&world, scout);
+    assert_eq!((batch.len(), batch[0]), (23, state));
+    assert_eq!(batch[21..], [info, request], "all of it in one piece, in its order");
+}
+
+#[test]
+fn a_persons_words_are_a_turn_of_their_own() {
+    let mut world = World::new();
+    let (scout, lead) = (world.running("scout"), world.running("lead"));
+    let first = send_as(&mut world, me(lead), letter("scout", "one"));
+    let person = says(&mut world, "scout", "two");
+    let third = send_as(&mut world, me(lead), letter("scout", "three"));
+    assert_eq!(due(&world, scout), [first, third]);
+    handed(&mut world, scout, &[first, third]);
+    assert_eq!(due(&world, scout), [person]);
+}
+
+#[test]
+fn agents_wake_an_agent_only_so_often() {
+    let mut world = World::new();
+    let (scout, lead) = (world.running("scout"), world.running("lead"));
+    world.says(agent::Command::Mail(Mail { wakes_per_hour: Some(3), ..rules(scout) }));
+    for n in 0..3 {
+        let message = send_as(&mut world, me(lead), letter("scout", &format!("{n}")));
+        assert_eq!(due(&world, scout), [message]);
+        handed(&mut world, scout, &[message]);
+        world.now = Time(world.now.0 + 1_000);
+    }
+    let more: Vec<_> = (0..5).map(|n| send_as(&mut world, me(lead), letter("scout", &format!("more {n}")))).collect();
+    assert!(due(&world, scout).is_empty());
+    let (reason, until) = hold(&world, scout, more[0]).unwrap();
+    assert_eq!(reason, "agents woke it 3 times in an hour");
+    let person = says(&mut world, "scout", "hello");
+    assert_eq!(due(&world, scout), [person], "a person is not held back");
+    handed(&mut world, scout, &[person]);
+    world.now = until.unwrap();
+    assert_eq!(due(&world, scout), more, "all of it wakes once");
+}
+
+#[test]
+fn agents_that_keep_each_other_busy_are_stopped_until_a_person_decides() {
+    let mut world = World::new();
+    let ring = [world.running("a"), world.running("b"), world.running("c")];
+    let names = ["a", "b", "c"];
+    for members in [2, 3] {
+        let mut stopped = None;
+        for step in 0..12 {
+            let (from, to) = (step % members, (step + 1) % members);
+            let message = send_as(&mut world, me(ring[from]), letter(names[to], "thank you"));
+            world.now = Time(world.now.0 + 1_000);
+            if let Stage::Held { request: Some(request), .. } = stage(&world, message) {
+                stopped = Some((step, request, message, ring[to]));
+                break;
+            }
+            handed(&mut world, ring[to], &[message]);
+        }
+        let (step, request, message, to) = stopped.expect("a loop is stopped");
+        assert_eq!(step, 6, "after six answers to answers");
+        assert!(due(&world, to).is_empty());
+        assert!(view::requests(&world.state).iter().any(|shown| shown.id == request), "a person sees it");
+        world.says(amux_proto::command::request::Command::Decide(amux_proto::command::request::Decide {
+            request: request.to_string(),
+            answer: option("release"),
+        }));
+        assert_eq!(due(&world, to), [message]);
+        handed(&mut world, to, &[message]);
+        // And they have as much again.
+        let back = send_as(&mut world, me(to), letter("operator", "done"));
+        assert!(matches!(stage(&world, back), Stage::Accepted));
+        world.now = Time(world.now.0 + 600_000);
+    }
+}
+
+#[test]
+fn with_a_person_between_it_is_no_loop() {
+    let mut world = World::new();
+    let (a, b) = (world.running("a"), world.running("b"));
+    for step in 0..30 {
+        let (from, to, name) = if step % 2 == 0 { (a, b, "b") } else { (b, a, "a") };
+        if step % 5 == 0 {
+            let message = says(&mut world, if from == a { "a" } else { "b" }, "go on");
+            handed(&mut world, from, &[message]);
+            world.now = Time(world.now.0 + 1);
+        }
+        let message = send_as(&mut world, me(from), letter(name, "next"));
+        assert!(!matches!(stage(&world, message), Stage::Held { .. }), "step {step}");
+        handed(&mut world, to, &[message]);
+        world.now = Time(world.now.0 + 1_000);
+    }
+}
+
+#[test]
+fn what_waits_can_be_put_in_another_order_and_other_words() {
+    let mut world = World::new();
+    let scout = world.agent("scout");
+    let messages: Vec<_> = (0..4).map(|n| says(&mut world, "scout", &format!("{n}"))).collect();
+    let order = |world: &World| -> Vec<MessageId> {
+        let queue = query::Queue { agent: "scout".into() };
+        view::queue(&world.state, &queue, world.now).unwrap().into_iter().map(|mail| mail.id).collect()
+    };
+    assert_eq!(order(&world), messages);
+    let put = |message: MessageId, before: Option<MessageId>| {
+        Command::Move(Move {
+            message: message.to_string(),
+            to: "scout".into(),
+            before: before.map(|id| id.to_string()),
+        })
+    };
+    world.says(put(messages[3], Some(messages[0])));
+    assert_eq!(order(&world), [messages[3], messages[0], messages[1], messages[2]]);
+    world.says(put(messages[0], None));
+    assert_eq!(order(&world), [messages[3], messages[1], messages[2], messages[0]]);
+    // However often, there is room between two.
+    for _ in 0..100 {
+        world.says(put(messages[2], Some(messages[1])));
+        world.says(put(messages[1], Some(messages[2])));
+    }
+    assert_eq!(order(&world), [messages[3], messages[1], messages[2], messages[0]]);
+    world.says(Command::Edit(Edit { message: messages[3].to_string(), body: "other words".into() }));
+    assert_eq!(world.state.messages[&messages[3]].body, "other words");
+    world.says(start(scout));
+    world.says(crate::world::started(scout, 1));
+    handed(&mut world, scout, &[messages[3]]);
+    let late = Edit { message: messages[3].to_string(), body: "too late".into() };
+    world.refused_with(Code::Conflict, Command::Edit(late));
+}
+
+#[test]
+fn what_is_not_given_in_its_time_is_not_given() {
+    let mut world = World::new();
+    let scout = world.agent("scout");
+    let message = send_as(&mut world, Principal::Operator, Send { ttl_ms: Some(5_000), ..letter("scout", "soon") });
+    let (at, next) = world.state.next_to_expire().unwrap();
+    assert_eq!(next, message);
+    let expire = || Command::Expire(Expire { message: message.to_string() });
+    world.says(start(scout));
+    world.says(crate::world::started(scout, 1));
+    assert_eq!(due(&world, scout), [message]);
+    assert!(world.try_as(Principal::System, None, expire()).is_err(), "not before its time");
+    world.now = at;
+    assert!(due(&world, scout).is_empty());
+    world.try_as(Principal::System, None, expire()).unwrap();
+    assert_eq!((stage(&world, message), world.state.next_to_expire()), (Stage::Expired, None));
+}
+
+#[test]
+fn what_ended_badly_is_given_again_only_when_somebody_says_so() {
+    let mut world = World::new();
+    let scout = world.running("scout");
+    let message = says(&mut world, "scout", "hello");
+    let said = |stage| Fact::Input { message, stage, evidence: "seen".into() };
+    world.sees(scout, &[said(InputStage::Handed), said(InputStage::Unproven)]);
+    assert!(due(&world, scout).is_empty());
+    world.says(Command::Retry(Retry { message: message.to_string(), to: None }));
+    let again = mail::due(&world.state, scout, world.now, |_, _| false).batch;
+    assert_eq!(again, [(message, 1)], "and it is known that it was given once");
+    world.sees(scout, &[said(InputStage::Handed), said(InputStage::Ended)]);
+    world.refused_with(Code::Conflict, Command::Retry(Retry { message: message.to_string(), to: None }));
+    let shown = view::message(&world.state, &message.to_string(), world.now).unwrap();
+    let history: Vec<_> = shown.deliveries[0].history.iter().map(|passed| passed.stage.as_str()).collect();
+    assert_eq!(history, ["accepted", "routed", "handed", "unproven", "accepted", "routed", "handed", "acked"]);
+    assert_eq!(shown.deliveries[0].attempts, 2);
+}
+
+#[test]
+fn an_inbox_is_its_owners() {
+    let mut world = World::new();
+    let (scout, lead) = (world.running("scout"), world.running("lead"));
+    let message = send_as(&mut world, me(lead), letter("scout", "hello"));
+    let inbox =
+        |agent: Option<&str>| query::Inbox { agent: agent.map(str::to_owned), unread: false, all: false, limit: None };
+    let read = |world: &World, actor: &Principal, of| view::inbox(&world.state, actor, &inbox(of), world.now);
+    assert_eq!(read(&world, &me(scout), None).unwrap()[0].id, message);
+    assert!(read(&world, &me(lead), None).unwrap().is_empty());
+    assert_eq!(read(&world, &me(lead), Some("scout")).unwrap_err().code, Code::Denied);
+    assert_eq!(read(&world, &Principal::Operator, Some("scout")).unwrap().len(), 1);
+    // Who reads it there need not be given it again.
+    let seen = || Command::Seen(Seen { messages: vec![message.to_string()] });
+    world.try_as(me(lead), None, seen()).unwrap();
+    assert_eq!(stage(&world, message), Stage::Accepted, "it is not the sender's to have seen");
+    world.try_as(me(scout), None, seen()).unwrap();
+    assert_eq!(stage(&world, message), Stage::Shown);
+    assert!(due(&world, scout).is_empty());
+    assert!(!read(&world, &me(scout), None).unwrap()[0].unread);
+}
