@@ -2,15 +2,19 @@
 
 mod agent;
 mod archive;
+mod ask;
 mod attach;
 mod bare;
 mod config;
 mod doctor;
 mod events;
+mod inbox;
 mod layout;
 mod log;
 mod ls;
+mod mail;
 mod message;
+mod msg;
 mod pane;
 mod request;
 mod server;
@@ -107,6 +111,27 @@ enum Verb {
     /// Give agents work, or tell them something
     #[command(after_help = "Example: agentmux send api -m 'run the tests' --wait acked")]
     Send(message::Send),
+    /// Send a message, wait for the answer and print it
+    #[command(after_help = "Example: agentmux ask api -m 'which port do you use?' --timeout 10m")]
+    Ask(ask::Ask),
+    /// What came for you; for a person, everything that waits for one
+    #[command(after_help = "Example: agentmux inbox --unread")]
+    Inbox(inbox::Inbox),
+    /// Acknowledge messages: seen and taken
+    #[command(after_help = "Example: agentmux ack 3f9a21c0")]
+    Ack(msg::Ack),
+    /// Answer a message
+    #[command(after_help = "Example: agentmux reply 3f9a21c0 -m 'on port 8080'")]
+    Reply(msg::Reply),
+    /// What waits for an agent, in the order it will be given, and why it waits
+    #[command(after_help = "Example: agentmux queue api")]
+    Queue(msg::Queue),
+    /// Messages: look at one, take it back, change it, find out what became of it
+    #[command(subcommand, after_help = "Example: agentmux msg show 3f9a21c0")]
+    Msg(msg::Msg),
+    /// When an agent may be given its mail
+    #[command(after_help = "Example: agentmux mail api --pause")]
+    Mail(mail::Mail),
     /// End an agent's running turn; the agent stays
     #[command(after_help = "Example: agentmux interrupt api")]
     Interrupt(agent::Named),
@@ -209,6 +234,13 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Verb::Rm(rm) => rm.run(&context),
         Verb::Rename(rename) => rename.run(&context),
         Verb::Send(send) => send.run(&context),
+        Verb::Ask(ask) => ask.run(&context),
+        Verb::Inbox(inbox) => inbox.run(&context),
+        Verb::Ack(ack) => ack.run(&context),
+        Verb::Reply(reply) => reply.run(&context),
+        Verb::Queue(queue) => queue.run(&context),
+        Verb::Msg(msg) => msg.run(&context),
+        Verb::Mail(mail) => mail.run(&context),
         Verb::Interrupt(named) => agent::interrupt(&context, &named),
         Verb::Log(log) => log.run(&context),
         Verb::Approve(approve) => approve.run(&context),

@@ -233,26 +233,36 @@ fn each(
     agents: &[String],
     act: impl Fn(&str) -> Result<(Value, String), Failure>,
 ) -> Result<ExitCode, Failure> {
-    if let [agent] = agents {
-        let (answer, words) = act(agent)?;
+    each_of("agent", context, agents, act)
+}
+
+/// The same for things of another noun.
+pub(super) fn each_of(
+    noun: &str,
+    context: &Context,
+    things: &[String],
+    act: impl Fn(&str) -> Result<(Value, String), Failure>,
+) -> Result<ExitCode, Failure> {
+    if let [thing] = things {
+        let (answer, words) = act(thing)?;
         return Ok(context.out.done(&answer, || plain(&words)));
     }
     let mut data = Vec::new();
     let mut lines = Vec::new();
     let mut failures = Vec::new();
-    for agent in agents {
-        match act(agent) {
+    for thing in things {
+        match act(thing) {
             Ok((answer, words)) => {
                 data.push(answer);
                 lines.push(plain(&words));
             }
             Err(failure) => {
-                data.push(json!({ "agent": agent, "error": failure.rejection }));
-                failures.push((agent, failure));
+                data.push(json!({ (noun): thing, "error": failure.rejection }));
+                failures.push((thing, failure));
             }
         }
     }
-    if failures.len() == agents.len()
+    if failures.len() == things.len()
         && let Some((_, failure)) = failures.pop()
     {
         return Err(failure);
@@ -262,8 +272,8 @@ fn each(
         return Ok(code);
     }
     if !context.out.is_json() {
-        for (agent, failure) in &failures {
-            eprintln!("agentmux: {}: {}", plain(agent), plain(&failure.rejection.message));
+        for (thing, failure) in &failures {
+            eprintln!("agentmux: {}: {}", plain(thing), plain(&failure.rejection.message));
         }
     }
     Ok(ExitCode::from(Exit::Partly as u8))

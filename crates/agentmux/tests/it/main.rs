@@ -6,6 +6,7 @@ mod ending;
 mod faults;
 mod harness;
 mod life;
+mod mail;
 mod masks;
 mod panes;
 mod real;

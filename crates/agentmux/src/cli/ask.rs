@@ -1,0 +1,82 @@
+//! `agentmux ask`: a message, and what is answered to it.
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use amux_proto::Code;
+use amux_proto::exit::Exit;
+use serde_json::{Value, json};
+
+use super::message::{Words, each, ended_badly, lines, said};
+use super::request::short;
+use super::wait::{duration_ms, until};
+use crate::context::Context;
+use crate::output::word;
+use crate::report::Failure;
+
+#[derive(clap::Args)]
+pub(crate) struct Ask {
+    /// Whoever can be sent to; of several, the first answer is taken
+    #[arg(value_name = "TARGET")]
+    to: String,
+    #[command(flatten)]
+    words: Words,
+    /// Exit 6 when the answer takes longer
+    #[arg(long, value_name = "DUR", value_parser = duration_ms)]
+    timeout: Option<u64>,
+}
+
+enum Outcome {
+    Answered(Value),
+    /// Nothing comes any more, and how it came to that.
+    Over(String),
+}
+
+impl Ask {
+    pub(crate) fn run(&self, context: &Context) -> Result<ExitCode, Failure> {
+        let body = self.words.body()?;
+        let deadline = self.timeout.map(|ms| Instant::now() + Duration::from_millis(ms));
+        let sent = context.order("message.send", &json!({ "to": [self.to], "body": body }))?;
+        let failed = |exit, code, message: String| {
+            let mut failure = Failure::new(exit, code, message);
+            let hint = format!("agentmux msg show {}", short(&sent["id"]));
+            failure.rejection = failure.rejection.hint(hint).details(sent.clone());
+            Err(failure)
+        };
+        match until(context, deadline, |context| outcome(context, &sent["id"]))? {
+            Some(Outcome::Answered(answer)) => {
+                let code = context.out.done(&answer, || said(&word(&answer["body"])).collect::<Vec<_>>().join("\n"));
+                // It was taken where it was asked for, and need not wait in an inbox too. If this is not noted, it
+                // does, which does no harm.
+                let _ = context.without_start().order("message.ack", &json!({ "message": answer["id"] }));
+                Ok(code)
+            }
+            Some(Outcome::Over(why)) => failed(Exit::Failed, Code::Conflict, format!("no answer comes: {why}")),
+            None => {
+                let message = context.without_start().ask("message", &json!({ "message": sent["id"] }))?;
+                failed(
+                    Exit::TimedOut,
+                    Code::TimedOut,
+                    format!("no answer in time: {}", lines(&message["deliveries"]).join("; ")),
+                )
+            }
+        }
+    }
+}
+
+fn outcome(context: &Context, id: &Value) -> Result<Option<Outcome>, Failure> {
+    // It began this thread, so that everything is in it.
+    let thread = context.ask("thread", &json!({ "thread": id }))?;
+    let Some(asked) = each(&thread).find(|message| message["id"] == *id) else {
+        return Ok(Some(Outcome::Over("the message is gone".to_owned())));
+    };
+    let is_for_us =
+        |message: &&Value| message["reply_to"] == *id && each(&message["to"]).any(|to| *to == asked["from"]);
+    if let Some(answer) = each(&thread).find(is_for_us) {
+        return Ok(Some(Outcome::Answered(answer.clone())));
+    }
+    // Whoever has answered, and not to us, has said what it had to say.
+    let is_over = |delivery: &Value| ended_badly(delivery) || delivery["stage"] == "answered";
+    let is_over = each(&asked["deliveries"]).all(is_over);
+    Ok(is_over.then(|| Outcome::Over(lines(&asked["deliveries"]).join("; "))))
+}
