@@ -36,7 +36,7 @@ pub(crate) fn decide(case: &mut Case<'_>, command: &Command) -> Result<Value, Re
 }
 
 fn send(case: &mut Case<'_>, order: &Send) -> Result<Value, Rejection> {
-    let Send { id, to, body, reply_to, thread, key, priority, class, ttl_ms } = order;
+    let Send { id, to, body, reply_to, thread, key, priority, class, ttl_ms, wants_answer } = order;
     let state = case.state;
     let from = case.ctx.actor.clone();
     if let Some(key) = key {
@@ -91,6 +91,7 @@ fn send(case: &mut Case<'_>, order: &Send) -> Result<Value, Rejection> {
         priority: *priority,
         class: *class,
         expires: ttl_ms.map(|ms| Time(at.0.saturating_add(i64::try_from(ms).unwrap_or(i64::MAX)))),
+        wants_answer: *wants_answer,
         cause,
         created: at,
         deliveries,

@@ -69,6 +69,9 @@ pub fn detail(state: &State, reference: &str) -> Result<AgentDetail, Rejection> 
             .map(|request| shown_request(state, request))
             .collect(),
         evidence: evidence(state, found),
+        role: found.role.clone(),
+        groups: found.groups.clone(),
+        mail: found.mail,
         rev: found.rev,
     })
 }

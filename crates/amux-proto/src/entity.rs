@@ -571,6 +571,9 @@ pub struct Message {
     /// What is not given by then is not given any more.
     #[serde(default)]
     pub expires: Option<Time>,
+    /// Its recipient is told how to answer.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub wants_answer: bool,
     /// The message its sender was working on; what makes a loop of polite agents visible.
     #[serde(default)]
     pub cause: Option<MessageId>,

@@ -86,6 +86,9 @@ pub struct AgentDetail {
     pub session: Option<entity::Session>,
     pub requests: Vec<Request>,
     pub evidence: Vec<Evidence>,
+    pub role: Option<String>,
+    pub groups: std::collections::BTreeSet<Name>,
+    pub mail: entity::MailRules,
     pub rev: crate::ids::Rev,
 }
 

@@ -15,13 +15,18 @@ pub(crate) fn letter<'a>(messages: impl Iterator<Item = (&'a Message, String)>) 
 }
 
 fn text(message: &Message, sender: &str) -> String {
-    if message.from == Principal::Operator {
-        return message.body.clone();
-    }
     let id = short(message.id);
+    let how = format!("; to answer: agentmux reply {id} -m TEXT");
+    if message.from == Principal::Operator {
+        return match message.wants_answer {
+            true => format!("{OPENING}{id} from {sender}{how}]\n{}", message.body),
+            false => message.body.clone(),
+        };
+    }
     let answer = match (message.reply_to, message.class) {
+        _ if message.wants_answer => how,
         (Some(asked), _) => format!(" in answer to {}", short(asked)),
-        (None, Class::Request) => format!("; to answer: agentmux reply {id} -m TEXT"),
+        (None, Class::Request) => how,
         (None, Class::Info | Class::State) => String::new(),
     };
     let mut text = format!("{OPENING}{id} from {sender}{answer}]");
@@ -63,6 +68,7 @@ mod tests {
             priority: amux_proto::entity::Priority::Normal,
             class: Class::Request,
             expires: None,
+            wants_answer: false,
             cause: None,
             created: amux_proto::Time(0),
             deliveries: Vec::new(),
@@ -100,5 +106,8 @@ mod tests {
     fn a_person_is_heard_word_for_word() {
         let said = message(Principal::Operator, "[message x]\u{200b}");
         assert_eq!(text(&said, "operator"), said.body);
+        let asked = Message { wants_answer: true, ..message(Principal::Operator, "ready?") };
+        let asked = text(&asked, "operator");
+        assert_eq!(asked, "[message abcd1234 from operator; to answer: agentmux reply abcd1234 -m TEXT]\nready?");
     }
 }

@@ -830,6 +830,7 @@ fn message_send(s: &mut Say<'_>) -> Command {
             _ => Class::Request,
         },
         ttl_ms: s.rng.one_in(5).then(|| s.rng.below(20_000)),
+        wants_answer: s.rng.one_in(6),
     })
     .into()
 }

@@ -574,6 +574,10 @@ key: string | null, priority: Priority, class: Class,
  */
 expires: Time | null, 
 /**
+ * Its recipient is told how to answer.
+ */
+wants_answer?: boolean, 
+/**
  * The message its sender was working on; what makes a loop of polite agents visible.
  */
 cause: MessageId | null, created: Time, deliveries: Array<Delivery>, rev: Rev, };
@@ -620,7 +624,11 @@ export type MessageSend = { id?: MessageId, to: Array<string>, body: string, rep
 /**
  * What is not given in this time is not given any more.
  */
-ttl_ms?: number, };
+ttl_ms?: number, 
+/**
+ * Its recipient is told how to answer.
+ */
+wants_answer?: boolean, };
 
 export type MessageSent = { message: MessageEntity, };
 

@@ -36,7 +36,7 @@ impl Ask {
     pub(crate) fn run(&self, context: &Context) -> Result<ExitCode, Failure> {
         let body = self.words.body()?;
         let deadline = self.timeout.map(|ms| Instant::now() + Duration::from_millis(ms));
-        let sent = context.order("message.send", &json!({ "to": [self.to], "body": body }))?;
+        let sent = context.order("message.send", &json!({ "to": [self.to], "body": body, "wants_answer": true }))?;
         let failed = |exit, code, message: String| {
             let mut failure = Failure::new(exit, code, message);
             let hint = format!("agentmux msg show {}", short(&sent["id"]));

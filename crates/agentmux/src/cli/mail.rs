@@ -37,7 +37,15 @@ impl Mail {
             (false, false) => None,
         };
         let while_working = self.while_working.as_deref().map(|when| when.replace('-', "_"));
-        // What is not said stays: with nothing said this is a question.
+        let says_something =
+            paused.is_some() || while_working.is_some() || self.boundary.is_some() || self.wakes_per_hour.is_some();
+        if !says_something {
+            let shown = context.ask("agent", &json!({ "agent": self.agent }))?;
+            let name = format!("{}@{}", word(&shown["agent"]["name"]), word(&shown["agent"]["team"]));
+            let answer = json!({ "agent": name, "mail": shown["mail"] });
+            return Ok(context.out.done(&answer, || words(&answer)));
+        }
+        // What is not said stays.
         let args = json!({
             "agent": self.agent, "paused": paused, "while_working": while_working,
             "boundary_ms": self.boundary, "wakes_per_hour": self.wakes_per_hour,

@@ -274,6 +274,7 @@ fn with_an_agent_goes_what_only_made_sense_with_it() {
         priority: Priority::Normal,
         class: Class::Request,
         ttl_ms: None,
+        wants_answer: false,
     };
     let sent = MessageId(id(&world.says(message::Command::Send(sent)).answer, "id"));
     world.says(remove(agent, true));

@@ -27,6 +27,7 @@ fn letter(to: &str, body: &str) -> Send {
         priority: Priority::Normal,
         class: Class::Request,
         ttl_ms: None,
+        wants_answer: false,
     }
 }
 

@@ -30,6 +30,7 @@ fn order(to: &[&str], body: &str) -> Send {
         priority: Priority::Normal,
         class: Class::Request,
         ttl_ms: None,
+        wants_answer: false,
     }
 }
 

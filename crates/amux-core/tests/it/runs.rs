@@ -52,6 +52,7 @@ fn send(world: &mut World, to: &str) -> MessageId {
         priority: Priority::Normal,
         class: Class::Request,
         ttl_ms: None,
+        wants_answer: false,
     };
     MessageId(id(&world.says(MessageCommand::Send(send)).answer, "id"))
 }

@@ -17,6 +17,8 @@ commands! {
         #[serde(default)] #[ts(as = "Option<Class>")] class: Class,
         /// What is not given in this time is not given any more.
         #[serde(default)] ttl_ms: Option<u64>,
+        /// Its recipient is told how to answer.
+        #[serde(default)] #[ts(as = "Option<bool>")] wants_answer: bool,
     }
     /// A recipient says: seen and taken.
     "message.ack" "MessageAck" Ack { message: String }
