@@ -829,7 +829,7 @@ fn message_send(s: &mut Say<'_>) -> Command {
             1 => Class::Info,
             _ => Class::Request,
         },
-        ttl_ms: s.rng.one_in(5).then(|| s.rng.below(20_000)),
+        ttl_ms: s.rng.one_in(4).then(|| s.rng.below(5_000)),
         wants_answer: s.rng.one_in(6),
     })
     .into()
@@ -881,7 +881,9 @@ fn message_edit(s: &mut Say<'_>) -> Command {
 }
 
 fn message_expire(s: &mut Say<'_>) -> Command {
-    message::Command::Expire(message::Expire { message: message_reference(s) }).into()
+    let next = s.state.next_to_expire().map(|(_, message)| message.to_string());
+    let message = next.filter(|_| !s.rng.one_in(4)).unwrap_or_else(|| message_reference(s));
+    message::Command::Expire(message::Expire { message }).into()
 }
 
 fn setting_set(s: &mut Say<'_>) -> Command {

@@ -204,7 +204,7 @@ fn who_is_left_in_the_background_holds_nothing_up_and_lives_on() {
 #[test]
 fn an_interrupt_is_heard_by_the_whole_turn() {
     let mut relay = Relay::new();
-    relay.turn("t", "trap 'echo stopped; exit 7' INT; echo ready; sleep 100");
+    relay.turn("t", "trap 'echo stopped; exit 7' INT; echo ready; while :; do sleep 0.05; done");
     relay.began("t");
     relay.until_line("ready");
     relay.order(&json!({ "interrupt": "other" }));
