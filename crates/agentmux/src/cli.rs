@@ -6,7 +6,9 @@ mod attach;
 mod bare;
 mod config;
 mod doctor;
+mod down;
 mod events;
+mod import;
 mod layout;
 mod log;
 mod ls;
@@ -16,6 +18,7 @@ mod request;
 mod server;
 mod tab;
 mod team;
+mod up;
 mod wait;
 mod workspace;
 
@@ -27,6 +30,8 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use crate::context::Context;
 use crate::relay;
 use crate::report::Failure;
+
+pub(crate) use wait::{duration_ms, until};
 
 /// Runs a team of coding agents on your machine, keeps them alive and shows what each is doing.
 #[derive(Parser)]
@@ -80,6 +85,12 @@ pub(crate) enum Color {
 
 #[derive(Subcommand)]
 enum Verb {
+    /// Make a team as its file says, and start its agents
+    #[command(after_help = "Example: agentmux up --dry-run")]
+    Up(up::Up),
+    /// Stop the agents of a team
+    #[command(after_help = "Example: agentmux down shop")]
+    Down(down::Down),
     /// List agents that run or wait for something
     #[command(after_help = "Example: agentmux ls --all")]
     Ls(ls::Ls),
@@ -170,6 +181,9 @@ enum Verb {
     /// Settings: check the file, show what holds, print where it is
     #[command(subcommand, after_help = "Example: agentmux config show")]
     Config(config::Config),
+    /// Team files from what another tool was configured with
+    #[command(subcommand, after_help = "Example: agentmux import relay ~/.config/agentmux")]
+    Import(import::Import),
     /// Shell completions
     #[command(after_help = "Example: agentmux completions bash > ~/.local/share/bash-completion/completions/agentmux")]
     Completions { shell: clap_complete::Shell },
@@ -200,6 +214,8 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
     let context = Context::new(&cli.global)?;
     let Some(verb) = cli.verb else { return bare::run(&context) };
     match verb {
+        Verb::Up(up) => up.run(&context),
+        Verb::Down(down) => down.run(&context),
         Verb::Ls(ls) => ls.run(&context),
         Verb::Show(show) => show.run(&context),
         Verb::New(new) => new.run(&context),
@@ -230,6 +246,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Verb::Diag(diag) => diag.run(&context),
         Verb::Archive(archive) => archive.run(&context),
         Verb::Config(config) => config.run(&context),
+        Verb::Import(import) => import.run(&context),
         Verb::Completions { .. } | Verb::Internal(_) => Ok(ExitCode::SUCCESS),
         Verb::Version => server::version(&context),
     }

@@ -10,4 +10,5 @@ mod masks;
 mod panes;
 mod real;
 mod relay;
+mod teams;
 mod words;
