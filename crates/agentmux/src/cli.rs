@@ -7,7 +7,9 @@ mod attach;
 mod bare;
 mod config;
 mod doctor;
+mod down;
 mod events;
+mod import;
 mod inbox;
 mod layout;
 mod log;
@@ -20,6 +22,7 @@ mod request;
 mod server;
 mod tab;
 mod team;
+mod up;
 mod wait;
 mod workspace;
 
@@ -31,6 +34,8 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use crate::context::Context;
 use crate::relay;
 use crate::report::Failure;
+
+pub(crate) use wait::{duration_ms, until};
 
 /// Runs a team of coding agents on your machine, keeps them alive and shows what each is doing.
 #[derive(Parser)]
@@ -84,6 +89,12 @@ pub(crate) enum Color {
 
 #[derive(Subcommand)]
 enum Verb {
+    /// Make a team as its file says, and start its agents
+    #[command(after_help = "Example: agentmux up --dry-run")]
+    Up(up::Up),
+    /// Stop the agents of a team
+    #[command(after_help = "Example: agentmux down shop")]
+    Down(down::Down),
     /// List agents that run or wait for something
     #[command(after_help = "Example: agentmux ls --all")]
     Ls(ls::Ls),
@@ -195,6 +206,9 @@ enum Verb {
     /// Settings: check the file, show what holds, print where it is
     #[command(subcommand, after_help = "Example: agentmux config show")]
     Config(config::Config),
+    /// Team files from what another tool was configured with
+    #[command(subcommand, after_help = "Example: agentmux import relay ~/.config/agentmux")]
+    Import(import::Import),
     /// Shell completions
     #[command(after_help = "Example: agentmux completions bash > ~/.local/share/bash-completion/completions/agentmux")]
     Completions { shell: clap_complete::Shell },
@@ -225,6 +239,8 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
     let context = Context::new(&cli.global)?;
     let Some(verb) = cli.verb else { return bare::run(&context) };
     match verb {
+        Verb::Up(up) => up.run(&context),
+        Verb::Down(down) => down.run(&context),
         Verb::Ls(ls) => ls.run(&context),
         Verb::Show(show) => show.run(&context),
         Verb::New(new) => new.run(&context),
@@ -262,6 +278,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Verb::Diag(diag) => diag.run(&context),
         Verb::Archive(archive) => archive.run(&context),
         Verb::Config(config) => config.run(&context),
+        Verb::Import(import) => import.run(&context),
         Verb::Completions { .. } | Verb::Internal(_) => Ok(ExitCode::SUCCESS),
         Verb::Version => server::version(&context),
     }

@@ -6,6 +6,7 @@ mod context;
 mod output;
 mod relay;
 mod report;
+mod teamfile;
 mod text;
 
 use std::process::ExitCode;

@@ -20,7 +20,7 @@ pub(crate) struct Person {
 }
 
 impl Person {
-    fn new(world: &World, size: Size, program: &str, args: &[&str]) -> Self {
+    pub(crate) fn new(world: &World, size: Size, program: &str, args: &[&str]) -> Self {
         let command = world.home.command();
         let mut env: Vec<(OsString, OsString)> =
             command.get_envs().filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned()))).collect();

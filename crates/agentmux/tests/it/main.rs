@@ -11,4 +11,5 @@ mod masks;
 mod panes;
 mod real;
 mod relay;
+mod teams;
 mod words;

@@ -1,0 +1,229 @@
+//! A plan, carried out: what cannot be done for one agent is noted and does not stop the others.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use amux_proto::entity::{Agent, Team};
+use amux_proto::exit::Exit;
+use amux_proto::view::AgentState;
+use amux_proto::{Code, Name};
+use serde_json::{Value, json};
+
+use super::parse::{Mail, Work};
+use super::plan::{Act, Plan, Step};
+use super::starts::{START_PATIENCE, Seen, Stage, Starts};
+use crate::cli::until;
+use crate::context::Context;
+use crate::report::Failure;
+
+/// What became of one step.
+pub(crate) struct Outcome {
+    pub(crate) agent: Name,
+    pub(crate) what: &'static str,
+    pub(crate) result: Result<Now, String>,
+}
+
+/// How an agent is after its step.
+pub(crate) enum Now {
+    Runs(Seen),
+    Ended(Seen),
+    Changed,
+    Gone,
+    /// Its run was told to end, and it goes then.
+    Goes,
+}
+
+/// Beyond the grace a stop is given: the kill, and seeing that nothing is left.
+pub(crate) const END_PATIENCE: Duration = Duration::from_secs(30);
+
+/// The teams there are, and their agents.
+pub(crate) fn observe(context: &Context) -> Result<(Vec<Team>, Vec<Agent>), Failure> {
+    let mut snapshot = context.ask("snapshot", &json!({}))?;
+    let garbled = |error: serde_json::Error| Failure::failed(format!("the answer is not understood: {error}"));
+    let teams = serde_json::from_value(snapshot["teams"].take()).map_err(garbled)?;
+    let agents = serde_json::from_value(snapshot["agents"].take()).map_err(garbled)?;
+    Ok((teams, agents))
+}
+
+/// An outcome for every step that does something, in their order.
+pub(crate) fn apply(context: &Context, plan: &Plan) -> Result<Vec<Outcome>, Failure> {
+    if plan.make_team {
+        match context.order("team.create", &json!({ "name": plan.team })) {
+            // Somebody was faster; the team is there.
+            Err(failure) if failure.rejection.code == Code::Exists => {}
+            other => drop(other?),
+        }
+    }
+    let mut failed = BTreeMap::new();
+    for step in plan.steps.iter().filter(|step| step.does_something()) {
+        if let Err(failure) = prepare(context, plan, step) {
+            failed.insert(&step.agent, told(failure)?);
+        }
+    }
+    let mut starts = Starts::default();
+    let begun = Instant::now();
+    for step in &plan.steps {
+        match failed.get(&step.agent) {
+            Some(why) => starts.put(&step.agent, Stage::Failed(why.clone())),
+            None if step.starts() => starts.put(&step.agent, Stage::Waiting { after: step.after.clone() }),
+            // It runs, and that is looked at only where somebody waits for it.
+            None if plan.steps.iter().any(|other| other.starts() && other.after.contains(&step.agent)) => {
+                starts.put(&step.agent, Stage::Begun { run: 0, until: begun + START_PATIENCE });
+            }
+            None => {}
+        }
+    }
+    start(context, plan, &mut starts)?;
+    let gone = see_off(context, plan)?;
+    let outcomes = plan.steps.iter().filter(|step| step.does_something()).map(|step| {
+        let result = match (failed.get(&step.agent), starts.stage(&step.agent)) {
+            (Some(why), _) => Err(why.clone()),
+            (None, Some(Stage::Failed(why))) if step.starts() => Err(why.clone()),
+            (None, Some(Stage::Runs(seen))) if step.starts() => Ok(Now::Runs(seen.clone())),
+            (None, Some(Stage::Ended(seen))) if step.starts() => Ok(Now::Ended(seen.clone())),
+            (None, _) => Ok(match step.act {
+                Act::Remove { .. } if gone.contains(&step.agent) => Now::Gone,
+                Act::Remove { .. } => Now::Goes,
+                _ => Now::Changed,
+            }),
+        };
+        Outcome { agent: step.agent.clone(), what: step.what(), result }
+    });
+    Ok(outcomes.collect())
+}
+
+/// Everything but the start: an agent is what it is to be before it runs.
+fn prepare(context: &Context, plan: &Plan, step: &Step) -> Result<(), Failure> {
+    let label = label(plan, step);
+    match &step.act {
+        Act::Create { work, .. } => {
+            let mut args = defined(work);
+            args["name"] = json!(step.agent);
+            args["team"] = json!(plan.team);
+            args["start"] = false.into();
+            context.order("agent.create", &args)?;
+        }
+        Act::Start { work: Some(work) } | Act::Define { work } => define(context, &label, work)?,
+        Act::Remove { .. } => drop(context.order("agent.remove", &json!({ "agent": label, "stop": true }))?),
+        Act::Going => {
+            let message = format!("it is being removed: {label}");
+            return Err(Failure::new(Exit::Failed, Code::Conflict, message));
+        }
+        // One that runs is redefined at the moment it is restarted: what runs is then never older than what is said.
+        Act::Restart { .. } | Act::Start { work: None } | Act::Keep | Act::Spare => {}
+    }
+    if let Some(describe) = &step.describe {
+        let args = json!({ "agent": label, "role": describe.role, "groups": describe.groups });
+        context.order("agent.describe", &args)?;
+    }
+    if let Some(Mail { paused, while_working, boundary_ms, wakes_per_hour }) = step.mail {
+        let args = json!({
+            "agent": label, "paused": paused, "while_working": while_working, "boundary_ms": boundary_ms,
+            "wakes_per_hour": wakes_per_hour,
+        });
+        context.order("agent.mail", &args)?;
+    }
+    Ok(())
+}
+
+fn define(context: &Context, label: &str, work: &Work) -> Result<(), Failure> {
+    let mut args = defined(work);
+    args["agent"] = label.into();
+    context.order("agent.define", &args).map(drop)
+}
+
+fn defined(work: &Work) -> Value {
+    let Work { kind, argv, cwd, env, model, mode, worktree } = work;
+    json!({
+        "kind": kind, "argv": argv, "cwd": cwd, "env": env, "model": model, "mode": mode, "worktree": worktree,
+    })
+}
+
+fn label(plan: &Plan, step: &Step) -> String {
+    format!("{}@{}", step.agent, plan.team)
+}
+
+/// Everybody whose turn it is at once, the rest when those they wait for run; until all run or have failed.
+fn start(context: &Context, plan: &Plan, starts: &mut Starts) -> Result<(), Failure> {
+    begin(context, plan, starts)?;
+    while !starts.is_done() {
+        let deadline = starts.deadline().unwrap_or_else(|| Instant::now() + START_PATIENCE);
+        until(context, Some(deadline), |quiet| {
+            starts.see(&look(quiet, &plan.team)?, Instant::now());
+            begin(quiet, plan, starts)?;
+            Ok(starts.is_done().then_some(()))
+        })?;
+    }
+    Ok(())
+}
+
+fn begin(context: &Context, plan: &Plan, starts: &mut Starts) -> Result<(), Failure> {
+    loop {
+        let due = starts.due();
+        if due.is_empty() {
+            return Ok(());
+        }
+        for step in plan.steps.iter().filter(|step| due.contains(&step.agent)) {
+            let stage = match order(context, plan, step) {
+                Ok(run) => Stage::Begun { run, until: Instant::now() + START_PATIENCE },
+                Err(failure) => Stage::Failed(told(failure)?),
+            };
+            starts.put(&step.agent, stage);
+        }
+    }
+}
+
+/// The number of the run that was asked for.
+fn order(context: &Context, plan: &Plan, step: &Step) -> Result<u64, Failure> {
+    let label = label(plan, step);
+    let name = match &step.act {
+        Act::Restart { work } => {
+            define(context, &label, work)?;
+            "agent.restart"
+        }
+        _ => "agent.start",
+    };
+    let answer = context.order(name, &json!({ "agent": label }))?;
+    Ok(answer["run"].as_u64().unwrap_or(0))
+}
+
+fn look(context: &Context, team: &Name) -> Result<BTreeMap<Name, Seen>, Failure> {
+    let agents = context.ask("agents", &json!({ "all": true, "team": team }))?;
+    let seen = agents.as_array().into_iter().flatten().filter_map(|agent| {
+        let seen = Seen {
+            // A state that this program does not know is one of a run.
+            state: serde_json::from_value(agent["state"].clone()).unwrap_or(AgentState::Unknown),
+            run: agent["run"].as_u64().unwrap_or(0),
+            pid: agent["pid"].as_u64(),
+            reason: agent["reason"].as_str().map(str::to_owned),
+        };
+        Some((Name::new(agent["name"].as_str()?).ok()?, seen))
+    });
+    Ok(seen.collect())
+}
+
+/// Waits for the end of those that are removed; who is gone.
+fn see_off(context: &Context, plan: &Plan) -> Result<Vec<Name>, Failure> {
+    let leaving: Vec<_> = plan.steps.iter().filter(|step| matches!(step.act, Act::Remove { .. })).collect();
+    if leaving.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut gone = Vec::new();
+    until(context, Some(Instant::now() + END_PATIENCE), |context| {
+        let left = look(context, &plan.team)?;
+        gone = leaving.iter().filter(|step| !left.contains_key(&step.agent)).map(|step| step.agent.clone()).collect();
+        Ok((gone.len() == leaving.len()).then_some(()))
+    })?;
+    Ok(gone)
+}
+
+/// Why it did not work for one agent; without a server it works for none.
+fn told(failure: Failure) -> Result<String, Failure> {
+    if failure.exit == Exit::Unreachable {
+        return Err(failure);
+    }
+    Ok(match failure.rejection.hint {
+        Some(hint) => format!("{} ({hint})", failure.rejection.message),
+        None => failure.rejection.message,
+    })
+}
