@@ -229,7 +229,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Verb::Layout(layout) => layout.run(&context),
         Verb::Requests => request::list(&context),
         Verb::Events(events) => events.run(&context),
-        Verb::Mcp(mcp) => mcp.run(&context),
+        Verb::Mcp(mcp) => mcp.run(&context, &cli.global),
         Verb::Server(server) => server.run(&context),
         Verb::Doctor => doctor::run(&context),
         Verb::Diag(diag) => diag.run(&context),

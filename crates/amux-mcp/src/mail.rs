@@ -177,7 +177,9 @@ pub(crate) async fn ask(world: &impl World, args: Ask) -> Result<Asked, Rejectio
     let question = sent(world, json!({ "to": [args.to], "body": args.text })).await?;
     let mut last = question.deliveries.into_iter().next();
     let (reply, ended) = loop {
-        if let Some(copy) = unless_away(message(world, &question.id).await.map(|message| message.deliveries.into_iter().next()))? {
+        if let Some(copy) =
+            unless_away(message(world, &question.id).await.map(|message| message.deliveries.into_iter().next()))?
+        {
             let is_over = ["answered", "expired", "cancelled", "refused", "failed", "unproven"].contains(&&*copy.stage);
             last = Some(self::copy(&copy));
             if is_over {
@@ -218,10 +220,7 @@ impl Outcome for Asked {
             (Some(text), _) => text.clone(),
             (None, reason) => {
                 let reason = reason.map_or_else(String::new, |reason| format!(" ({reason})"));
-                format!(
-                    "No answer: {}{reason}. The question {} stays; an answer comes as mail.",
-                    self.stage, self.id
-                )
+                format!("No answer: {}{reason}. The question {} stays; an answer comes as mail.", self.stage, self.id)
             }
         }
     }

@@ -261,7 +261,10 @@ pub(crate) async fn requests(world: &impl World) -> Result<Requests, Rejection> 
     let open: Vec<view::Request> = read(&*world.ask("requests", json!({})).await?)?;
     let each = open.into_iter().map(|request| Open {
         id: request.id.to_string(),
-        kind: serde_json::to_value(request.kind).ok().and_then(|kind| Some(kind.as_str()?.to_owned())).unwrap_or_default(),
+        kind: serde_json::to_value(request.kind)
+            .ok()
+            .and_then(|kind| Some(kind.as_str()?.to_owned()))
+            .unwrap_or_default(),
         agent: request.agent,
         title: request.title,
         detail: request.detail,
@@ -276,7 +279,8 @@ impl Outcome for Requests {
         if self.requests.is_empty() {
             return "Nothing waits for a person.".to_owned();
         }
-        let each = self.requests.iter().map(|open| format!("{} {} of {}: {}", open.id, open.kind, open.agent, open.title));
+        let each =
+            self.requests.iter().map(|open| format!("{} {} of {}: {}", open.id, open.kind, open.agent, open.title));
         each.collect::<Vec<_>>().join("\n")
     }
 }

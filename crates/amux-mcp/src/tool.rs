@@ -137,8 +137,7 @@ fn taken<T: DeserializeOwned>(name: &str, args: JsonObject) -> Result<T, Rejecti
 }
 
 fn done(outcome: &impl Outcome) -> Result<Done, Rejection> {
-    let mut data =
-        serde_json::to_value(outcome).map_err(|error| Rejection::new(Code::Internal, error.to_string()))?;
+    let mut data = serde_json::to_value(outcome).map_err(|error| Rejection::new(Code::Internal, error.to_string()))?;
     text::plain_all(&mut data);
     Ok(Done { data, words: text::plain(&outcome.words()) })
 }

@@ -1,6 +1,7 @@
 //! `agentmux mcp`: the tools of an agent for a host on standard streams. Whoever the server says this process is acts
 //! in every call; nothing but the protocol is ever written to stdout.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -10,11 +11,12 @@ use amux_client::{Answer, Client, Error as ClientError, new_cmd_id};
 use amux_mcp::World;
 use amux_proto::exit::Exit;
 use amux_proto::frame::CursorAt;
-use amux_proto::{Code, Rejection, Seq};
+use amux_proto::{Code, Rejection, Seq, env};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use tokio::sync::{Semaphore, watch};
 
+use crate::cli::Global;
 use crate::context::Context;
 use crate::report::Failure;
 
@@ -26,9 +28,10 @@ pub(crate) struct Mcp {
 }
 
 impl Mcp {
-    pub(crate) fn run(self, context: &Context) -> Result<ExitCode, Failure> {
+    pub(crate) fn run(self, context: &Context, global: &Global) -> Result<ExitCode, Failure> {
         let host = Arc::new(Host {
             context: context.clone(),
+            own: own_socket(global),
             only: self.agent.map(|agent| agent.to_lowercase()),
             found: Mutex::default(),
             bell: Mutex::default(),
@@ -66,6 +69,8 @@ struct Door {
 
 struct Host {
     context: Context,
+    /// Of the server that runs the agent this process belongs to.
+    own: Option<PathBuf>,
     /// The only agent to speak for: `name` or `name@team`.
     only: Option<String>,
     found: Mutex<Found>,
@@ -137,7 +142,12 @@ impl Host {
 
     fn connect(&self) -> Result<Client, Rejection> {
         let once = self.found().once;
-        let client = if once { self.context.without_start().client() } else { self.context.client() };
+        let client = match &self.own {
+            // An agent starts no server: its own comes back, or has ended with it.
+            Some(socket) => Client::connect(socket).map_err(Failure::from),
+            None if once => self.context.without_start().client(),
+            None => self.context.client(),
+        };
         let client = client.map_err(|failure| failure.rejection)?;
         let me = client.welcome.principal.clone();
         if let Some(only) = &self.only
@@ -164,7 +174,7 @@ impl Host {
         let head = client.welcome.head;
         let from = CursorAt { epoch: client.welcome.epoch, seq: head };
         let (ring, heard) = watch::channel(head);
-        let socket = self.context.layout.srv_socket();
+        let socket = self.own.clone().unwrap_or_else(|| self.context.layout.srv_socket());
         let topics = ["agent", "run", "request", "message", "turn", "session"].map(str::to_owned);
         let follower = std::thread::Builder::new().name("follower".into()).spawn(move || {
             // It ends when the server refuses it; then the bell is gone, and whoever needs one asks for another.
@@ -185,6 +195,15 @@ impl Host {
     fn found(&self) -> MutexGuard<'_, Found> {
         self.found.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// An agent's processes are told where their server is, whichever profile it serves. Whoever names one means that.
+fn own_socket(global: &Global) -> Option<PathBuf> {
+    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    let is_named = global.profile.is_some()
+        || global.state_dir.is_some()
+        || [env::PROFILE, env::STATE_DIR].into_iter().any(|name| set(name).is_some());
+    set(env::SOCKET).filter(|_| !is_named).map(PathBuf::from)
 }
 
 fn is_for_now(rejection: &Rejection) -> bool {

@@ -7,6 +7,7 @@ mod faults;
 mod harness;
 mod life;
 mod masks;
+mod mcp;
 mod panes;
 mod real;
 mod relay;
