@@ -249,8 +249,10 @@ fn agents_talk_and_may_no_more_than_that() {
         (&true.into(), &"8080".into(), &"answered".into())
     );
     assert_eq!(lead.messages(json!({ "all": true }))[0]["stage"], "acked", "the answer is with its asker");
-    let waited = second.tool("send", json!({ "to": ["api"], "text": "now?", "wait": "shown" }).clone().take_wait());
-    assert!(waited["id"].is_string());
+    let waiting = second.begin_tool("send", json!({ "to": ["api"], "text": "read this", "wait": "shown" }));
+    until("it is there", || api.messages(json!({})).iter().any(|mail| mail["text"] == "read this").then_some(()));
+    let sent = given("send", &second.answer(waiting)["result"]);
+    assert_eq!((&sent["reached"], &sent["deliveries"][0]["stage"]), (&true.into(), &"shown".into()));
     assert_eq!(lead.tool("requests", json!({}))["requests"], json!([]));
     assert_eq!(lead.tool("look", json!({ "agent": "api", "lines": 5 }))["agent"], "api@default");
     let wait = |timeout_ms: u64, state: &str| json!({ "agents": ["api"], "for": [state], "timeout_ms": timeout_ms });
@@ -276,18 +278,6 @@ fn agents_talk_and_may_no_more_than_that() {
     let waiting = lead.begin_tool("wait", json!({ "agents": ["made"], "for": ["offline"] }));
     operator.tool("stop", json!({ "agent": "made" }));
     assert_eq!(given("wait", &lead.answer(waiting)["result"])["reached"], true);
-}
-
-trait TakeWait {
-    fn take_wait(self) -> Value;
-}
-
-impl TakeWait for Value {
-    /// Nobody is given mail here, so nothing is waited for.
-    fn take_wait(mut self) -> Value {
-        self.as_object_mut().unwrap().remove("wait");
-        self
-    }
 }
 
 #[test]
@@ -454,4 +444,84 @@ fn the_same_tools_over_http_for_whoever_the_credential_is_of() {
     }
     let (_, head, _) = door.post(&door.token, &[], &list);
     assert!(head.contains("connection: close"), "an agent keeps no connection: {head}");
+}
+
+/// What the official client makes of both doors: it checks every answer against the schema it was promised.
+const CLIENT: &str = r#"
+const [sdk, binary, url, token] = process.argv.slice(2);
+const { Client } = await import(`${sdk}/client/index.js`);
+const { StdioClientTransport } = await import(`${sdk}/client/stdio.js`);
+const { StreamableHTTPClientTransport } = await import(`${sdk}/client/streamableHttp.js`);
+const headers = { Authorization: `Bearer ${token}` };
+const doors = {
+  stdio: new StdioClientTransport({ command: binary, args: ["mcp"], env: process.env }),
+  http: new StreamableHTTPClientTransport(new URL(url), { requestInit: { headers } }),
+};
+const said = {};
+for (const [door, transport] of Object.entries(doors)) {
+  const client = new Client({ name: "test", version: "0" });
+  await client.connect(transport);
+  const call = (name, args = {}, options) => client.callTool({ name, arguments: args }, undefined, options);
+  const { tools } = await client.listTools();
+  const sent = await call("send", { to: ["operator", "other"], text: `by ${door}` });
+  const results = {
+    team: await call("team"),
+    send: sent,
+    ask: await call("ask", { to: "other", text: "there?", timeout_ms: 50 }),
+    inbox: await call("inbox", { all: true }),
+    ack: await call("ack", { ids: [sent.structuredContent.id] }),
+    reply: await call("reply", { id: sent.structuredContent.id, text: "to myself" }),
+    look: await call("look", { agent: "other" }),
+    wait: await call("wait", { agents: ["other"], for: ["idle"], timeout_ms: 50 }),
+    spawn: await call("spawn", { name: "Not a name", kind: "shell", cwd: "/" }),
+    stop: await call("stop", { agent: "nobody" }),
+    requests: await call("requests"),
+  };
+  const stop = new AbortController();
+  const waiting = call("ask", { to: "other", text: "too long" }, { signal: stop.signal });
+  setTimeout(() => stop.abort("enough"), 50);
+  const cancelled = await waiting.then(() => false, () => true);
+  const { resources } = await client.listResources();
+  const read = await client.readResource({ uri: "agentmux://team" });
+  said[door] = {
+    server: client.getServerVersion().name, tools: tools.map((tool) => tool.name), results, cancelled,
+    resources: resources.length, read: JSON.parse(read.contents[0].text).you,
+  };
+  await client.close();
+}
+console.log(JSON.stringify(said));
+"#;
+
+#[test]
+fn the_official_client_finds_nothing_wrong() {
+    let sdk = amux_testkit::model::cli::real_agents_dir()
+        .map(|bin| bin.join("node_modules/@modelcontextprotocol/sdk/dist/esm"))
+        .filter(|sdk| sdk.join("client/index.js").exists());
+    let Some(sdk) = sdk else {
+        eprintln!("SKIPPED the official MCP client: not installed (cargo xtask test --real-agents)");
+        return;
+    };
+    let door = Door::open();
+    let script = door.home.dir.join("client.mjs");
+    std::fs::write(&script, CLIENT).unwrap();
+    let mut command = Command::new("node");
+    // The operator's over stdio, the agent's over HTTP.
+    let set: Vec<_> = door.home.command().get_envs().map(|(k, v)| (k.to_owned(), v.unwrap().to_owned())).collect();
+    command.env_clear().envs(set).arg(&script).arg(&sdk).arg(BINARY);
+    command.arg(format!("http://127.0.0.1:{}/mcp", door.port)).arg(&door.token).stdin(Stdio::null());
+    let out = command.output().unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    let said: Value = serde_json::from_slice(&out.stdout).unwrap();
+    for (way, you) in [("stdio", "operator"), ("http", "worker@default")] {
+        let said = &said[way];
+        assert_eq!((&said["server"], &said["tools"]), (&"agentmux".into(), &json!(TOOLS)), "{said}");
+        assert_eq!((&said["cancelled"], &said["resources"], &said["read"]), (&true.into(), &2.into(), &you.into()));
+        for tool in TOOLS {
+            let result = &said["results"][tool];
+            let own = way == "stdio" || !["ack", "inbox"].contains(&tool);
+            let refused = ["spawn", "stop"].contains(&tool) || (tool == "ack" && !own);
+            assert_eq!(result["isError"], refused, "{way} {tool}: {result}");
+            assert!(result["structuredContent"].is_object(), "{way} {tool}: {result}");
+        }
+    }
 }
