@@ -113,7 +113,7 @@ fn is_there(copy: &Copy, wanted: Stage) -> bool {
 }
 
 async fn sent(world: &impl World, args: serde_json::Value) -> Result<Sent, Rejection> {
-    let sent: view::Sent = read(&*world.order("message.send", args).await?)?;
+    let sent: view::Sent = read(&world.order("message.send", args).await?)?;
     let each = sent.deliveries.into_iter();
     let deliveries = each.map(|copy| Copy { to: copy.to, stage: copy.stage, reason: copy.reason }).collect();
     Ok(Sent { id: sent.id.to_string(), thread: sent.thread.to_string(), deliveries, reached: None })
@@ -124,7 +124,7 @@ fn copy(delivery: &view::Delivery) -> Copy {
 }
 
 async fn message(world: &impl World, id: &str) -> Result<Message, Rejection> {
-    read(&*world.ask("message", json!({ "message": id })).await?)
+    read(&world.ask("message", json!({ "message": id })).await?)
 }
 
 impl Outcome for Sent {
@@ -209,7 +209,7 @@ pub(crate) async fn ask(world: &impl World, args: Ask) -> Result<Asked, Rejectio
 }
 
 async fn answer(world: &impl World, id: &str) -> Result<Option<Message>, Rejection> {
-    let thread: Vec<Message> = read(&*world.ask("thread", json!({ "thread": id })).await?)?;
+    let thread: Vec<Message> = read(&world.ask("thread", json!({ "thread": id })).await?)?;
     let is_answer = |message: &Message| message.reply_to.is_some_and(|of| of.to_string() == id);
     Ok(thread.into_iter().find(is_answer))
 }
@@ -276,7 +276,7 @@ pub(crate) async fn unread(world: &impl World) -> Result<Inbox, Rejection> {
 }
 
 async fn listed(world: &impl World, args: serde_json::Value) -> Result<Inbox, Rejection> {
-    let listed: Vec<view::Mail> = read(&*world.ask("inbox", args).await?)?;
+    let listed: Vec<view::Mail> = read(&world.ask("inbox", args).await?)?;
     let each = listed.into_iter().map(|mail| Mail {
         id: mail.id.to_string(),
         from: mail.from,

@@ -46,8 +46,8 @@ pub(crate) async fn team(world: &impl World) -> Result<Team, Rejection> {
         #[serde(default)]
         role: Option<String>,
     }
-    let agents: Vec<view::Agent> = read(&*world.ask("agents", json!({ "all": true })).await?)?;
-    let roles: Roles = read(&*world.ask("snapshot", json!({})).await?)?;
+    let agents: Vec<view::Agent> = read(&world.ask("agents", json!({ "all": true })).await?)?;
+    let roles: Roles = read(&world.ask("snapshot", json!({})).await?)?;
     let mut roles: HashMap<AgentId, Option<String>> =
         roles.agents.into_iter().map(|agent| (agent.id, agent.role)).collect();
     let me = world.me().await?;
@@ -107,7 +107,7 @@ const LINES_MAX: u32 = 1_000;
 
 pub(crate) async fn look(world: &impl World, args: Look) -> Result<Looked, Rejection> {
     let lines = args.lines.map(|lines| lines.min(LINES_MAX));
-    let seen: view::Look = read(&*world.ask("look", json!({ "agent": args.agent, "lines": lines })).await?)?;
+    let seen: view::Look = read(&world.ask("look", json!({ "agent": args.agent, "lines": lines })).await?)?;
     Ok(Looked { agent: seen.agent, run: seen.run.0, lines: seen.lines })
 }
 
@@ -161,7 +161,7 @@ pub(crate) async fn wait(world: &impl World, args: Wait) -> Result<Waited, Rejec
 async fn members(world: &impl World, names: &[String]) -> Result<Vec<Member>, Rejection> {
     let mut members = Vec::with_capacity(names.len());
     for name in names {
-        let detail: AgentDetail = read(&*world.ask("agent", json!({ "agent": name })).await?)?;
+        let detail: AgentDetail = read(&world.ask("agent", json!({ "agent": name })).await?)?;
         members.push(member(detail.agent));
     }
     Ok(members)
@@ -199,7 +199,7 @@ pub(crate) async fn spawn(world: &impl World, args: Spawn) -> Result<Changed, Re
         None => own_cwd(world).await?,
     };
     let order = json!({ "name": args.name, "kind": args.kind, "argv": args.args, "cwd": cwd });
-    let made = changed(&*world.order("agent.create", order).await?)?;
+    let made = changed(&world.order("agent.create", order).await?)?;
     if args.role.is_some() {
         world.order("agent.describe", json!({ "agent": made.agent, "role": args.role })).await?;
     }
@@ -211,7 +211,7 @@ async fn own_cwd(world: &impl World) -> Result<String, Rejection> {
     let Some(agent) = me.strip_prefix("agent:") else {
         return Err(Rejection::new(Code::BadArgs, "where it is to work is not known: cwd").hint("an absolute path"));
     };
-    let detail: AgentDetail = read(&*world.ask("agent", json!({ "agent": agent })).await?)?;
+    let detail: AgentDetail = read(&world.ask("agent", json!({ "agent": agent })).await?)?;
     Ok(detail.agent.cwd)
 }
 
@@ -222,7 +222,7 @@ pub(crate) struct Stop {
 }
 
 pub(crate) async fn stop(world: &impl World, args: Stop) -> Result<Changed, Rejection> {
-    changed(&*world.order("agent.stop", json!({ "agent": args.agent })).await?)
+    changed(&world.order("agent.stop", json!({ "agent": args.agent })).await?)
 }
 
 fn changed(answer: &serde_json::value::RawValue) -> Result<Changed, Rejection> {
@@ -258,7 +258,7 @@ struct Open {
 }
 
 pub(crate) async fn requests(world: &impl World) -> Result<Requests, Rejection> {
-    let open: Vec<view::Request> = read(&*world.ask("requests", json!({})).await?)?;
+    let open: Vec<view::Request> = read(&world.ask("requests", json!({})).await?)?;
     let each = open.into_iter().map(|request| Open {
         id: request.id.to_string(),
         kind: serde_json::to_value(request.kind)

@@ -495,7 +495,7 @@ console.log(JSON.stringify(said));
 #[test]
 fn the_official_client_finds_nothing_wrong() {
     let sdk = amux_testkit::model::cli::real_agents_dir()
-        .map(|bin| bin.join("node_modules/@modelcontextprotocol/sdk/dist/esm"))
+        .map(|bin| bin.with_file_name("@modelcontextprotocol/sdk/dist/esm"))
         .filter(|sdk| sdk.join("client/index.js").exists());
     let Some(sdk) = sdk else {
         eprintln!("SKIPPED the official MCP client: not installed (cargo xtask test --real-agents)");
