@@ -183,7 +183,7 @@ pub(crate) async fn ask(world: &impl World, args: Ask) -> Result<Asked, Rejectio
             let is_over = ["answered", "expired", "cancelled", "refused", "failed", "unproven"].contains(&&*copy.stage);
             last = Some(self::copy(&copy));
             if is_over {
-                let reply = if copy.stage == "answered" { answer(world, &question.id).await? } else { None };
+                let reply = if copy.stage == "answered" { answer(world, &question.id, &copy.to).await? } else { None };
                 break (reply, true);
             }
         }
@@ -208,9 +208,10 @@ pub(crate) async fn ask(world: &impl World, args: Ask) -> Result<Asked, Rejectio
     })
 }
 
-async fn answer(world: &impl World, id: &str) -> Result<Option<Message>, Rejection> {
+/// Only whoever was asked answers: others can put their words into the thread as well.
+async fn answer(world: &impl World, id: &str, of: &str) -> Result<Option<Message>, Rejection> {
     let thread: Vec<Message> = read(&world.ask("thread", json!({ "thread": id })).await?)?;
-    let is_answer = |message: &Message| message.reply_to.is_some_and(|of| of.to_string() == id);
+    let is_answer = |message: &Message| message.from == of && message.reply_to.is_some_and(|of| of.to_string() == id);
     Ok(thread.into_iter().find(is_answer))
 }
 

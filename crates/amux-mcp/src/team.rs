@@ -35,29 +35,33 @@ struct Member {
 }
 
 pub(crate) async fn team(world: &impl World) -> Result<Team, Rejection> {
-    /// All of a snapshot that a role needs: lists of agents do not tell it.
-    #[derive(Deserialize)]
-    struct Roles {
-        agents: Vec<Role>,
-    }
-    #[derive(Deserialize)]
-    struct Role {
-        id: AgentId,
-        #[serde(default)]
-        role: Option<String>,
-    }
     let agents: Vec<view::Agent> = read(&world.ask("agents", json!({ "all": true })).await?)?;
-    let roles: Roles = read(&world.ask("snapshot", json!({})).await?)?;
-    let mut roles: HashMap<AgentId, Option<String>> =
-        roles.agents.into_iter().map(|agent| (agent.id, agent.role)).collect();
+    let mut roles = roles(world).await;
     let me = world.me().await?;
     let you = me.strip_prefix("agent:").unwrap_or(&me).to_owned();
     let each = agents.into_iter().map(|agent| {
-        let role = roles.remove(&agent.uid).flatten();
+        let role = roles.remove(&agent.uid);
         let since = Some(agent.since.to_string());
         Member { role, since, ..member(agent) }
     });
     Ok(Team { you, agents: each.collect() })
+}
+
+/// Lists of agents do not tell it, so it is taken from a snapshot; where that cannot be had, who is here is told without.
+async fn roles(world: &impl World) -> HashMap<AgentId, String> {
+    #[derive(Default, Deserialize)]
+    struct Snapshot {
+        agents: Vec<Agent>,
+    }
+    #[derive(Deserialize)]
+    struct Agent {
+        id: AgentId,
+        #[serde(default)]
+        role: Option<String>,
+    }
+    let snapshot = world.ask("snapshot", json!({})).await.and_then(|answer| read::<Snapshot>(&answer));
+    let agents = snapshot.unwrap_or_default().agents.into_iter();
+    agents.filter_map(|agent| Some((agent.id, agent.role?))).collect()
 }
 
 fn member(agent: view::Agent) -> Member {

@@ -55,8 +55,9 @@ impl Mcp {
     }
 }
 
-/// Connections to the server at once; several hosts of one agent share what it may have.
+/// Connections to the server at once, and how many of them are kept: several hosts of one agent share what it may have.
 const CALLS_MAX: usize = 3;
+const IDLE_MAX: usize = 1;
 
 /// A restart of the server is a pause of this length at most.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -123,7 +124,7 @@ impl Host {
             };
             match attempt(&mut client) {
                 Ok(answer) => {
-                    self.found().idle.push(client);
+                    self.keep(client);
                     return Ok(answer.body);
                 }
                 Err(error) if again(&error) && Instant::now() < deadline => {
@@ -132,11 +133,18 @@ impl Host {
                     std::thread::sleep(PAUSE);
                 }
                 Err(ClientError::Refused(rejection)) => {
-                    self.found().idle.push(client);
+                    self.keep(client);
                     return Err(rejection);
                 }
                 Err(error) => return Err(Failure::from(error).rejection),
             }
+        }
+    }
+
+    fn keep(&self, client: Client) {
+        let idle = &mut self.found().idle;
+        if idle.len() < IDLE_MAX {
+            idle.push(client);
         }
     }
 

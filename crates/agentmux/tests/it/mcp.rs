@@ -3,6 +3,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead as _, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
@@ -221,15 +222,25 @@ fn a_host_of_any_age_finds_the_tools() {
 #[test]
 fn agents_talk_and_may_no_more_than_that() {
     let world = World::new();
-    let [mut lead, mut second] = <[Host; 2]>::try_from(agent(&world, "lead", 2)).ok().unwrap();
+    let [mut lead, mut second, mut third, mut fourth] = <[Host; 4]>::try_from(agent(&world, "lead", 4)).ok().unwrap();
     let mut api = agent(&world, "api", 1).remove(0);
     wire(&world).must("agent.describe", json!({ "agent": "api", "role": "writes the interface" }));
     let team = lead.tool("team", json!({}));
     assert_eq!(team["you"], "lead@default");
     let of_api = team["agents"].as_array().unwrap().iter().find(|agent| agent["name"] == "api@default").unwrap();
     assert_eq!((&of_api["role"], &of_api["state"]), (&"writes the interface".into(), &"unknown".into()));
-    // Both hosts of one agent work, also while one of them waits.
+    // All hosts of one agent work at once, each with more calls than it has connections.
+    let calls: Vec<u64> =
+        (0..20).flat_map(|_| [&mut third, &mut fourth].map(|h| h.begin_tool("team", json!({})))).collect();
     let asked = lead.begin_tool("ask", json!({ "to": "api", "text": "which port?\u{202e}\u{1b}[31m" }));
+    for (host, parity) in [(&mut third, 0), (&mut fourth, 1)] {
+        let mut left: Vec<u64> = calls.iter().copied().skip(parity).step_by(2).collect();
+        while !left.is_empty() {
+            let heard = host.hear(Duration::from_secs(30)).expect("an answer comes");
+            assert_eq!(given("team", &heard["result"])["you"], "lead@default");
+            left.retain(|id| heard["id"] != *id);
+        }
+    }
     let sent = second.tool("send", json!({ "to": ["api"], "text": "fyi", "class": "info", "key": "k1" }));
     let again = second.tool("send", json!({ "to": ["api"], "text": "fyi", "class": "info", "key": "k1" }));
     assert_eq!(sent["id"], again["id"]);
@@ -242,13 +253,16 @@ fn agents_talk_and_may_no_more_than_that() {
     assert_eq!(question["text"], "which port?\u{fffd}\u{fffd}[31m", "what would hide is shown");
     let acked = api.tool("ack", json!({ "ids": [sent["id"], "nonsense"] }));
     assert_eq!((&acked["acked"][0], acked["refused"].as_object().unwrap().len()), (&sent["id"], 1));
+    let mut operator = Host::operator(&world.home);
+    operator.tool("send", json!({ "to": ["lead"], "text": "no port", "reply_to": question["id"] }));
     api.tool("reply", json!({ "id": question["id"], "text": "8080" }));
     let answer = given("ask", &lead.answer(asked)["result"]);
     assert_eq!(
         (&answer["answered"], &answer["text"], &answer["stage"]),
         (&true.into(), &"8080".into(), &"answered".into())
     );
-    assert_eq!(lead.messages(json!({ "all": true }))[0]["stage"], "acked", "the answer is with its asker");
+    let mail = lead.messages(json!({ "all": true }));
+    assert_eq!(mail.iter().find(|mail| mail["text"] == "8080").unwrap()["stage"], "acked", "it is with its asker");
     let waiting = second.begin_tool("send", json!({ "to": ["api"], "text": "read this", "wait": "shown" }));
     until("it is there", || api.messages(json!({})).iter().any(|mail| mail["text"] == "read this").then_some(()));
     let sent = given("send", &second.answer(waiting)["result"]);
@@ -269,7 +283,6 @@ fn agents_talk_and_may_no_more_than_that() {
     assert_eq!(lead.refused("reply", json!({ "id": "nonsense", "text": "x" }))["code"], "not_found");
     assert_ne!(world.agent("api")["state"], "offline");
     // What an agent may not, the operator may.
-    let mut operator = Host::operator(&world.home);
     let spawned = operator.tool(
         "spawn",
         json!({ "name": "made", "kind": "cmd", "cwd": "/", "args": ["sleep", "1000"], "role": "sleeps" }),
@@ -524,4 +537,29 @@ fn the_official_client_finds_nothing_wrong() {
             assert!(result["structuredContent"].is_object(), "{way} {tool}: {result}");
         }
     }
+}
+
+#[test]
+fn a_host_that_hangs_up_leaves_its_place_and_its_question() {
+    let door = Door::open();
+    let params = json!({ "name": "ask", "arguments": { "to": "other", "text": "there?" } });
+    let body = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params }).to_string();
+    let head = format!(
+        "POST /mcp HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\n\
+         Accept: application/json, text/event-stream\r\nContent-Length: {}\r\n\r\n",
+        door.port,
+        door.token,
+        body.len()
+    );
+    let mut wire = door.home.connect().unwrap();
+    // More than an agent has places, so that each must have been given back.
+    for n in 1..=40 {
+        let mut stream = TcpStream::connect(("127.0.0.1", door.port)).unwrap();
+        stream.write_all(format!("{head}{body}").as_bytes()).unwrap();
+        until("the question is there", || {
+            (wire.get("queue", json!({ "agent": "other" })).as_array().unwrap().len() >= n).then_some(())
+        });
+    }
+    let waiting = wire.get("queue", json!({ "agent": "other" })).as_array().unwrap().len();
+    assert_eq!(waiting, 40, "each is there once and stays");
 }
