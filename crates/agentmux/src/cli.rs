@@ -15,6 +15,7 @@ mod layout;
 mod log;
 mod ls;
 mod mail;
+mod mcp;
 mod message;
 mod msg;
 mod pane;
@@ -191,6 +192,9 @@ enum Verb {
     /// The event stream as JSON lines
     #[command(after_help = "Example: agentmux events -f --topic agent")]
     Events(events::Events),
+    /// The tools of an agent for its MCP host, on standard streams
+    #[command(after_help = "Example: agentmux mcp")]
+    Mcp(mcp::Mcp),
     /// Start, stop and look after the server
     #[command(subcommand, after_help = "Example: agentmux server status")]
     Server(server::Server),
@@ -273,6 +277,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Verb::Layout(layout) => layout.run(&context),
         Verb::Requests => request::list(&context),
         Verb::Events(events) => events.run(&context),
+        Verb::Mcp(mcp) => mcp.run(&context, &cli.global),
         Verb::Server(server) => server.run(&context),
         Verb::Doctor => doctor::run(&context),
         Verb::Diag(diag) => diag.run(&context),

@@ -18,7 +18,7 @@ use axum::extract::{ConnectInfo, DefaultBodyLimit, Extension, Path, Request, Sta
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use axum::serve::IncomingStream;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -30,7 +30,7 @@ use crate::auth::{Admission, Keys};
 use crate::daemon::Daemon;
 use crate::places::{Guest, Places};
 use crate::session::{self, Carrier, Order};
-use crate::{acts, answers, metrics};
+use crate::{acts, answers, mcp, metrics};
 
 /// A browser with a few tabs, some scripts, and room.
 const CONNECTIONS_MAX: usize = 256;
@@ -63,6 +63,10 @@ pub const ROUTES: &[(&str, &str, Access)] = &[
     ("GET", "/v1/agents", Access::Known),
     ("GET", "/v1/stream", Access::Known),
     ("POST", "/v1/cmd/{name}", Access::Known),
+    ("POST", "/mcp", Access::Known),
+    // Here it is said that there is no stream to open and no session to end, in the way hosts understand.
+    ("GET", "/mcp", Access::Known),
+    ("DELETE", "/mcp", Access::Known),
     // The one-time code in the body is the credential.
     ("POST", "/v1/login", Access::Open),
     ("POST", "/v1/logout", Access::Operator),
@@ -80,6 +84,9 @@ pub(crate) fn router(daemon: Arc<Daemon>) -> Router {
             ("GET", "/v1/agents") => router.route(path, get(show_agents)),
             ("GET", "/v1/stream") => router.route(path, get(stream)),
             ("POST", "/v1/cmd/{name}") => router.route(path, post(command)),
+            ("POST", "/mcp") => router.route(path, post(mcp::serve)),
+            ("GET", "/mcp") => router.route(path, get(mcp::serve)),
+            ("DELETE", "/mcp") => router.route(path, delete(mcp::serve)),
             ("POST", "/v1/login") => router.route(path, post(login)),
             ("POST", "/v1/logout") => router.route(path, post(logout)),
             (method, path) => unreachable!("the table has a route nobody serves: {method} {path}"),
@@ -319,7 +326,7 @@ impl Carrier for Messages {
     }
 }
 
-fn answered(answer: acts::Answer) -> Response {
+pub(crate) fn answered(answer: acts::Answer) -> Response {
     match answer {
         Ok((body, seq)) => json(&ServerFrame { ok: Some(body), seq: Some(seq), ..ServerFrame::default() }),
         Err(rejection) => {
@@ -374,10 +381,10 @@ impl axum::serve::Listener for Doors {
 
 /// Whether somebody who may stay has spoken on a connection.
 #[derive(Clone, Default)]
-struct Heard(Arc<AtomicBool>);
+pub(crate) struct Heard(Arc<AtomicBool>);
 
 impl Heard {
-    fn set(&self) {
+    pub(crate) fn set(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
 }

@@ -13,6 +13,7 @@ pub mod http;
 mod keeping;
 mod local;
 mod logs;
+mod mcp;
 mod metrics;
 mod places;
 mod session;

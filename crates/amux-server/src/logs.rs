@@ -21,7 +21,8 @@ pub(crate) const POINTER: &str = "current";
 /// `filter` is the value of `AGENTMUX_LOG`.
 pub(crate) fn start(dir: &Path, filter: Option<&str>) -> Result<(), String> {
     let parse = |filter: &str| EnvFilter::try_new(filter).map_err(|error| error.to_string());
-    let filter = parse(filter.unwrap_or("info"))?;
+    // What is said by whoever speaks MCP is not the operator's to act on.
+    let filter = parse(filter.unwrap_or("info,rmcp=error"))?;
     let human = tracing_subscriber::fmt::layer().with_target(false).with_ansi(false).with_writer(std::io::stderr);
     let mut problem = String::new();
     let json = match file(dir) {

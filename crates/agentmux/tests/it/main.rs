@@ -8,6 +8,7 @@ mod harness;
 mod life;
 mod mail;
 mod masks;
+mod mcp;
 mod panes;
 mod real;
 mod relay;
