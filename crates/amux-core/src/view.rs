@@ -232,6 +232,7 @@ fn shown(state: &State, agent: &entity::Agent, ask: Option<&entity::Request>) ->
         session_id: agent.session.as_ref().and_then(|session| session.id.clone()),
         unread: count.unread,
         queued: count.queued,
+        role: agent.role.clone(),
         model: activity.and_then(|now| now.model.clone()).or_else(|| agent.definition.model.clone()),
         cost_micro_usd: activity.and_then(|now| now.usage.cost_micro_usd),
         context_used: activity.and_then(|now| now.usage.context_used),

@@ -174,7 +174,7 @@ pub(crate) async fn ask(world: &impl World, args: Ask) -> Result<Asked, Rejectio
         return Err(Rejection::new(Code::BadArgs, message).hint("send asks many; their answers come as mail"));
     }
     let mut waiting = Waiting::begin(world, args.timeout_ms).await?;
-    let question = sent(world, json!({ "to": [args.to], "body": args.text })).await?;
+    let question = sent(world, json!({ "to": [args.to], "body": args.text, "wants_answer": true })).await?;
     let mut last = question.deliveries.into_iter().next();
     let (reply, ended) = loop {
         if let Some(copy) =

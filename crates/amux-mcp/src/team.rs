@@ -1,9 +1,7 @@
 //! The team: who is here, what they do, and waiting for them.
 
-use std::collections::HashMap;
-
 use amux_proto::view::{self, AgentDetail, AgentState};
-use amux_proto::{AgentId, Code, Rejection};
+use amux_proto::{Code, Rejection};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -36,37 +34,18 @@ struct Member {
 
 pub(crate) async fn team(world: &impl World) -> Result<Team, Rejection> {
     let agents: Vec<view::Agent> = read(&world.ask("agents", json!({ "all": true })).await?)?;
-    let mut roles = roles(world).await;
     let me = world.me().await?;
     let you = me.strip_prefix("agent:").unwrap_or(&me).to_owned();
     let each = agents.into_iter().map(|agent| {
-        let role = roles.remove(&agent.uid);
         let since = Some(agent.since.to_string());
-        Member { role, since, ..member(agent) }
+        Member { since, ..member(agent) }
     });
     Ok(Team { you, agents: each.collect() })
 }
 
-/// Lists of agents do not tell it, so it is taken from a snapshot; where that cannot be had, who is here is told without.
-async fn roles(world: &impl World) -> HashMap<AgentId, String> {
-    #[derive(Default, Deserialize)]
-    struct Snapshot {
-        agents: Vec<Agent>,
-    }
-    #[derive(Deserialize)]
-    struct Agent {
-        id: AgentId,
-        #[serde(default)]
-        role: Option<String>,
-    }
-    let snapshot = world.ask("snapshot", json!({})).await.and_then(|answer| read::<Snapshot>(&answer));
-    let agents = snapshot.unwrap_or_default().agents.into_iter();
-    agents.filter_map(|agent| Some((agent.id, agent.role?))).collect()
-}
-
 fn member(agent: view::Agent) -> Member {
     let name = format!("{}@{}", agent.name, agent.team);
-    Member { name, state: agent.state, reason: agent.reason, role: None, since: None }
+    Member { name, state: agent.state, reason: agent.reason, role: agent.role, since: None }
 }
 
 impl Member {

@@ -49,6 +49,9 @@ pub struct Agent {
     pub session_id: Option<String>,
     pub unread: u32,
     pub queued: u32,
+    /// What it is there for.
+    #[serde(default)]
+    pub role: Option<String>,
     pub model: Option<String>,
     pub cost_micro_usd: Option<u64>,
     pub context_used: Option<u64>,
