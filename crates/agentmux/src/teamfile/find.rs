@@ -163,13 +163,13 @@ mod tests {
     #[test]
     fn a_directory_has_a_name_that_a_team_can_have() {
         for (dir, name) in [
-            ("/work/shop", "shop"),
-            ("/work/My Shop (2)", "my-shop-2"),
-            ("/work/.config", "config"),
-            ("/work/日本", "team"),
+            ("/srv/shop", "shop"),
+            ("/srv/My Shop (2)", "my-shop-2"),
+            ("/srv/.config", "config"),
+            ("/srv/日本", "team"),
             ("/", "team"),
-            ("/work/a_b--c", "a_b-c"),
-            ("/work/0123456789012345678901234567890123", "0123456789012345678901234567890"),
+            ("/srv/a_b--c", "a_b-c"),
+            ("/srv/0123456789012345678901234567890123", "0123456789012345678901234567890"),
         ] {
             assert_eq!(slug(Path::new(dir)).as_str(), name, "{dir}");
         }

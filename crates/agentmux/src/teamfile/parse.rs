@@ -483,7 +483,7 @@ mod tests {
 
     fn read(text: &str) -> Result<TeamFile, Vec<String>> {
         let kinds = amux_runner::kinds::with(None).unwrap();
-        let (file, dir, home) = (Path::new("a.toml"), Path::new("/work/shop"), Path::new("/home/u"));
+        let (file, dir, home) = (Path::new("a.toml"), Path::new("/srv/shop"), Path::new("/home/u"));
         parse(text, &Place { file, dir, home: Some(home), kinds: &kinds })
     }
 
@@ -524,7 +524,7 @@ mod tests {
         "#;
         let file = read(text).unwrap();
         let [lead, build, pane] = file.agents.as_slice() else { panic!("{file:?}") };
-        assert_eq!((file.team.as_str(), lead.work.cwd.as_str()), ("shop", "/work/shop"));
+        assert_eq!((file.team.as_str(), lead.work.cwd.as_str()), ("shop", "/srv/shop"));
         let mail = Mail {
             paused: Some(true),
             while_working: Some(WhileWorking::TurnEnd),
@@ -532,7 +532,7 @@ mod tests {
             wakes_per_hour: Some(1_000),
         };
         assert_eq!((lead.mail, lead.start, lead.work.env["PORT"].as_str()), (mail, true, "80"));
-        assert_eq!((build.work.argv.join(" ").as_str(), build.work.cwd.as_str()), ("make -j4", "/work/lib/x"));
+        assert_eq!((build.work.argv.join(" ").as_str(), build.work.cwd.as_str()), ("make -j4", "/srv/lib/x"));
         assert_eq!((build.start, build.work.worktree, build.start_after.len()), (false, true, 1));
         assert_eq!((pane.work.kind.0.as_str(), pane.work.argv.as_slice()), ("tmux", &["main:0.1".to_owned()][..]));
         assert_eq!(pane.work.cwd, "/home/u/src");
