@@ -243,7 +243,8 @@ fn idle_with(agents: usize) -> Row {
     let (cpu, woken) = (process::cpu_ms(srv.pid()).unwrap_or(0), wakeups(srv.pid()));
     std::thread::sleep(LOOK);
     let cpu = process::cpu_ms(srv.pid()).unwrap_or(0) - cpu;
-    let woken = wakeups(srv.pid()) - woken;
+    // A thread that ended meanwhile took its count along.
+    let woken = wakeups(srv.pid()).saturating_sub(woken);
     let percent = cpu as f64 / ms(LOOK) * 100.0;
     stop(&world.home);
     let measured = format!("{percent:.2} % of a core, {:.1} wake-ups/s", woken as f64 / LOOK.as_secs_f64());
