@@ -60,6 +60,7 @@ pub fn find(state: &State, name: &KindName) -> Result<Kind, Rejection> {
         resume_args: Vec::new(),
         model_args: Vec::new(),
         mode_args: Vec::new(),
+        mcp_args: Vec::new(),
         env: std::collections::BTreeMap::new(),
         unset: Vec::new(),
         install: None,

@@ -36,6 +36,13 @@ const IDLE_OUTPUT_MS: Known = Known {
     default: 0,
     about: "An agent that prints nothing for so many milliseconds is stopped; 0: never.",
 };
+const MCP: Known = Known {
+    key: "agent.mcp",
+    min: 0,
+    max: 1,
+    default: 1,
+    about: "1: an agent that can take an MCP server is handed ours, to talk to its team; 0: it is not.",
+};
 const MAX_RUNTIME_MS: Known = Known {
     key: "agent.max_runtime_ms",
     min: 0,
@@ -125,6 +132,10 @@ pub const REGISTRY: &[Known] = &[
 
 pub fn agent_stop_grace_ms(state: &State) -> u64 {
     value(state, &STOP_GRACE_MS)
+}
+
+pub fn agent_mcp(state: &State) -> bool {
+    value(state, &MCP) == 1
 }
 
 pub fn agent_idle_output_ms(state: &State) -> u64 {

@@ -28,6 +28,8 @@ pub struct Plan {
     pub max_runtime_ms: u64,
     /// 0: it may be silent for ever.
     pub idle_output_ms: u64,
+    /// Whether it is handed our tools.
+    pub mcp: bool,
 }
 
 impl Published {
@@ -114,6 +116,7 @@ impl Published {
                     .and_then(|session| session.dead.last().cloned()),
                 max_runtime_ms: setting::agent_max_runtime_ms(state),
                 idle_output_ms: setting::agent_idle_output_ms(state),
+                mcp: setting::agent_mcp(state),
             })
         })
     }

@@ -152,6 +152,10 @@ pub struct Kind {
     pub model_args: Vec<String>,
     #[serde(default)]
     pub mode_args: Vec<String>,
+    /// Hands it our MCP server; `{mcp}` stands for a configuration file's text. Where the protocol itself can do that
+    /// it does.
+    #[serde(default)]
+    pub mcp_args: Vec<String>,
     #[serde(default)]
     pub env: BTreeMap<String, String>,
     /// Variables the program must not inherit.

@@ -8,13 +8,14 @@ use std::path::{Path, PathBuf};
 
 use amux_agents::once::{Format, Once};
 use amux_agents::tmux::Control;
-use amux_agents::{Begin, Machine, Order, Session as Conversation};
+use amux_agents::{Begin, Machine, McpServer, Order, Session as Conversation};
 use amux_engine::ask::Plan;
 use amux_proto::entity::{Dialect, Kind, KindName, Size};
 use amux_proto::{AgentId, RunNo, env};
 use amux_sys::process;
 use amux_sys::spawn::{self, Session, SpawnSpec, Stdio};
 use serde::Serialize;
+use serde_json::json;
 
 use crate::{Shared, lease, report, worktree};
 
@@ -135,6 +136,11 @@ pub(crate) fn plan(shared: &Shared, agent: AgentId, run: RunNo, plan: &Plan) -> 
     words.extend(model.iter().flat_map(|model| kind.model_args.iter().map(|word| word.replace("{model}", model))));
     let mode = definition.mode.as_deref();
     words.extend(mode.iter().flat_map(|mode| kind.mode_args.iter().map(|word| word.replace("{mode}", mode))));
+    let server = plan.mcp.then(|| mcp_server(shared, plan));
+    if let Some(server) = &server {
+        let config = mcp_config(server);
+        words.extend(kind.mcp_args.iter().map(|word| word.replace("{mcp}", &config)));
+    }
     words.extend(rest.iter().cloned());
     let cwd = directory(shared, agent, plan)?;
     let environment = environment(shared, agent, run, plan, &kind);
@@ -151,7 +157,7 @@ pub(crate) fn plan(shared: &Shared, agent: AgentId, run: RunNo, plan: &Plan) -> 
             lost: plan.lost.clone(),
             model: definition.model.clone(),
             mode: definition.mode.clone(),
-            mcp: None,
+            mcp: server,
         },
         spec: SpawnSpec {
             program,
@@ -167,6 +173,26 @@ pub(crate) fn plan(shared: &Shared, agent: AgentId, run: RunNo, plan: &Plan) -> 
         is_shell,
         kind,
     })
+}
+
+/// Our tools for the agent. Who it is it need not say: a process in its tree is the agent. And nothing here is secret,
+/// since it may stand in a command line.
+fn mcp_server(shared: &Shared, plan: &Plan) -> McpServer {
+    let variables = [(env::SOCKET, shared.world.socket.display().to_string()), (env::AGENT, plan.label.clone())];
+    McpServer {
+        name: "agentmux".to_owned(),
+        command: shared.world.exe.display().to_string(),
+        args: vec!["mcp".to_owned()],
+        env: variables.map(|(name, value)| (name.to_owned(), value)).to_vec(),
+    }
+}
+
+/// As a configuration file of a CLI has it.
+fn mcp_config(server: &McpServer) -> String {
+    let variables: BTreeMap<&str, &str> =
+        server.env.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let entry = json!({ "type": "stdio", "command": server.command, "args": server.args, "env": variables });
+    json!({ "mcpServers": { server.name.as_str(): entry } }).to_string()
 }
 
 fn is_once(dialect: Dialect) -> bool {

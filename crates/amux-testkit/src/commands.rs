@@ -603,6 +603,7 @@ fn kind_load(s: &mut Say<'_>) -> Command {
         resume_args: vec!["--resume".to_owned(), "{session}".to_owned()],
         model_args: Vec::new(),
         mode_args: Vec::new(),
+        mcp_args: Vec::new(),
         env: BTreeMap::new(),
         unset: Vec::new(),
         install: None,

@@ -472,7 +472,12 @@ new_args: Array<string>,
 /**
  * To go on with a conversation.
  */
-resume_args: Array<string>, model_args: Array<string>, mode_args: Array<string>, env: { [key in string]: string }, 
+resume_args: Array<string>, model_args: Array<string>, mode_args: Array<string>, 
+/**
+ * Hands it our MCP server; `{mcp}` stands for a configuration file's text. Where the protocol itself can do that
+ * it does.
+ */
+mcp_args: Array<string>, env: { [key in string]: string }, 
 /**
  * Variables the program must not inherit.
  */

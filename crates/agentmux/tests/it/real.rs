@@ -531,6 +531,52 @@ mod claude {
     }
 }
 
+/// Agents talk to each other by the tools they were handed.
+mod talk {
+    use super::*;
+
+    /// One asks another, who answers; `meanwhile` happens while the other works on it.
+    fn asks_and_is_answered(kind: &'static str, meanwhile: impl FnOnce(&World)) {
+        let Some(real) = Real::new(kind) else { return };
+        let (lead, scout) = (real.begin("lead", &[]), real.begin("scout", &[]));
+        scout.work("hello");
+        let said = r#"MCP reply {"id": "@message", "text": "it is four"}"#;
+        let question = serde_json::json!({ "to": "scout", "text": said, "timeout_ms": 60_000 });
+        lead.tell(&format!("MCP ask {question}"));
+        meanwhile(&real.world);
+        lead.wait("idle");
+        let heard = |request: &Request| request.asked.tool_output.as_ref().is_some_and(|it| it.contains("it is four"));
+        assert!(real.model.requests().iter().any(heard), "{:#}", lead.story());
+        let inbox = real.world.answer(&["inbox", "--agent", "scout", "--all"]);
+        assert_eq!(inbox["data"][1]["stage"], "answered", "{inbox}");
+        assert_eq!(inbox["data"][1]["from"], "lead@default", "under its own name");
+        let asked = real.world.answer(&["requests"]);
+        assert_eq!(asked["data"], serde_json::json!([]), "nobody had to allow it");
+    }
+
+    #[test]
+    fn two_claudes_ask_and_answer() {
+        asks_and_is_answered("claude", |_| ());
+    }
+
+    #[test]
+    fn two_claudes_ask_and_answer_through_a_killed_server() {
+        asks_and_is_answered("claude", |world| {
+            signals::send(world.pid("pid"), Signal::Kill).unwrap();
+        });
+    }
+
+    #[test]
+    fn two_codexes_ask_and_answer() {
+        asks_and_is_answered("codex", |_| ());
+    }
+
+    #[test]
+    fn two_agents_of_acp_ask_and_answer() {
+        asks_and_is_answered("opencode", |_| ());
+    }
+}
+
 mod codex {
     use super::*;
 

@@ -326,6 +326,7 @@ fn a_kind(dialect: Dialect, program: &str) -> Kind {
         resume_args: Vec::new(),
         model_args: Vec::new(),
         mode_args: Vec::new(),
+        mcp_args: Vec::new(),
         env: BTreeMap::new(),
         unset: Vec::new(),
         install: None,

@@ -247,6 +247,7 @@ fn with_a_lost_conversation() -> (World, AgentId) {
         resume_args: vec!["--resume".into(), "{session}".into()],
         model_args: Vec::new(),
         mode_args: Vec::new(),
+        mcp_args: Vec::new(),
         env: Default::default(),
         unset: Vec::new(),
         install: None,

@@ -239,9 +239,12 @@ fn sleep(seconds: u64) -> String {
     format!("echo sleeping && sleep {seconds} && echo slept")
 }
 
-/// `MCP <tool> <json>`: agents put the server's name before the tool's, each with its own glue.
+/// `MCP <tool> <json>`: agents put the server's name before the tool's, each with its own glue. `@message` stands for
+/// the id of the message that says it.
 fn mcp(asked: &Asked) -> Reply {
     let rest = asked.user_text.split_once("MCP ").map_or("", |(_, rest)| rest.trim_start());
+    let message = asked.user_text.split_once("[message ").and_then(|(_, rest)| rest.split_whitespace().next());
+    let rest = &message.map_or(rest.to_owned(), |id| rest.replace("@message", id));
     let (name, arguments) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
     let arguments = serde_json::Deserializer::from_str(arguments).into_iter().next();
     let arguments: Value = arguments.and_then(Result::ok).unwrap_or_else(|| json!({}));
@@ -400,6 +403,9 @@ mod tests {
         };
         assert_eq!(call.tool, "mcp__agentmux__send");
         assert_eq!(call.arguments, json!({"to": "scout", "text": "a b"}));
+        let text = r#"[message 12ab34cd from lead@web] MCP reply {"id": "@message"}"#;
+        let Reply::Call(call) = reply(&asked(text, &[("mcp__agentmux__reply", json!({}))])) else { panic!("no call") };
+        assert_eq!(call.arguments, json!({"id": "12ab34cd"}));
     }
 
     #[test]
