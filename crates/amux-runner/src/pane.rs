@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
+use std::time::Duration;
 
 use amux_agents::tmux::{Command, Control, Paste, Refused, Told, Why};
 use amux_proto::entity::{Activity, Size};
@@ -16,6 +17,7 @@ use amux_proto::{Code, Rejection};
 use amux_sys::{clock, process, pty};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use crate::display::{Display, View, at, neutral, one_line};
 use crate::lines::{Pipes, STDERR_BYTES_MAX, poured, writable};
@@ -27,6 +29,11 @@ const LINE_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// Lines that tmux has not read. Whoever has more is told so.
 const OUTBOX_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// A busy tmux learns of the end of a program later than we do. One that stays silent about it for a minute has started
+/// another program in the pane.
+const LOOK_FIRST: Duration = Duration::from_millis(50);
+const LOOK_LAST: Duration = Duration::from_secs(30);
 
 pub(crate) struct Pane {
     pub(crate) display: Display,
@@ -45,6 +52,8 @@ pub(crate) struct Pane {
     asked: BTreeMap<u64, Asked>,
     /// The program of the pane: its end leaves no trace in control mode when the pane is kept open.
     program: Option<AsyncFd<OwnedFd>>,
+    /// The program has ended, and tmux is asked until it knows that too: when, and how long after that again.
+    looks: Option<(Instant, Duration)>,
     is_ready: bool,
     is_gone: bool,
 }
@@ -93,6 +102,7 @@ impl Pane {
             block: vec![0; 64 * 1024].into_boxed_slice(),
             asked: BTreeMap::new(),
             program: None,
+            looks: None,
             is_ready: false,
             is_gone: false,
         })
@@ -133,6 +143,10 @@ impl Pane {
             () = writable(self.stdin.as_ref()), if self.stdin.is_some() && !self.outbox.is_empty() => {}
             () = ended(self.program.as_ref()), if self.program.is_some() => {
                 self.program = None;
+                self.looks = Some((Instant::now(), LOOK_FIRST));
+            }
+            () = at(self.looks.map(|(when, _)| when)) => {
+                self.looks = self.looks.filter(|(_, pause)| *pause < LOOK_LAST).map(|(_, pause)| (Instant::now() + pause, pause * 2));
                 let told = self.control.look();
                 self.take(told);
             }
@@ -230,6 +244,9 @@ impl Pane {
         // Its screen follows.
         self.display.await_anew();
         self.program = pid.and_then(process::pidfd_open).and_then(|pidfd| polled::readable(pidfd).ok());
+        if pid.is_some() && self.program.is_none() {
+            self.looks = Some((Instant::now(), LOOK_FIRST));
+        }
         if let Hearing::All { is_taken_up } = &mut self.hearing
             && std::mem::take(is_taken_up)
         {
@@ -245,7 +262,7 @@ impl Pane {
     }
 
     fn gone(&mut self, why: &Why) {
-        self.is_gone = true;
+        (self.is_gone, self.looks) = (true, None);
         let words = match why {
             Why::NotFound(text) => format!("there is no such pane: {} ({text})", self.target),
             Why::Closed => "the pane was closed, or its program has ended".to_owned(),
