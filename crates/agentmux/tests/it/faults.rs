@@ -290,6 +290,39 @@ fn a_message_larger_than_any_pipe_arrives_whole_and_once_through_kills() {
 }
 
 #[test]
+fn thousands_of_messages_are_worked_on_once_and_in_their_order_through_kills() {
+    const COUNT: usize = 1500;
+    let stage = Stage::new();
+    stage.agent("acp", "acp", &[]);
+    let mut wire = stage.wire();
+    let sent: Vec<String> = (0..COUNT)
+        .map(|n| {
+            let receipt = wire.must("message.send", json!({ "to": ["acp"], "body": format!("number-{n}") }));
+            receipt["id"].as_str().unwrap().to_owned()
+        })
+        .collect();
+    let read = || String::from_utf8(stage.read("acp")).unwrap();
+    for part in 1..4 {
+        until("it works", || (read().matches("number-").count() > part * COUNT / 8).then_some(()));
+        stage.kill(|| ());
+    }
+    until("the last is worked on", || (stage.stage(&sent[COUNT - 1]) == "acked").then_some(()));
+    let read = read();
+    let numbers: Vec<usize> = read
+        .split("number-")
+        .skip(1)
+        .map(|rest| rest.split(|c: char| !c.is_ascii_digit()).next().unwrap().parse().unwrap())
+        .collect();
+    assert!(numbers.is_sorted_by(|a, b| a < b), "each once and in order: {numbers:?}");
+    let stages: Vec<String> = sent.iter().map(|id| stage.stage(id)).collect();
+    let missing = (0..COUNT).filter(|n| !numbers.contains(n));
+    for n in missing {
+        assert_eq!(stages[n], "unproven", "what was not worked on is said to be in doubt: {n}");
+    }
+    assert!(stages.iter().all(|stage| ["acked", "unproven"].contains(&stage.as_str())), "{stages:?}");
+}
+
+#[test]
 fn a_composer_that_needs_a_paste_gets_one_through_a_kill() {
     let stage = Stage::new();
     stage.agent("tui", "tui", &[]);
