@@ -128,8 +128,17 @@ pub fn is_held(path: &Path) -> Option<bool> {
     let here = |lock: &os::HeldLock| {
         lock.inode == meta.ino() && (lock.device == meta.dev() || (lock.pid.is_some() && lock.pid == signed))
     };
-    Some(os::held_locks()?.iter().any(here))
+    // The kernel lists them a page at a time, and when others come and go between two pages one may be passed over:
+    // that it is there is true at once, that it is not when several looks say so.
+    for _ in 0..LOOKS {
+        if os::held_locks()?.iter().any(here) {
+            return Some(true);
+        }
+    }
+    Some(false)
 }
+
+const LOOKS: usize = 4;
 
 fn lock_now(file: &File) -> io::Result<bool> {
     loop {
