@@ -19,7 +19,7 @@ use crate::case::Case;
 use crate::near::nearest;
 use crate::policy::denied;
 use crate::state::{FIRST_REV, Sender, State, change};
-use crate::{agent, mail, resolve, view};
+use crate::{agent, mail, resolve, sight, view};
 
 pub(crate) fn decide(case: &mut Case<'_>, command: &Command) -> Result<Value, Rejection> {
     match command {
@@ -60,11 +60,16 @@ fn send(case: &mut Case<'_>, order: &Send) -> Result<Value, Rejection> {
     }
     let recipients = recipients(state, &from, to)?;
     let replied = match reply_to {
-        Some(id) => Some(state.messages.get(id).ok_or_else(|| {
+        Some(id) => Some(state.messages.get(id).filter(|known| sight::reads(state, &from, known)).ok_or_else(|| {
             Rejection::new(Code::NotFound, format!("no such message to reply to: {id}")).hint("agentmux inbox --all")
         })?),
         None => None,
     };
+    // Nobody joins a conversation that it cannot read.
+    let joined = thread.and_then(|thread| state.thread(thread).next().map(|_| thread));
+    if let Some(joined) = joined.filter(|thread| !state.thread(*thread).any(|known| sight::reads(state, &from, known))) {
+        return Err(Rejection::new(Code::NotFound, format!("no such thread: {joined}")));
+    }
     let id = match id {
         Some(id) if state.messages.contains_key(id) => {
             return Err(Rejection::new(Code::Exists, format!("a message has this id already: {id}")));
@@ -298,7 +303,7 @@ pub(crate) fn run_ended(case: &mut Case<'_>, of: (AgentId, RunNo), never_opened:
 }
 
 /// Everybody who is meant, once. One name that means nobody refuses the whole, and the details say which.
-fn recipients(state: &State, from: &Principal, to: &[String]) -> Result<BTreeSet<Recipient>, Rejection> {
+pub(crate) fn recipients(state: &State, from: &Principal, to: &[String]) -> Result<BTreeSet<Recipient>, Rejection> {
     if to.is_empty() {
         return Err(bad("a recipient is needed: to"));
     }
@@ -374,7 +379,7 @@ fn unknown(what: &str, name: &str, known: impl Iterator<Item = String>) -> Rejec
 }
 
 fn ack(case: &mut Case<'_>, order: &Ack) -> Result<Value, Rejection> {
-    let message = resolve::message(case.state, &order.message)?;
+    let message = resolve::message(case.state, &case.ctx.actor, &order.message)?;
     case.expect(message.rev)?;
     let Some(delivery) = own_copy(message, &case.ctx.actor) else {
         return Err(denied("recipient", &case.ctx.actor, "message.ack"));
@@ -418,7 +423,7 @@ fn copies<'a>(state: &State, message: &'a Message, to: Option<&str>) -> Result<V
 }
 
 fn cancel(case: &mut Case<'_>, order: &Cancel) -> Result<Value, Rejection> {
-    let message = resolve::message(case.state, &order.message)?;
+    let message = resolve::message(case.state, &case.ctx.actor, &order.message)?;
     case.expect(message.rev)?;
     answers_for(case, message, "message.cancel")?;
     let actor = case.ctx.actor.clone();
@@ -448,7 +453,7 @@ fn nothing_waits(message: &Message) -> Rejection {
 
 /// Given once more, on the word of whoever answers for it: nobody else does so.
 fn retry(case: &mut Case<'_>, order: &Retry) -> Result<Value, Rejection> {
-    let message = resolve::message(case.state, &order.message)?;
+    let message = resolve::message(case.state, &case.ctx.actor, &order.message)?;
     case.expect(message.rev)?;
     answers_for(case, message, "message.retry")?;
     if mail::is_over(message, case.ctx.now) {
@@ -490,7 +495,7 @@ fn retry(case: &mut Case<'_>, order: &Retry) -> Result<Value, Rejection> {
 
 /// A person overrules what a message waits for. What nobody can overrule, it goes on waiting for.
 fn release(case: &mut Case<'_>, order: &Release) -> Result<Value, Rejection> {
-    let message = resolve::message(case.state, &order.message)?;
+    let message = resolve::message(case.state, &case.ctx.actor, &order.message)?;
     case.expect(message.rev)?;
     let mut released = Vec::new();
     for copy in copies(case.state, message, order.to.as_deref())?.into_iter().filter(|copy| copy.stage.is_waiting()) {
@@ -513,7 +518,7 @@ fn release(case: &mut Case<'_>, order: &Release) -> Result<Value, Rejection> {
 /// Another place among what waits. Nobody else's order is changed by it.
 fn reorder(case: &mut Case<'_>, order: &Move) -> Result<Value, Rejection> {
     let state = case.state;
-    let message = resolve::message(state, &order.message)?;
+    let message = resolve::message(state, &case.ctx.actor, &order.message)?;
     case.expect(message.rev)?;
     let agent = resolve::agent(state, &order.to)?.id;
     let to = Recipient::Agent { agent };
@@ -532,7 +537,7 @@ fn reorder(case: &mut Case<'_>, order: &Move) -> Result<Value, Rejection> {
         }
         return Ok(json!({ "id": message.id }));
     };
-    let before = resolve::message(state, before)?;
+    let before = resolve::message(state, &case.ctx.actor, before)?;
     if before.id == message.id {
         return Ok(json!({ "id": message.id }));
     }
@@ -559,7 +564,7 @@ fn reorder(case: &mut Case<'_>, order: &Move) -> Result<Value, Rejection> {
 
 /// Other words for what nobody was given yet.
 fn edit(case: &mut Case<'_>, order: &Edit) -> Result<Value, Rejection> {
-    let message = resolve::message(case.state, &order.message)?;
+    let message = resolve::message(case.state, &case.ctx.actor, &order.message)?;
     case.expect(message.rev)?;
     check_body(&order.body)?;
     if !message.deliveries.iter().all(|copy| copy.stage.is_waiting() && mail::attempts(copy) == 0) {
@@ -581,7 +586,7 @@ fn check_body(body: &str) -> Result<(), Rejection> {
 
 /// The copies that were not given in their time end; those that were given go on.
 fn expire(case: &mut Case<'_>, order: &Expire) -> Result<Value, Rejection> {
-    let message = resolve::message(case.state, &order.message)?;
+    let message = resolve::message(case.state, &case.ctx.actor, &order.message)?;
     if !mail::is_over(message, case.ctx.now) {
         return Err(Rejection::new(Code::Conflict, format!("its time is not over: {}", message.id)));
     }
@@ -599,7 +604,7 @@ fn before_the_eyes(case: &mut Case<'_>, order: &Seen) -> Result<Value, Rejection
     }
     let mut seen = BTreeSet::new();
     for reference in &order.messages {
-        let message = resolve::message(case.state, reference)?;
+        let message = resolve::message(case.state, &case.ctx.actor, reference)?;
         let Some(copy) = own_copy(message, &case.ctx.actor).filter(|_| seen.insert(message.id)) else { continue };
         let is_stopped = matches!(copy.stage, Stage::Held { request: Some(_), .. });
         if is_stopped || rank(&copy.stage) >= rank(&Stage::Shown) {

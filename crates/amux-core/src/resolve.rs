@@ -4,13 +4,13 @@
 use std::collections::BTreeMap;
 
 use amux_proto::entity::{Agent, Message, Pane, Request, Tab, Team, Workspace};
-use amux_proto::{Code, Name, Rejection};
+use amux_proto::{Code, Name, Principal, Rejection};
 use serde_json::json;
 use uuid::Uuid;
 
 use crate::near::nearest;
 use crate::state::State;
-use crate::view;
+use crate::{sight, view};
 
 /// Shorter ends of ids are too easily mistyped into another one.
 const SUFFIX_HEX_MIN: usize = 4;
@@ -86,8 +86,15 @@ pub fn request<'a>(state: &'a State, reference: &str) -> Result<&'a Request, Rej
     plain("request", &state.requests, reference, |request| request.id.to_string(), "agentmux requests")
 }
 
-pub fn message<'a>(state: &'a State, reference: &str) -> Result<&'a Message, Rejection> {
-    plain("message", &state.messages, reference, |message| message.id.to_string(), "agentmux inbox --all")
+/// Of the messages that `actor` may read: of the others nobody is told that they are there.
+pub fn message<'a>(state: &'a State, actor: &Principal, reference: &str) -> Result<&'a Message, Rejection> {
+    let is_read = |message: &&'a Message| sight::reads(state, actor, message);
+    if let Some(message) = by_id(&state.messages, reference).filter(is_read) {
+        return Ok(message);
+    }
+    let found = by_suffix(&state.messages, reference).into_iter().filter(is_read).collect();
+    let label = |message: &Message| message.id.to_string();
+    one("message", reference, found, label, || (Vec::new(), Some("agentmux inbox --all")))
 }
 
 /// Things with names that several may have.

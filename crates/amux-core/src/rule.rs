@@ -1,5 +1,5 @@
 //! The rules of `policy.toml`: what is allowed or denied without asking a person. What no rule speaks of is asked, and
-//! no time-out ever answers.
+//! no time-out ever answers. Who may do what is in [`crate::right`]; the file is loaded here.
 
 use amux_proto::command::policy::{Command, Load};
 use amux_proto::entity::{Answer, RequestOption, RequestOptionKind, Rule, RuleAnswer};
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::bounds::{self, RULES_MAX, bad};
 use crate::case::Case;
 use crate::state::State;
-use crate::view;
+use crate::{right, view};
 
 /// What lets one command line hold two. A pattern that ends with `*` allows nothing that has one of these behind its
 /// beginning: allowing `git *` does not allow what somebody writes behind a semicolon. Denying is not held back by it.
@@ -19,17 +19,20 @@ const SHELL_GLUE: &[char] = &[';', '|', '&', '$', '`', '<', '>', '(', ')', '\n',
 
 pub(crate) fn decide(case: &mut Case<'_>, command: &Command) -> Result<Value, Rejection> {
     match command {
-        Command::Load(Load { rules }) => {
-            if rules.len() > RULES_MAX {
+        Command::Load(Load { rules, may }) => {
+            if rules.len() > RULES_MAX || may.len() > RULES_MAX {
                 return Err(bounds::limit("rules", RULES_MAX));
             }
             for rule in rules {
                 check(rule)?;
             }
-            if case.state.rules != *rules {
-                case.emit(Event::Changed(Changed { rules: rules.clone() }));
+            for may in may {
+                right::check(may).map_err(bad)?;
             }
-            Ok(json!({ "rules": rules.len() }))
+            if case.state.rules != *rules || case.state.may != *may {
+                case.emit(Event::Changed(Changed { rules: rules.clone(), may: may.clone() }));
+            }
+            Ok(json!({ "rules": rules.len(), "may": may.len() }))
         }
     }
 }
@@ -77,7 +80,10 @@ fn matches(rule: &Rule, agent: &str, ask: &Ask) -> bool {
 
 pub(crate) fn apply(state: &mut State, event: &Event) {
     match event {
-        Event::Changed(Changed { rules }) => state.rules.clone_from(rules),
+        Event::Changed(Changed { rules, may }) => {
+            state.rules.clone_from(rules);
+            state.may.clone_from(may);
+        }
     }
 }
 

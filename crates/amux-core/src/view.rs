@@ -9,7 +9,7 @@ use amux_proto::view::{self as proto_view, AgentDetail, AgentState, Evidence, Re
 use amux_proto::{AgentId, Epoch, Principal, Rejection, Seq, Time};
 
 use crate::state::State;
-use crate::{policy, resolve};
+use crate::{policy, resolve, sight};
 
 pub use amux_proto::view::Agent;
 
@@ -31,6 +31,7 @@ pub fn snapshot(state: &State, epoch: Epoch, seq: Seq) -> Snapshot {
         host: state.host.clone(),
         kinds: state.kinds.iter().map(|(name, kind)| (name.0.clone(), kind.clone())).collect(),
         rules: state.rules.clone(),
+        may: state.may.clone(),
     }
 }
 
@@ -78,7 +79,11 @@ pub fn detail(state: &State, reference: &str) -> Result<AgentDetail, Rejection> 
 
 /// What waits for a human, oldest first.
 pub fn requests(state: &State) -> Vec<Request> {
-    let mut requests: Vec<_> = undecided(state).collect();
+    requests_where(state, |_| true)
+}
+
+pub(crate) fn requests_where(state: &State, is_wanted: impl Fn(&entity::Request) -> bool) -> Vec<Request> {
+    let mut requests: Vec<_> = undecided(state).filter(|request| is_wanted(request)).collect();
     requests.sort_by_key(|request| (request.created, request.id));
     requests.into_iter().map(|request| shown_request(state, request)).collect()
 }
@@ -93,8 +98,13 @@ fn asking(state: &State) -> impl Iterator<Item = &entity::Request> {
 }
 
 /// One message, by its id or the end of it.
-pub fn message(state: &State, reference: &str, now: Time) -> Result<proto_view::Message, Rejection> {
-    resolve::message(state, reference).map(|found| crate::message::shown(state, found, now))
+pub fn message(
+    state: &State,
+    actor: &Principal,
+    reference: &str,
+    now: Time,
+) -> Result<proto_view::Message, Rejection> {
+    resolve::message(state, actor, reference).map(|found| crate::message::shown(state, found, now))
 }
 
 /// A page of an inbox when nobody says how much.
@@ -150,11 +160,17 @@ pub fn queue(state: &State, query: &query::Queue, now: Time) -> Result<Vec<proto
     Ok(waiting.filter_map(|message| crate::message::mail_of(state, message, to, now)).collect())
 }
 
-/// A conversation, oldest first; the newest of a long one.
-pub fn thread(state: &State, query: &query::Thread, now: Time) -> Result<Vec<proto_view::Message>, Rejection> {
+/// A conversation, oldest first; the newest of a long one. As much of it as may be read.
+pub fn thread(
+    state: &State,
+    actor: &Principal,
+    query: &query::Thread,
+    now: Time,
+) -> Result<Vec<proto_view::Message>, Rejection> {
     // Whatever of a thread is named, the thread is meant: it has the id of its first message.
-    let thread = resolve::message(state, &query.thread)?.thread;
-    let newest = state.thread(thread).rev().take(INBOX_MAX as usize);
+    let thread = resolve::message(state, actor, &query.thread)?.thread;
+    let read = state.thread(thread).rev().filter(|message| sight::reads(state, actor, message));
+    let newest = read.take(INBOX_MAX as usize);
     let mut messages: Vec<_> = newest.map(|message| crate::message::shown(state, message, now)).collect();
     messages.reverse();
     Ok(messages)

@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use amux_core::State;
+use amux_core::sight::Sight;
 use amux_proto::event::{Line, Record};
-use amux_proto::{AgentId, Effect, Epoch, Seq, effect};
+use amux_proto::{AgentId, Effect, Epoch, Event, Principal, Seq, effect};
 use rusqlite::Connection;
 use tokio::sync::watch;
 
@@ -195,6 +196,32 @@ impl Published {
         fold.wishes.get_mut(key).map(note);
     }
 
+    /// What this principal sees of these events.
+    pub fn seen(&self, actor: &Principal, entries: Vec<Entry>) -> Vec<Entry> {
+        if *actor == Principal::Operator {
+            return entries;
+        }
+        // The writer waits for whoever reads the state; so it is read between the parsing and the writing.
+        let read: Vec<(Entry, Line, Event)> = entries.into_iter().filter_map(parsed).collect();
+        let seen: Vec<_> = self.read(|state, _| {
+            let sight = Sight::of(state, actor);
+            let each = read.into_iter().filter_map(|(entry, line, event)| {
+                let seen = sight.event(event.clone())?;
+                let is_whole = seen == event;
+                Some((entry, line, (!is_whole).then_some(seen)))
+            });
+            each.collect()
+        });
+        let written = seen.into_iter().filter_map(|(entry, line, narrowed)| match narrowed {
+            None => Some(entry),
+            Some(event) => {
+                let json = serde_json::to_string(&Line { data: event.encode().ok()?, ..line }).ok()?;
+                Some(Entry { json: json.into(), ..entry })
+            }
+        });
+        written.collect()
+    }
+
     pub(crate) fn set_floor(&self, floor: Seq) {
         *self.floor.write().unwrap_or_else(PoisonError::into_inner) = floor;
     }
@@ -301,6 +328,13 @@ impl Log {
             idle.push(conn);
         }
     }
+}
+
+/// What cannot be read again is shown to nobody who may not see everything.
+fn parsed(entry: Entry) -> Option<(Entry, Line, Event)> {
+    let line: Line = serde_json::from_str(&entry.json).ok()?;
+    let event = Event::decode(&line.kind, line.data.get())?.ok()?;
+    Some((entry, line, event))
 }
 
 fn entry(epoch: Epoch, record: &Record) -> Entry {
