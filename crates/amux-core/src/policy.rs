@@ -12,7 +12,7 @@ use serde_json::json;
 use crate::bounds::MADE_BY_AGENTS_MAX;
 use crate::right::Verdict;
 use crate::state::State;
-use crate::{kind as kinds, resolve, right, team, view};
+use crate::{kind as kinds, resolve, right, rule, team, view};
 
 /// Whether this principal may order this of the writer.
 pub fn may_order(state: &State, actor: &Principal, command: &Command) -> Result<(), Rejection> {
@@ -63,6 +63,11 @@ pub fn rights(state: &State, reference: Option<&str>) -> Result<Vec<amux_proto::
 /// What is wrong with an entry of `policy.toml`.
 pub fn check(may: &amux_proto::entity::May) -> Result<(), String> {
     right::check(may)
+}
+
+/// What is wrong with a rule for permissions.
+pub fn check_rule(rule: &amux_proto::entity::Rule) -> Result<(), String> {
+    rule::check(rule).map_err(|refusal| refusal.message)
 }
 
 /// Whether this principal may use this verb at all. Denials name the rule.
@@ -235,8 +240,8 @@ fn settle(state: &State, actor: &Principal, me: &Agent, verb: &str, need: Need<'
     if let Target::Request(reference) = target {
         refuse_own_request(state, actor, me, reference)?;
     }
-    // Before anything is looked for: what is not there would tell what is.
-    for right in rights {
+    // Before anything is looked for: what is not there would tell what is. Everybody may write to and look at itself.
+    for right in rights.iter().filter(|right| !matches!(right, Right::Send | Right::Look)) {
         judged(state, me, *right, &Whom::Anybody)?;
     }
     let targets = match target {
@@ -260,15 +265,17 @@ fn settle(state: &State, actor: &Principal, me: &Agent, verb: &str, need: Need<'
     Ok(())
 }
 
-/// No agent decides what it itself asks, nor whether what it said goes on.
+/// No agent decides what it itself asks; and none whether agents that were stopped for talking without a person go on
+/// without one.
 fn refuse_own_request(state: &State, actor: &Principal, me: &Agent, reference: &str) -> Result<(), Rejection> {
     let Ok(request) = resolve::request(state, reference) else { return Ok(()) };
-    let is_held = request.kind == RequestKind::HeldMessage;
-    let held = request.ask.parse().ok().filter(|_| is_held).and_then(|id| state.messages.get(&id));
-    let is_from_me = held.is_some_and(|message| matches!(message.from, Principal::Agent { agent, .. } if agent == me.id));
-    if request.agent == me.id || is_from_me {
+    if request.agent == me.id {
         return Err(denied("own_request", actor, "request.decide")
             .hint("no agent decides its own requests, whatever policy.toml says; a person does: agentmux requests"));
+    }
+    if request.kind == RequestKind::HeldMessage {
+        return Err(denied("held_message", actor, "request.decide")
+            .hint("a loop of agents waits for a person, whatever policy.toml says: agentmux requests"));
     }
     Ok(())
 }

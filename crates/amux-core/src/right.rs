@@ -161,7 +161,7 @@ pub(crate) fn on_agent(state: &State, me: &Agent, right: Right, target: &Agent) 
     let is_self = me.id == target.id;
     match right {
         // What is its own it knows anyway; and keys would be answers to what it itself asks.
-        Right::Look if is_self => return Ok("own".into()),
+        Right::Look | Right::Send if is_self => return Ok("own".into()),
         Right::Keys if is_self => return Err("own_keys".into()),
         Right::Decide if is_self => return Err("own_request".into()),
         _ => {}

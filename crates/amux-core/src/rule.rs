@@ -37,7 +37,7 @@ pub(crate) fn decide(case: &mut Case<'_>, command: &Command) -> Result<Value, Re
     }
 }
 
-fn check(rule: &Rule) -> Result<(), Rejection> {
+pub(crate) fn check(rule: &Rule) -> Result<(), Rejection> {
     for text in [&rule.agent, &rule.tool, &rule.subject].into_iter().flatten() {
         bounds::at_most("a word of a rule", text.len(), bounds::REASON_BYTES_MAX)?;
         bounds::no_nul("a word of a rule", text)?;
