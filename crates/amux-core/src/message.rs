@@ -60,14 +60,18 @@ fn send(case: &mut Case<'_>, order: &Send) -> Result<Value, Rejection> {
     }
     let recipients = recipients(state, &from, to)?;
     let replied = match reply_to {
-        Some(id) => Some(state.messages.get(id).filter(|known| sight::reads(state, &from, known)).ok_or_else(|| {
-            Rejection::new(Code::NotFound, format!("no such message to reply to: {id}")).hint("agentmux inbox --all")
-        })?),
+        Some(id) => {
+            Some(state.messages.get(id).filter(|known| sight::reads(state, &from, known)).ok_or_else(|| {
+                Rejection::new(Code::NotFound, format!("no such message to reply to: {id}"))
+                    .hint("agentmux inbox --all")
+            })?)
+        }
         None => None,
     };
     // Nobody joins a conversation that it cannot read.
     let joined = thread.and_then(|thread| state.thread(thread).next().map(|_| thread));
-    if let Some(joined) = joined.filter(|thread| !state.thread(*thread).any(|known| sight::reads(state, &from, known))) {
+    if let Some(joined) = joined.filter(|thread| !state.thread(*thread).any(|known| sight::reads(state, &from, known)))
+    {
         return Err(Rejection::new(Code::NotFound, format!("no such thread: {joined}")));
     }
     let id = match id {
@@ -382,7 +386,7 @@ fn ack(case: &mut Case<'_>, order: &Ack) -> Result<Value, Rejection> {
     let message = resolve::message(case.state, &case.ctx.actor, &order.message)?;
     case.expect(message.rev)?;
     let Some(delivery) = own_copy(message, &case.ctx.actor) else {
-        return Err(denied("recipient", &case.ctx.actor, "message.ack"));
+        return Err(denied("recipient", &case.ctx.actor, "message.ack").hint("whom it was sent to takes it"));
     };
     match &delivery.stage {
         Stage::Acked | Stage::Answered { .. } => {}
@@ -406,7 +410,7 @@ fn ack(case: &mut Case<'_>, order: &Ack) -> Result<Value, Rejection> {
 fn answers_for(case: &Case<'_>, message: &Message, verb: &str) -> Result<(), Rejection> {
     let actor = &case.ctx.actor;
     if *actor != Principal::Operator && Sender::from(actor) != Sender::from(&message.from) {
-        return Err(denied("sender", actor, verb));
+        return Err(denied("sender", actor, verb).hint("its sender may, or a person"));
     }
     Ok(())
 }

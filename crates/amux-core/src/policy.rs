@@ -308,7 +308,9 @@ fn judged(state: &State, me: &Agent, right: Right, whom: &Whom<'_>) -> Result<()
     let hint = match rule.as_str() {
         "own_keys" => "no agent presses keys for itself, whatever policy.toml says".to_owned(),
         "own_request" => "no agent decides its own requests, whatever policy.toml says".to_owned(),
-        _ => format!("a person can put it into policy.toml: [[may]] who = \"{label}\", do = [\"{word}\"], to = \"{to}\""),
+        _ => {
+            format!("a person can put it into policy.toml: [[may]] who = \"{label}\", do = [\"{word}\"], to = \"{to}\"")
+        }
     };
     let message = format!("{label} may not do this to {target}: {word}");
     Err(Rejection::new(Code::Denied, message).hint(hint).details(json!({ "rule": rule, "right": right })))
@@ -338,13 +340,9 @@ fn may_describe(state: &State, actor: &Principal, me: &Agent, order: &agent::Des
     // What it was before, it may stay.
     let role = order.role.as_deref().filter(|role| target.role.as_deref() != Some(*role));
     match role {
-        Some(role) => refuse_beyond(
-            state,
-            actor,
-            me,
-            "agent.describe",
-            right::beyond(state, me, &target.name, &team, Some(role)),
-        ),
+        Some(role) => {
+            refuse_beyond(state, actor, me, "agent.describe", right::beyond(state, me, &target.name, &team, Some(role)))
+        }
         None => Ok(()),
     }
 }

@@ -8,7 +8,7 @@ use amux_proto::transcript::Ask;
 use amux_proto::{AgentId, Rejection};
 use serde_json::{Value, json};
 
-use crate::bounds::{self, RULES_MAX, bad};
+use crate::bounds::{self, MAY_MAX, RULES_MAX, bad};
 use crate::case::Case;
 use crate::state::State;
 use crate::{right, view};
@@ -20,8 +20,11 @@ const SHELL_GLUE: &[char] = &[';', '|', '&', '$', '`', '<', '>', '(', ')', '\n',
 pub(crate) fn decide(case: &mut Case<'_>, command: &Command) -> Result<Value, Rejection> {
     match command {
         Command::Load(Load { rules, may }) => {
-            if rules.len() > RULES_MAX || may.len() > RULES_MAX {
+            if rules.len() > RULES_MAX {
                 return Err(bounds::limit("rules", RULES_MAX));
+            }
+            if may.len() > MAY_MAX {
+                return Err(bounds::limit("entries of who may do what", MAY_MAX));
             }
             for rule in rules {
                 check(rule)?;

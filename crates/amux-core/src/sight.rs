@@ -54,7 +54,7 @@ impl<'a> Sight<'a> {
         self.seen.as_ref().is_none_or(|seen| seen.contains(&agent))
     }
 
-    fn reads(&self, message: &Message) -> bool {
+    pub(crate) fn reads(&self, message: &Message) -> bool {
         self.seen.is_none() || is_of(message, |agent| self.looks_at(agent))
     }
 
@@ -235,12 +235,8 @@ impl<'a> Sight<'a> {
     /// hear it.
     fn request_event(&self, event: request::Event) -> Option<request::Event> {
         match event {
-            request::Event::Opened(event) => {
-                self.looks_at(event.request.agent).then(|| request::Event::Opened(event))
-            }
-            request::Event::Decided(event) => {
-                self.is_asked(event.request).then(|| request::Event::Decided(event))
-            }
+            request::Event::Opened(event) => self.looks_at(event.request.agent).then(|| request::Event::Opened(event)),
+            request::Event::Decided(event) => self.is_asked(event.request).then(|| request::Event::Decided(event)),
             request::Event::Withdrawn(mut event) => {
                 event.why.clear();
                 Some(request::Event::Withdrawn(event))

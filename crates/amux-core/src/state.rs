@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use amux_proto::entity::{
-    Agent, Closed, Delivery, Flow, Host, Kind, KindName, May, Message, Pane, Recipient, Request, Rule, Setting, Tab, Team,
-    Workspace,
+    Agent, Closed, Delivery, Flow, Host, Kind, KindName, May, Message, Pane, Recipient, Request, Rule, Setting, Tab,
+    Team, Workspace,
 };
 use amux_proto::{
     AgentId, ClosedId, FlowId, MessageId, Name, PaneId, Principal, RequestId, Rev, TabId, TeamId, ThreadId, Time,

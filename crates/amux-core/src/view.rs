@@ -8,8 +8,9 @@ use amux_proto::query;
 use amux_proto::view::{self as proto_view, AgentDetail, AgentState, Evidence, Request, Snapshot};
 use amux_proto::{AgentId, Epoch, Principal, Rejection, Seq, Time};
 
+use crate::sight::Sight;
 use crate::state::State;
-use crate::{policy, resolve, sight};
+use crate::{policy, resolve};
 
 pub use amux_proto::view::Agent;
 
@@ -98,12 +99,7 @@ fn asking(state: &State) -> impl Iterator<Item = &entity::Request> {
 }
 
 /// One message, by its id or the end of it.
-pub fn message(
-    state: &State,
-    actor: &Principal,
-    reference: &str,
-    now: Time,
-) -> Result<proto_view::Message, Rejection> {
+pub fn message(state: &State, actor: &Principal, reference: &str, now: Time) -> Result<proto_view::Message, Rejection> {
     resolve::message(state, actor, reference).map(|found| crate::message::shown(state, found, now))
 }
 
@@ -129,7 +125,9 @@ pub fn inbox(
     if let Principal::Agent { agent, .. } = actor
         && of != (Recipient::Agent { agent: *agent })
     {
-        return Err(policy::denied("own_inbox", actor, "inbox"));
+        return Err(
+            policy::denied("own_inbox", actor, "inbox").hint("agentmux inbox; nothing in policy.toml gives another's")
+        );
     }
     let is_wanted = |message: &&Message| {
         let copy = message.deliveries.iter().find(|copy| copy.to == of);
@@ -169,7 +167,8 @@ pub fn thread(
 ) -> Result<Vec<proto_view::Message>, Rejection> {
     // Whatever of a thread is named, the thread is meant: it has the id of its first message.
     let thread = resolve::message(state, actor, &query.thread)?.thread;
-    let read = state.thread(thread).rev().filter(|message| sight::reads(state, actor, message));
+    let sight = Sight::of(state, actor);
+    let read = state.thread(thread).rev().filter(|message| sight.reads(message));
     let newest = read.take(INBOX_MAX as usize);
     let mut messages: Vec<_> = newest.map(|message| crate::message::shown(state, message, now)).collect();
     messages.reverse();

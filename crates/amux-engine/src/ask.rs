@@ -74,7 +74,9 @@ impl Published {
             Some(match query {
                 Query::Snapshot(_) => raw(&sight().snapshot(view::snapshot(state, epoch, head))),
                 Query::Agents(query) => view::agents(state, query).and_then(|agents| raw(&sight().agents(agents))),
-                Query::Agent(query) => view::detail(state, &query.agent).and_then(|detail| raw(&sight().detail(detail))),
+                Query::Agent(query) => {
+                    view::detail(state, &query.agent).and_then(|detail| raw(&sight().detail(detail)))
+                }
                 Query::Teams(_) => raw(&state.teams.values().collect::<Vec<_>>()),
                 Query::Requests(_) => raw(&sight().requests()),
                 Query::Settings(_) => raw(&state.settings.values().collect::<Vec<_>>()),

@@ -268,7 +268,8 @@ impl Session {
 
     fn subscribe(&mut self, id: FrameId, sub: Sub) -> Result<ServerFrame, Rejection> {
         let published = self.daemon.engine.published();
-        published.may_ask(&self.principal, &Query::Events(query::Events { from: None, limit: None, topics: Vec::new() }))?;
+        published
+            .may_ask(&self.principal, &Query::Events(query::Events { from: None, limit: None, topics: Vec::new() }))?;
         if self.subscriptions.len() >= SUBSCRIPTIONS_MAX {
             let message = format!("at most {SUBSCRIPTIONS_MAX} subscriptions on one connection");
             return Err(Rejection::new(Code::Limit, message));

@@ -234,7 +234,9 @@ fn a_foreign_conversation_comes_out_nowhere() {
     }
     // The stream from its beginning, and that of somebody who has to begin anew.
     let epoch = wire.welcome["epoch"].clone();
-    for from in [json!({ "epoch": epoch, "seq": 0 }), json!({ "epoch": "00000000-0000-0000-0000-000000000000", "seq": 0 })] {
+    for from in
+        [json!({ "epoch": epoch, "seq": 0 }), json!({ "epoch": "00000000-0000-0000-0000-000000000000", "seq": 0 })]
+    {
         let id = wire.start(json!({ "sub": { "from": from } })).unwrap();
         loop {
             let frame = wire.frame().unwrap();
