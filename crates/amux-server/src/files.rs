@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 /// More than this is not written by hand.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
 
-#[derive(Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Policy {
     #[serde(default, rename = "rule", skip_serializing_if = "Vec::is_empty")]

@@ -27,10 +27,15 @@ tasks: number, model?: string, mode?: string, usage: Usage,
 /**
  * The directory it says it is in.
  */
-cwd?: string, };
+cwd?: string, 
+/**
+ * A person's words stand in its composer and are not sent yet.
+ */
+draft: boolean, };
 
 /**
- * Make an agent and, unless `start` is false, start it. Without a team it joins `default`.
+ * Make an agent and, unless `start` is false, start it. Without a team it joins `default`, or the team of the
+ * agent that makes it.
  */
 export type AgentCreate = { id?: AgentId, name: Name, team?: string, kind: KindName, argv: Array<string>, 
 /**
@@ -44,6 +49,27 @@ resume?: string, worktree: boolean, start?: boolean, };
 
 export type AgentCreated = { agent: AgentId, name: Name, team: TeamId, definition: Definition, };
 
+/**
+ * Run it differently from its next run on.
+ */
+export type AgentDefine = { agent: string, kind: KindName, argv: Array<string>, 
+/**
+ * Absolute.
+ */
+cwd: string, env: { [key in string]: string }, size?: Size, model?: string, mode?: string, worktree: boolean, };
+
+/**
+ * What the next run is started from.
+ */
+export type AgentDefined = { agent: AgentId, definition: Definition, };
+
+/**
+ * What it is there for, and the groups it is in.
+ */
+export type AgentDescribe = { agent: string, role?: string, groups: Array<Name>, };
+
+export type AgentDescribed = { agent: AgentId, role: string | null, groups: Array<Name>, };
+
 export type AgentEntity = { id: AgentId, name: Name, team: TeamId, created: Time, definition: Definition, desired: Desired, 
 /**
  * The newest run, live or ended; `None` before the first.
@@ -53,6 +79,18 @@ run: Run | null,
  * The conversation that the next run goes on with; `None` before the first.
  */
 session: AgentSession | null, 
+/**
+ * What it is there for, in a few words.
+ */
+role: string | null, 
+/**
+ * Addresses it shares with others: `group:NAME`.
+ */
+groups: Array<Name>, 
+/**
+ * When it may be given mail.
+ */
+mail: MailRules, 
 /**
  * Two-phase: it is removed when its run has ended.
  */
@@ -72,6 +110,13 @@ export type AgentInterrupt = { agent: string, };
  * Named keys or quoted text, straight to a PTY.
  */
 export type AgentKeys = { agent: string, keys: Array<string>, };
+
+/**
+ * When it may be given mail; what is not said stays.
+ */
+export type AgentMail = { agent: string, paused?: boolean, while_working?: WhileWorking, boundary_ms?: number, wakes_per_hour?: number, };
+
+export type AgentMailChanged = { agent: AgentId, mail: MailRules, };
 
 export type AgentPhase = { "is": "untold" } | { "is": "opening" } | { "is": "idle" } | { "is": "working", 
 /**
@@ -179,6 +224,11 @@ tool?: string, subject?: string, };
 export type CaughtUp = { seq: Seq, };
 
 /**
+ * What a message is for, which decides whether an agent is woken by it.
+ */
+export type Class = "state" | "info" | "request";
+
+/**
  * Exactly one of hello, cmd, get, sub, unsub, view, typed, resized and bye is present; [`Client::parse`] says which.
  */
 export type ClientFrame = { id?: number, hello?: Hello, cmd?: string, get?: string, sub?: Sub, unsub?: number, bye?: boolean, args?: unknown, 
@@ -253,7 +303,19 @@ export type Delivery = { to: Recipient, stage: Stage, at: Time,
 /**
  * The run it was given to.
  */
-run: RunNo | null, };
+run: RunNo | null, 
+/**
+ * How it came to this stage, oldest first.
+ */
+history: Array<Passed>, 
+/**
+ * A person said: now. It waits for no boundary and no budget.
+ */
+released: boolean, 
+/**
+ * Where it stands among what waits for the same agent; the lower the sooner.
+ */
+place: number, };
 
 /**
  * What is wanted of an agent; the run says what is.
@@ -325,6 +387,11 @@ export type GetDoctor = Record<symbol, never>;
  */
 export type GetEvents = { from?: Seq, limit?: number, topics: Array<string>, };
 
+/**
+ * What came for an agent, or for whoever asks; newest last. Without `all` only what is not acknowledged.
+ */
+export type GetInbox = { agent?: string, unread: boolean, all: boolean, limit?: number, };
+
 export type GetKinds = Record<symbol, never>;
 
 /**
@@ -347,7 +414,17 @@ export type GetMessage = { message: string, };
  */
 export type GetProcesses = { agent: string, };
 
+/**
+ * What waits for an agent, in the order it will be given, and why it waits.
+ */
+export type GetQueue = { agent: string, };
+
 export type GetRequests = Record<symbol, never>;
+
+/**
+ * What an agent may do, and the rule that says so; without one, of every agent.
+ */
+export type GetRights = { agent?: string, };
 
 export type GetSettings = Record<symbol, never>;
 
@@ -359,6 +436,11 @@ export type GetSnapshot = Record<symbol, never>;
 export type GetStatus = Record<symbol, never>;
 
 export type GetTeams = Record<symbol, never>;
+
+/**
+ * The messages of one thread, oldest first.
+ */
+export type GetThread = { thread: string, };
 
 /**
  * What an agent said and did: the newest `limit` entries, or those after `after`.
@@ -396,7 +478,12 @@ new_args: Array<string>,
 /**
  * To go on with a conversation.
  */
-resume_args: Array<string>, model_args: Array<string>, mode_args: Array<string>, env: { [key in string]: string }, 
+resume_args: Array<string>, model_args: Array<string>, mode_args: Array<string>, 
+/**
+ * Hands it our MCP server; `{mcp}` stands for a configuration file's text. Where the protocol itself can do that
+ * it does.
+ */
+mcp_args: Array<string>, env: { [key in string]: string }, 
 /**
  * Variables the program must not inherit.
  */
@@ -451,27 +538,108 @@ export type LayoutShelved = { closed: Closed, dropped: ClosedId | null, };
 export type LayoutUnshelved = { closed: ClosedId, };
 
 /**
+ * What protects an agent from its mail. Senders cannot change it.
+ */
+export type MailRules = { 
+/**
+ * Nothing is given until a person says so.
+ */
+paused: boolean, 
+/**
+ * What an ordinary message waits for while the agent works.
+ */
+while_working: WhileWorking, 
+/**
+ * A boundary that does not come in this time is not waited for.
+ */
+boundary_ms: number, 
+/**
+ * So often in an hour other agents may wake it; then their mail is collected.
+ */
+wakes_per_hour: number, };
+
+/**
  * A recipient says: seen and taken.
  */
 export type MessageAck = { message: string, };
 
 /**
- * Only what is not handed over yet.
+ * Only what is not handed over yet; all copies, or one.
  */
-export type MessageCancel = { message: string, };
+export type MessageCancel = { message: string, to?: string, };
+
+/**
+ * Other words, while nobody was given the old ones.
+ */
+export type MessageEdit = { message: string, body: string, };
+
+export type MessageEdited = { message: MessageId, body: string, };
 
 export type MessageEntity = { id: MessageId, from: Principal, body: string, thread: ThreadId, reply_to: MessageId | null, 
 /**
  * The sender's idempotency key.
  */
-key: string | null, created: Time, deliveries: Array<Delivery>, rev: Rev, };
+key: string | null, priority: Priority, class: Class, 
+/**
+ * What is not given by then is not given any more.
+ */
+expires: Time | null, 
+/**
+ * Its recipient is told how to answer.
+ */
+wants_answer?: boolean, 
+/**
+ * The message its sender was working on; what makes a loop of polite agents visible.
+ */
+cause: MessageId | null, created: Time, deliveries: Array<Delivery>, rev: Rev, };
+
+/**
+ * Its time is over; only the server says this.
+ */
+export type MessageExpire = { message: string, };
 
 export type MessageId = string;
 
 /**
- * To agents, `team:NAME`, `all` or `operator`. The same key of the same sender is the same message.
+ * Another place among what waits for this recipient: before another message, or last.
  */
-export type MessageSend = { id?: MessageId, to: Array<string>, body: string, reply_to?: MessageId, thread?: ThreadId, key?: string, };
+export type MessageMove = { message: string, to: string, before?: string, };
+
+export type MessageMoved = { message: MessageId, to: Recipient, place: number, };
+
+/**
+ * Now, whatever it waits for that a person may overrule.
+ */
+export type MessageRelease = { message: string, to?: string, };
+
+/**
+ * A person said: now.
+ */
+export type MessageReleased = { message: MessageId, to: Recipient, };
+
+/**
+ * Give it again what was not given, or not provably: all copies that ended so, or one.
+ */
+export type MessageRetry = { message: string, to?: string, };
+
+/**
+ * A recipient has them before its eyes. What is not for it is passed over.
+ */
+export type MessageSeen = { messages: Array<string>, };
+
+/**
+ * To agents, `team:NAME`, `group:NAME`, `role:WORDS`, `all` or `operator`. The same key of the same sender is the
+ * same message.
+ */
+export type MessageSend = { id?: MessageId, to: Array<string>, body: string, reply_to?: MessageId, thread?: ThreadId, key?: string, priority?: Priority, class?: Class, 
+/**
+ * What is not given in this time is not given any more.
+ */
+ttl_ms?: number, 
+/**
+ * Its recipient is told how to answer.
+ */
+wants_answer?: boolean, };
 
 export type MessageSent = { message: MessageEntity, };
 
@@ -554,6 +722,11 @@ export type PaneShown = { pane: PaneId, content: Content, };
 export type PaneTearOff = { pane: string, workspace?: WorkspaceId, tab?: TabId, name?: string, };
 
 /**
+ * A stage that was reached, and why that is claimed.
+ */
+export type Passed = { stage: Stage, at: Time, evidence: string | null, };
+
+/**
  * Where a pane goes. To exist and to be placed are one act.
  */
 export type Place = { "type": "tab", tab: TabId, } | { "type": "beside", pane: PaneId, side: Side, } | { "type": "edge", tab: TabId, side: Side, } | { "type": "stack", pane: PaneId, index: number | null, };
@@ -566,12 +739,31 @@ export type PolicyAdd = { rule: PolicyRule, };
 /**
  * All of them, in their order.
  */
-export type PolicyChanged = { rules: Array<PolicyRule>, };
+export type PolicyChanged = { rules: Array<PolicyRule>, may: Array<PolicyMay>, };
 
 /**
  * The content of the file; only the server says this.
  */
-export type PolicyLoad = { rules: Array<PolicyRule>, };
+export type PolicyLoad = { rules: Array<PolicyRule>, may: Array<PolicyMay>, };
+
+/**
+ * One entry of `policy.toml`: who may do what to whom. What is said of somebody about a right takes the place of the
+ * default for it; several entries add up.
+ */
+export type PolicyMay = { 
+/**
+ * `name@team`, `team:NAME`, `role:WORDS` or `agents`.
+ */
+who: string, do: Array<PolicyRight>, 
+/**
+ * `self`, `team`, `all`, `nobody`, `name@team` or `team:NAME`. `team` and `all` are the others.
+ */
+to: string, };
+
+/**
+ * What one may do to an agent, where `policy.toml` has a say in it.
+ */
+export type PolicyRight = "send" | "look" | "mail" | "interrupt" | "keys" | "decide" | "start" | "stop" | "create" | "remove";
 
 /**
  * One rule of `policy.toml`: who asks for what, and what is answered. The first that matches decides.
@@ -594,6 +786,8 @@ subject?: string, answer: RuleAnswer, };
  * Written `operator`, `system`, `agent:<uid>:<run>` or `peer:<host>`; people are shown `agent:name@team` instead.
  */
 export type Principal = string;
+
+export type Priority = "low" | "normal" | "urgent";
 
 /**
  * A process beyond pid reuse.
@@ -839,12 +1033,12 @@ export type Snapshot = { epoch: Epoch, seq: Seq, teams: Array<Team>, agents: Arr
 /**
  * In order.
  */
-workspaces: Array<Workspace>, tabs: Array<Tab>, panes: Array<Pane>, closed: Array<Closed>, requests: Array<RequestEntity>, messages: Array<MessageEntity>, settings: Array<Setting>, flows: Array<Flow>, host: Host | null, kinds: { [key in string]: KindEntity }, rules: Array<PolicyRule>, };
+workspaces: Array<Workspace>, tabs: Array<Tab>, panes: Array<Pane>, closed: Array<Closed>, requests: Array<RequestEntity>, messages: Array<MessageEntity>, settings: Array<Setting>, flows: Array<Flow>, host: Host | null, kinds: { [key in string]: KindEntity }, rules: Array<PolicyRule>, may: Array<PolicyMay>, };
 
 /**
  * The receipt ladder. A stage is only claimed with evidence.
  */
-export type Stage = { "type": "accepted" } | { "type": "routed", run: RunNo, } | { "type": "handed" } | { "type": "shown" } | { "type": "begun" } | { "type": "acked" } | { "type": "answered", by: MessageId, } | { "type": "held", reason: string, } | { "type": "unproven", reason: string, } | { "type": "expired" } | { "type": "cancelled", by: Principal, } | { "type": "refused", reason: string, } | { "type": "failed", reason: string, attempts: number, };
+export type Stage = { "type": "accepted" } | { "type": "routed", run: RunNo, } | { "type": "handed" } | { "type": "shown" } | { "type": "begun" } | { "type": "acked" } | { "type": "answered", by: MessageId, } | { "type": "held", reason: string, request?: RequestId | null, } | { "type": "unproven", reason: string, } | { "type": "expired" } | { "type": "cancelled", by: Principal, } | { "type": "refused", reason: string, } | { "type": "failed", reason: string, attempts: number, };
 
 /**
  * `agentmux server status`.
@@ -1000,6 +1194,8 @@ export type Welcome = { protocol: number,
  */
 principal: string, epoch: Epoch, head: Seq, version: string, };
 
+export type WhileWorking = "now" | "boundary" | "turn_end";
+
 export type Workspace = { id: WorkspaceId, name: string, tabs: Array<TabId>, active: TabId | null, 
 /**
  * Where it was torn off, so that it can go back.
@@ -1050,6 +1246,9 @@ export type Commands = {
   "team.remove": TeamRemove;
   "agent.create": AgentCreate;
   "agent.rename": AgentRename;
+  "agent.define": AgentDefine;
+  "agent.describe": AgentDescribe;
+  "agent.mail": AgentMail;
   "agent.remove": AgentRemove;
   "agent.start": AgentStart;
   "agent.stop": AgentStop;
@@ -1083,7 +1282,13 @@ export type Commands = {
   "request.decide": RequestDecide;
   "message.send": MessageSend;
   "message.ack": MessageAck;
+  "message.seen": MessageSeen;
   "message.cancel": MessageCancel;
+  "message.retry": MessageRetry;
+  "message.release": MessageRelease;
+  "message.move": MessageMove;
+  "message.edit": MessageEdit;
+  "message.expire": MessageExpire;
   "setting.set": SettingSet;
   "setting.unset": SettingUnset;
   "setting.load": SettingLoad;
@@ -1109,6 +1314,9 @@ export type Events = {
   "team.removed": TeamRemoved;
   "agent.created": AgentCreated;
   "agent.renamed": AgentRenamed;
+  "agent.defined": AgentDefined;
+  "agent.described": AgentDescribed;
+  "agent.mail_changed": AgentMailChanged;
   "agent.start_wanted": AgentStartWanted;
   "agent.stop_wanted": AgentStopWanted;
   "agent.start_dropped": AgentStartDropped;
@@ -1143,6 +1351,9 @@ export type Events = {
   "request.settled": RequestSettled;
   "message.sent": MessageSent;
   "message.staged": MessageStaged;
+  "message.released": MessageReleased;
+  "message.moved": MessageMoved;
+  "message.edited": MessageEdited;
   "setting.changed": SettingChanged;
   "setting.cleared": SettingCleared;
   "flow.started": FlowStarted;
@@ -1167,8 +1378,12 @@ export type Queries = {
   "teams": GetTeams;
   "requests": GetRequests;
   "message": GetMessage;
+  "inbox": GetInbox;
+  "queue": GetQueue;
+  "thread": GetThread;
   "settings": GetSettings;
   "kinds": GetKinds;
+  "rights": GetRights;
   "processes": GetProcesses;
   "transcript": GetTranscript;
   "status": GetStatus;
