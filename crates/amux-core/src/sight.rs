@@ -235,8 +235,10 @@ impl<'a> Sight<'a> {
     /// hear it.
     fn request_event(&self, event: request::Event) -> Option<request::Event> {
         match event {
-            request::Event::Opened(event) => self.looks_at(event.request.agent).then(|| request::Event::Opened(event)),
-            request::Event::Decided(event) => self.is_asked(event.request).then(|| request::Event::Decided(event)),
+            request::Event::Opened(event) => {
+                self.looks_at(event.request.agent).then_some(request::Event::Opened(event))
+            }
+            request::Event::Decided(event) => self.is_asked(event.request).then_some(request::Event::Decided(event)),
             request::Event::Withdrawn(mut event) => {
                 event.why.clear();
                 Some(request::Event::Withdrawn(event))

@@ -145,11 +145,14 @@ fn where_nothing_is_said_an_agent_writes_to_all_looks_at_its_team_and_no_more() 
     }
 }
 
+/// Entries, who, does what, to whom, and what comes of it: nothing, or the rule that refuses it.
+type Case<'a> = (&'a [May], &'a str, Right, &'a str, Result<(), &'a str>);
+
 #[test]
 fn what_the_file_says_is_what_holds() {
     use Right::{Create, Interrupt, Keys, Look, Send, Start, Stop};
     let first = "may 1 of policy.toml";
-    let cases: &[(&[May], &str, Right, &str, Result<(), &str>)] = &[
+    let cases: &[Case<'_>] = &[
         // Whom an entry means.
         (&[may("lead@shop", &[Keys], "all")], "lead@shop", Keys, "db@other", Ok(())),
         (&[may("lead@shop", &[Keys], "all")], "api@shop", Keys, "db@other", Err("default keys")),
