@@ -19,6 +19,7 @@ mod mcp;
 mod message;
 mod msg;
 mod pane;
+mod policy;
 mod request;
 mod server;
 mod tab;
@@ -210,6 +211,9 @@ enum Verb {
     /// Settings: check the file, show what holds, print where it is
     #[command(subcommand, after_help = "Example: agentmux config show")]
     Config(config::Config),
+    /// What agents may do to each other
+    #[command(subcommand, after_help = "Example: agentmux policy show")]
+    Policy(policy::Policy),
     /// Team files from what another tool was configured with
     #[command(subcommand, after_help = "Example: agentmux import relay ~/.config/agentmux")]
     Import(import::Import),
@@ -283,6 +287,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Verb::Diag(diag) => diag.run(&context),
         Verb::Archive(archive) => archive.run(&context),
         Verb::Config(config) => config.run(&context),
+        Verb::Policy(policy) => policy.run(&context),
         Verb::Import(import) => import.run(&context),
         Verb::Completions { .. } | Verb::Internal(_) => Ok(ExitCode::SUCCESS),
         Verb::Version => server::version(&context),

@@ -45,6 +45,10 @@ pub(crate) const REQUESTS_OF_AGENT_MAX: usize = 100;
 pub(crate) const KINDS_MAX: usize = 200;
 /// They are compared one by one with everything that is asked.
 pub(crate) const RULES_MAX: usize = 1000;
+/// All of them are read for every agent that one agent might see.
+pub(crate) const MAY_MAX: usize = 200;
+/// A team in which agents make agents does not grow beyond what a person can still look over.
+pub(crate) const MADE_BY_AGENTS_MAX: usize = 32;
 /// Conversations an agent has lost; older ones cannot come back by accident.
 pub(crate) const DEAD_SESSIONS_MAX: usize = 16;
 pub(crate) const OPTIONS_MAX: usize = 32;

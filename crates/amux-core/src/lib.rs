@@ -14,6 +14,7 @@ mod message;
 mod near;
 mod pane;
 mod request;
+mod right;
 mod rule;
 mod run;
 mod state;
@@ -27,6 +28,7 @@ pub mod policy;
 pub mod resolve;
 pub mod row;
 pub mod setting;
+pub mod sight;
 pub mod view;
 pub mod wish;
 
@@ -40,8 +42,7 @@ use amux_proto::{Command, Event, Rejection, Time};
 /// What a command comes to, in a state, by someone, at a moment. Total, and without effect: a rejection changed
 /// nothing, and the same arguments give the same events.
 pub fn decide(state: &State, command: &Command, ctx: &Ctx) -> Result<Decided, Rejection> {
-    policy::allows(&ctx.actor, command.name())?;
-    policy::is_current(state, &ctx.actor)?;
+    policy::may_order(state, &ctx.actor, command)?;
     let mut case = case::Case::new(state, ctx);
     let answer = match command {
         Command::Team(command) => team::decide(&mut case, command),

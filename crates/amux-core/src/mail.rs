@@ -147,7 +147,7 @@ pub fn absent<'a>(state: &State, actor: &Principal, command: &'a Command) -> Abs
     let Command::Message(command) = command else { return Absent::default() };
     let mut absent = Absent::default();
     let mut refer = |reference: Cow<'a, str>| {
-        if resolve::message(state, &reference).is_err_and(|why| why.code == Code::NotFound) {
+        if resolve::message(state, actor, &reference).is_err_and(|why| why.code == Code::NotFound) {
             absent.references.push(reference);
         }
     };

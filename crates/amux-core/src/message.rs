@@ -19,7 +19,7 @@ use crate::case::Case;
 use crate::near::nearest;
 use crate::policy::denied;
 use crate::state::{FIRST_REV, Sender, State, change};
-use crate::{agent, mail, resolve, view};
+use crate::{agent, mail, resolve, sight, view};
 
 pub(crate) fn decide(case: &mut Case<'_>, command: &Command) -> Result<Value, Rejection> {
     match command {
@@ -63,11 +63,17 @@ fn send(case: &mut Case<'_>, order: &Send) -> Result<Value, Rejection> {
     }
     let recipients = recipients(state, &from, to)?;
     let replied = match reply_to {
-        Some(id) => Some(case.message_of(*id).ok_or_else(|| {
+        Some(id) => Some(case.message_of(*id).filter(|known| sight::reads(state, &from, known)).ok_or_else(|| {
             Rejection::new(Code::NotFound, format!("no such message to reply to: {id}")).hint("agentmux inbox --all")
         })?),
         None => None,
     };
+    // Nobody joins a conversation that it cannot read.
+    let joined = thread.and_then(|thread| state.thread(thread).next().map(|_| thread));
+    if let Some(joined) = joined.filter(|thread| !state.thread(*thread).any(|known| sight::reads(state, &from, known)))
+    {
+        return Err(Rejection::new(Code::NotFound, format!("no such thread: {joined}")));
+    }
     let id = match id {
         Some(id) if case.message_of(*id).is_some() => {
             return Err(Rejection::new(Code::Exists, format!("a message has this id already: {id}")));
@@ -302,7 +308,7 @@ pub(crate) fn run_ended(case: &mut Case<'_>, of: (AgentId, RunNo), never_opened:
 }
 
 /// Everybody who is meant, once. One name that means nobody refuses the whole, and the details say which.
-fn recipients(state: &State, from: &Principal, to: &[String]) -> Result<BTreeSet<Recipient>, Rejection> {
+pub(crate) fn recipients(state: &State, from: &Principal, to: &[String]) -> Result<BTreeSet<Recipient>, Rejection> {
     if to.is_empty() {
         return Err(bad("a recipient is needed: to"));
     }
@@ -381,7 +387,7 @@ fn ack(case: &mut Case<'_>, order: &Ack) -> Result<Value, Rejection> {
     let message = case.message(&order.message)?;
     case.expect(message.rev)?;
     let Some(delivery) = own_copy(message, &case.ctx.actor) else {
-        return Err(denied("recipient", &case.ctx.actor, "message.ack"));
+        return Err(denied("recipient", &case.ctx.actor, "message.ack").hint("whom it was sent to takes it"));
     };
     match &delivery.stage {
         Stage::Acked | Stage::Answered { .. } => {}
@@ -405,7 +411,7 @@ fn ack(case: &mut Case<'_>, order: &Ack) -> Result<Value, Rejection> {
 fn answers_for(case: &Case<'_>, message: &Message, verb: &str) -> Result<(), Rejection> {
     let actor = &case.ctx.actor;
     if *actor != Principal::Operator && Sender::from(actor) != Sender::from(&message.from) {
-        return Err(denied("sender", actor, verb));
+        return Err(denied("sender", actor, verb).hint("its sender may, or a person"));
     }
     Ok(())
 }
@@ -537,7 +543,7 @@ fn reorder(case: &mut Case<'_>, order: &Move) -> Result<Value, Rejection> {
         }
         return Ok(json!({ "id": message.id }));
     };
-    let before = resolve::message(state, before)?;
+    let before = resolve::message(state, &case.ctx.actor, before)?;
     if before.id == message.id {
         return Ok(json!({ "id": message.id }));
     }

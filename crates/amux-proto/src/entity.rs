@@ -231,6 +231,84 @@ pub enum RuleAnswer {
     Ask,
 }
 
+/// One entry of `policy.toml`: who may do what to whom. What is said of somebody about a right takes the place of the
+/// default for it; several entries add up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
+#[serde(deny_unknown_fields)]
+#[ts(rename = "PolicyMay", optional_fields)]
+#[schemars(rename = "PolicyMay")]
+pub struct May {
+    /// `name@team`, `team:NAME`, `role:WORDS` or `agents`.
+    #[serde(default = "May::everybody")]
+    pub who: String,
+    #[serde(rename = "do")]
+    pub rights: Vec<Right>,
+    /// `self`, `team`, `all`, `nobody`, `name@team` or `team:NAME`. `team` and `all` are the others.
+    pub to: String,
+}
+
+impl May {
+    fn everybody() -> String {
+        "agents".into()
+    }
+}
+
+/// What one may do to an agent, where `policy.toml` has a say in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema, TS)]
+#[serde(rename_all = "snake_case")]
+#[ts(rename = "PolicyRight")]
+#[schemars(rename = "PolicyRight")]
+pub enum Right {
+    /// Send it messages.
+    Send,
+    /// See its screen, transcript, queue, processes, requests, definition, and the messages it sends and gets.
+    Look,
+    /// Say when it may be given mail.
+    Mail,
+    /// End its turn.
+    Interrupt,
+    /// Press keys in its terminal.
+    Keys,
+    /// Decide what it asks.
+    Decide,
+    Start,
+    Stop,
+    /// Make agents in its team.
+    Create,
+    Remove,
+}
+
+impl Right {
+    pub const ALL: [Self; 10] = [
+        Self::Send,
+        Self::Look,
+        Self::Mail,
+        Self::Interrupt,
+        Self::Keys,
+        Self::Decide,
+        Self::Start,
+        Self::Stop,
+        Self::Create,
+        Self::Remove,
+    ];
+
+    /// The word for it in `policy.toml` and on every wire.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Send => "send",
+            Self::Look => "look",
+            Self::Mail => "mail",
+            Self::Interrupt => "interrupt",
+            Self::Keys => "keys",
+            Self::Decide => "decide",
+            Self::Start => "start",
+            Self::Stop => "stop",
+            Self::Create => "create",
+            Self::Remove => "remove",
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
 pub struct Size {
     pub rows: u16,
@@ -641,6 +719,15 @@ pub enum Class {
 pub enum Recipient {
     Operator,
     Agent { agent: AgentId },
+}
+
+impl Recipient {
+    pub fn agent(self) -> Option<AgentId> {
+        match self {
+            Self::Agent { agent } => Some(agent),
+            Self::Operator => None,
+        }
+    }
 }
 
 /// The receipt ladder. A stage is only claimed with evidence.

@@ -45,6 +45,8 @@ mod questions {
         "thread" "GetThread" Thread { thread: String }
         "settings" "GetSettings" Settings {}
         "kinds" "GetKinds" Kinds {}
+        /// What an agent may do, and the rule that says so; without one, of every agent.
+        "rights" "GetRights" Rights { #[serde(default)] agent: Option<String> }
         /// Processes of an agent's tree, with what they use.
         "processes" "GetProcesses" Processes { agent: String }
         /// What an agent said and did: the newest `limit` entries, or those after `after`.

@@ -30,6 +30,8 @@ pub struct Snapshot {
     pub kinds: std::collections::BTreeMap<String, entity::Kind>,
     #[serde(default)]
     pub rules: Vec<entity::Rule>,
+    #[serde(default)]
+    pub may: Vec<entity::May>,
 }
 
 /// One row of `agentmux ls`.
@@ -315,4 +317,23 @@ pub struct ProcessUse {
     pub rss_bytes: u64,
     /// Since it began.
     pub cpu_ms: u64,
+}
+
+/// What an agent may do, and what says so.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
+pub struct Rights {
+    /// `name@team`
+    pub agent: String,
+    /// Every right, in their order.
+    pub may: Vec<Granted>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
+pub struct Granted {
+    #[serde(rename = "do")]
+    pub right: entity::Right,
+    /// As in `policy.toml`.
+    pub to: String,
+    /// `default look`, `may 2 of policy.toml`.
+    pub rule: String,
 }

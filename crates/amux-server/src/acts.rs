@@ -14,7 +14,7 @@ pub(crate) type Answer = Result<(Box<RawValue>, Seq), Rejection>;
 
 pub(crate) async fn perform(daemon: &Daemon, principal: &Principal, act: &Act) -> Answer {
     let published = daemon.engine.published();
-    published.allows(principal, act.name())?;
+    published.may_act(principal, act)?;
     let body = match act {
         Act::Keys(keys) => {
             let agent = published.resolve_agent(&keys.agent)?;

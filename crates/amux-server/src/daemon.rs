@@ -511,12 +511,12 @@ async fn load_settings(engine: &Handle, layout: &Layout) -> Result<u64, Rejectio
 /// Kinds of agents and rules. A file that cannot be used leaves what was known before.
 async fn load_files(engine: &Handle, layout: &Layout) -> Result<u64, Rejection> {
     let before = engine.published().read(|_, head| head);
-    let (kinds, rules) = (files::kinds(&layout.kinds()), files::rules(&layout.policy()));
+    let (kinds, policy) = (files::kinds(&layout.kinds()), files::policy(&layout.policy()));
     let mut after = before;
     let mut first_error = None;
     let commands = [
         kinds.map(|kinds| Command::Kind(kind::Command::Load(kind::Load { kinds }))),
-        rules.map(|rules| Command::Policy(policy::Command::Load(policy::Load { rules }))),
+        policy.map(|files::Policy { rules, may }| Command::Policy(policy::Command::Load(policy::Load { rules, may }))),
     ];
     for command in commands {
         let loaded = match command {

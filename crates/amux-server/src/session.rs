@@ -11,7 +11,7 @@ use amux_engine::{Cursor, Page, Submission};
 use amux_proto::command::agent;
 use amux_proto::event;
 use amux_proto::frame::{CaughtUp, Client, FrameId, Hello, Reset, ServerFrame, Sub, Welcome};
-use amux_proto::query::{Act, Query};
+use amux_proto::query::{self, Act, Query};
 use amux_proto::{CmdId, Code, Command, Epoch, FRAME_BYTES_MAX, PROTOCOL, Principal, Rejection, Rev, Seq};
 use amux_sys::clock;
 use futures_util::StreamExt as _;
@@ -141,6 +141,7 @@ impl Session {
                 }
                 frames = self.views.next(&self.daemon) => {
                     self.daemon.engine.published().is_current(&self.principal)?;
+                    self.views.are_allowed(&self.daemon, &self.principal)?;
                     frames
                 }
                 reason = ended(&mut ending) => {
@@ -267,7 +268,8 @@ impl Session {
 
     fn subscribe(&mut self, id: FrameId, sub: Sub) -> Result<ServerFrame, Rejection> {
         let published = self.daemon.engine.published();
-        published.allows(&self.principal, "events")?;
+        published
+            .may_ask(&self.principal, &Query::Events(query::Events { from: None, limit: None, topics: Vec::new() }))?;
         if self.subscriptions.len() >= SUBSCRIPTIONS_MAX {
             let message = format!("at most {SUBSCRIPTIONS_MAX} subscriptions on one connection");
             return Err(Rejection::new(Code::Limit, message));
@@ -285,7 +287,7 @@ impl Session {
         });
         let (seq, frame) = match reached {
             Some(from) => (from.seq, ServerFrame { id: Some(id), resumed: Some(true), ..ServerFrame::default() }),
-            None => reset_frame(&self.daemon, id),
+            None => reset_frame(&self.daemon, &self.principal, id),
         };
         self.subscriptions.push(Subscription { id, topics: sub.topics, seq, caught_up: false });
         Ok(frame)
@@ -299,7 +301,7 @@ impl Session {
         for subscription in &mut self.subscriptions {
             if subscription.seq < head {
                 let page = page(&self.daemon, epoch, subscription.seq).await?;
-                subscription.write(&self.daemon, page, &mut lines);
+                subscription.write(&self.daemon, &self.principal, page, &mut lines);
             }
             if !subscription.caught_up && subscription.seq >= head {
                 subscription.caught_up = true;
@@ -312,11 +314,11 @@ impl Session {
 }
 
 impl Subscription {
-    fn write(&mut self, daemon: &Daemon, page: Page, lines: &mut String) {
+    fn write(&mut self, daemon: &Daemon, principal: &Principal, page: Page, lines: &mut String) {
         match page {
             Page::Events(entries) => {
-                for entry in entries {
-                    self.seq = entry.seq;
+                self.seq = entries.last().map_or(self.seq, |entry| entry.seq);
+                for entry in daemon.engine.published().seen(principal, entries) {
                     if self.topics.is_empty() || self.topics.iter().any(|topic| topic == entry.topic) {
                         lines.push_str("{\"event\":");
                         lines.push_str(&entry.json);
@@ -328,7 +330,7 @@ impl Subscription {
             }
             // History was compacted away under a reader that slept: it starts over from what is.
             Page::Reset | Page::InLog => {
-                let (seq, frame) = reset_frame(daemon, self.id);
+                let (seq, frame) = reset_frame(daemon, principal, self.id);
                 self.seq = seq;
                 self.caught_up = false;
                 push(lines, &frame);
@@ -350,8 +352,8 @@ async fn page(daemon: &Daemon, epoch: Epoch, seq: Seq) -> Result<Page, Rejection
     }
 }
 
-fn reset_frame(daemon: &Daemon, id: FrameId) -> (Seq, ServerFrame) {
-    let snapshot = answers::snapshot(daemon);
+fn reset_frame(daemon: &Daemon, principal: &Principal, id: FrameId) -> (Seq, ServerFrame) {
+    let snapshot = daemon.engine.published().snapshot(principal);
     let (epoch, seq) = (snapshot.epoch, snapshot.seq);
     let reset = Some(Reset { epoch, seq, snapshot });
     (seq, ServerFrame { id: Some(id), reset, ..ServerFrame::default() })

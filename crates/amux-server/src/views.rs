@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use amux_proto::entity::Size;
+use amux_proto::entity::{Right, Size};
 use amux_proto::frame::{FrameId, OutputFrame, Resized, ScreenFrame, ServerFrame, Typed, ViewTerminal};
 use amux_proto::{AgentId, Code, Principal, Rejection, RunNo};
 use amux_runner::{Ask, View, tape};
@@ -47,15 +47,16 @@ impl Views {
         wanted: &ViewTerminal,
     ) -> Result<ServerFrame, Rejection> {
         let published = daemon.engine.published();
-        published.allows(principal, "look")?;
         if self.0.len() >= VIEWS_MAX {
             return Err(Rejection::new(Code::Limit, format!("at most {VIEWS_MAX} terminals on one connection")));
         }
         if self.0.iter().any(|known| known.id == id) {
             return Err(Rejection::new(Code::Exists, format!("there is a view with this id: {id}")));
         }
+        published.is_current(principal)?;
         let agent = published.resolve_agent(&wanted.agent)?;
-        let may_type = published.allows(principal, "agent.keys").is_ok();
+        published.may(principal, Right::Look, agent)?;
+        let may_type = published.may(principal, Right::Keys, agent).is_ok();
         let size = match (wanted.rows, wanted.cols, may_type) {
             (Some(rows), Some(cols), true) => Some(Size { rows: rows.clamp(1, 1000), cols: cols.clamp(2, 1000) }),
             _ => None,
@@ -66,6 +67,12 @@ impl Views {
         let frame = viewed.screen(daemon);
         self.0.push(viewed);
         Ok(frame)
+    }
+
+    /// Whoever may not look any more is shown nothing more.
+    pub(crate) fn are_allowed(&self, daemon: &Daemon, principal: &Principal) -> Result<(), Rejection> {
+        let published = daemon.engine.published();
+        self.0.iter().try_for_each(|viewed| published.may(principal, Right::Look, viewed.agent))
     }
 
     pub(crate) fn close(&mut self, id: FrameId) -> bool {
@@ -80,8 +87,8 @@ impl Views {
         principal: &Principal,
         typed: &Typed,
     ) -> Result<(), Rejection> {
-        daemon.engine.published().allows(principal, "agent.keys")?;
         let viewed = self.find(typed.view)?;
+        daemon.engine.published().may(principal, Right::Keys, viewed.agent)?;
         let bytes = BASE64
             .decode(&typed.bytes)
             .map_err(|error| Rejection::new(Code::BadArgs, format!("the keys are no base64: {error}")))?;
@@ -100,8 +107,8 @@ impl Views {
         principal: &Principal,
         resized: Resized,
     ) -> Result<ServerFrame, Rejection> {
-        daemon.engine.published().allows(principal, "agent.resize")?;
         let viewed = self.find(resized.view)?;
+        daemon.engine.published().may(principal, Right::Keys, viewed.agent)?;
         let size = Size { rows: resized.rows.clamp(1, 1000), cols: resized.cols.clamp(2, 1000) };
         let (viewer, agent) = (Some(viewed.view.viewer), viewed.agent);
         ask_live(daemon, agent, |reply| Ask::Resize { viewer, size, reply }).await??;

@@ -10,8 +10,8 @@ use amux_proto::command::{
     agent, host, kind, layout, message, pane, policy, request, run, setting, tab, team, workspace,
 };
 use amux_proto::entity::{
-    self, Activity, Answer, Class, ClosedWhat, Content, Dialect, Exit, ExitWhy, KindName, Phase, Priority, Process,
-    RequestKind, RequestOption, RequestOptionKind, Rule, RuleAnswer, Size, WhileWorking,
+    self, Activity, Answer, Class, ClosedWhat, Content, Dialect, Exit, ExitWhy, KindName, May, Phase, Priority,
+    Process, RequestKind, RequestOption, RequestOptionKind, Right, Rule, RuleAnswer, Size, WhileWorking,
 };
 use amux_proto::layout::{Node, Place, Side};
 use amux_proto::transcript::{Ask, InputStage, Opened, SessionOpened, Trigger, TurnEnd};
@@ -626,7 +626,15 @@ fn policy_load(s: &mut Say<'_>) -> Command {
         answer: s.rng.pick(answers).unwrap_or(RuleAnswer::Ask),
     });
     let rules = rules.collect();
-    policy::Command::Load(policy::Load { rules }).into()
+    let who = ["agents", "team:shop", "role:plans", "scout@default", "lead@shop"];
+    let to = ["self", "team", "all", "nobody", "team:shop", "api@default"];
+    let may = (0..s.rng.below(4)).map(|_| May {
+        who: s.rng.pick(who).unwrap_or("agents").to_owned(),
+        rights: Right::ALL.into_iter().filter(|_| s.rng.one_in(2)).collect(),
+        to: s.rng.pick(to).unwrap_or("all").to_owned(),
+    });
+    let may = may.collect();
+    policy::Command::Load(policy::Load { rules, may }).into()
 }
 
 fn run_lost(s: &mut Say<'_>) -> Command {

@@ -34,7 +34,8 @@ cwd?: string,
 draft: boolean, };
 
 /**
- * Make an agent and, unless `start` is false, start it. Without a team it joins `default`.
+ * Make an agent and, unless `start` is false, start it. Without a team it joins `default`, or the team of the
+ * agent that makes it.
  */
 export type AgentCreate = { id?: AgentId, name: Name, team?: string, kind: KindName, argv: Array<string>, 
 /**
@@ -420,6 +421,11 @@ export type GetQueue = { agent: string, };
 
 export type GetRequests = Record<symbol, never>;
 
+/**
+ * What an agent may do, and the rule that says so; without one, of every agent.
+ */
+export type GetRights = { agent?: string, };
+
 export type GetSettings = Record<symbol, never>;
 
 /**
@@ -748,12 +754,31 @@ export type PolicyAdd = { rule: PolicyRule, };
 /**
  * All of them, in their order.
  */
-export type PolicyChanged = { rules: Array<PolicyRule>, };
+export type PolicyChanged = { rules: Array<PolicyRule>, may: Array<PolicyMay>, };
 
 /**
  * The content of the file; only the server says this.
  */
-export type PolicyLoad = { rules: Array<PolicyRule>, };
+export type PolicyLoad = { rules: Array<PolicyRule>, may: Array<PolicyMay>, };
+
+/**
+ * One entry of `policy.toml`: who may do what to whom. What is said of somebody about a right takes the place of the
+ * default for it; several entries add up.
+ */
+export type PolicyMay = { 
+/**
+ * `name@team`, `team:NAME`, `role:WORDS` or `agents`.
+ */
+who: string, do: Array<PolicyRight>, 
+/**
+ * `self`, `team`, `all`, `nobody`, `name@team` or `team:NAME`. `team` and `all` are the others.
+ */
+to: string, };
+
+/**
+ * What one may do to an agent, where `policy.toml` has a say in it.
+ */
+export type PolicyRight = "send" | "look" | "mail" | "interrupt" | "keys" | "decide" | "start" | "stop" | "create" | "remove";
 
 /**
  * One rule of `policy.toml`: who asks for what, and what is answered. The first that matches decides.
@@ -1023,7 +1048,7 @@ export type Snapshot = { epoch: Epoch, seq: Seq, teams: Array<Team>, agents: Arr
 /**
  * In order.
  */
-workspaces: Array<Workspace>, tabs: Array<Tab>, panes: Array<Pane>, closed: Array<Closed>, requests: Array<RequestEntity>, messages: Array<MessageEntity>, settings: Array<Setting>, flows: Array<Flow>, host: Host | null, kinds: { [key in string]: KindEntity }, rules: Array<PolicyRule>, };
+workspaces: Array<Workspace>, tabs: Array<Tab>, panes: Array<Pane>, closed: Array<Closed>, requests: Array<RequestEntity>, messages: Array<MessageEntity>, settings: Array<Setting>, flows: Array<Flow>, host: Host | null, kinds: { [key in string]: KindEntity }, rules: Array<PolicyRule>, may: Array<PolicyMay>, };
 
 /**
  * The receipt ladder. A stage is only claimed with evidence.
@@ -1376,6 +1401,7 @@ export type Queries = {
   "thread": GetThread;
   "settings": GetSettings;
   "kinds": GetKinds;
+  "rights": GetRights;
   "processes": GetProcesses;
   "transcript": GetTranscript;
   "status": GetStatus;

@@ -12,5 +12,6 @@ mod mcp;
 mod panes;
 mod real;
 mod relay;
+mod rights;
 mod teams;
 mod words;

@@ -275,9 +275,12 @@ fn agents_talk_and_may_no_more_than_that() {
     let late = lead.tool("ask", json!({ "to": "api", "text": "still?", "timeout_ms": 50 }));
     assert_eq!((&late["answered"], &late["stage"]), (&false.into(), &"held".into()));
     // The tools are there, and the server says no.
-    for (tool, args) in [("stop", json!({ "agent": "api" })), ("spawn", json!({ "name": "x", "kind": "shell" }))] {
+    let stop = json!({ "agent": "api" });
+    for (tool, args, rule) in
+        [("stop", stop, "default stop"), ("spawn", json!({ "name": "x", "kind": "shell" }), "default create")]
+    {
         let refusal = lead.refused(tool, args);
-        assert_eq!((&refusal["code"], &refusal["rule"]), (&"denied".into(), &"operator_only".into()));
+        assert_eq!((&refusal["code"], &refusal["rule"]), (&"denied".into(), &rule.into()));
     }
     assert_eq!(lead.refused("send", json!({ "to": ["apj"], "text": "x" }))["code"], "not_found");
     assert_eq!(lead.refused("reply", json!({ "id": "nonsense", "text": "x" }))["code"], "not_found");
@@ -291,6 +294,16 @@ fn agents_talk_and_may_no_more_than_that() {
     let waiting = lead.begin_tool("wait", json!({ "agents": ["made"], "for": ["offline"] }));
     operator.tool("stop", json!({ "agent": "made" }));
     assert_eq!(given("wait", &lead.answer(waiting)["result"])["reached"], true);
+    // Until a person gives it to them.
+    let may = "[[may]]\nwho = \"lead@default\"\ndo = [\"create\", \"stop\"]\nto = \"team\"\n";
+    std::fs::create_dir_all(world.home.dir.join("config")).unwrap();
+    std::fs::write(world.home.dir.join("config/policy.toml"), may).unwrap();
+    world.json(&["config", "reload"]);
+    let spawned = lead.tool("spawn", json!({ "name": "its-own", "kind": "shell", "role": "helps" }));
+    assert_eq!(spawned["agent"], "its-own@default");
+    lead.tool("stop", json!({ "agent": "its-own" }));
+    assert_eq!(lead.tool("wait", json!({ "agents": ["its-own"], "for": ["offline"] }))["reached"], true);
+    assert_eq!(lead.refused("stop", json!({ "agent": "lead" }))["rule"], "may 1 of policy.toml");
 }
 
 #[test]

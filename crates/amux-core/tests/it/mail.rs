@@ -70,7 +70,7 @@ fn works(world: &mut World, agent: AgentId) {
     });
 }
 
-fn handed(world: &mut World, agent: AgentId, messages: &[MessageId]) {
+pub(crate) fn handed(world: &mut World, agent: AgentId, messages: &[MessageId]) {
     let evidence = "every byte of it was taken";
     let fact =
         |message: &MessageId| Fact::Input { message: *message, stage: InputStage::Handed, evidence: evidence.into() };
@@ -99,7 +99,7 @@ fn what_an_agent_cannot_take_waits_with_its_reason() {
 
     world.says(agent::Command::Mail(Mail { paused: Some(true), ..rules(scout) }));
     assert_eq!(hold(&world, scout, message).unwrap().0, "its mail is paused");
-    let shown = view::message(&world.state, &[], &message.to_string(), world.now).unwrap();
+    let shown = view::message(&world.state, &[], &Principal::Operator, &message.to_string(), world.now).unwrap();
     assert_eq!(
         (shown.deliveries[0].stage.as_str(), shown.deliveries[0].reason.as_deref()),
         ("held", Some("its mail is paused"))
@@ -321,7 +321,7 @@ fn what_ended_badly_is_given_again_only_when_somebody_says_so() {
     assert_eq!(again, [(message, 1)], "and it is known that it was given once");
     world.sees(scout, &[said(InputStage::Handed), said(InputStage::Ended)]);
     world.refused_with(Code::Conflict, Command::Retry(Retry { message: message.to_string(), to: None }));
-    let shown = view::message(&world.state, &[], &message.to_string(), world.now).unwrap();
+    let shown = view::message(&world.state, &[], &Principal::Operator, &message.to_string(), world.now).unwrap();
     let history: Vec<_> = shown.deliveries[0].history.iter().map(|passed| passed.stage.as_str()).collect();
     assert_eq!(history, ["accepted", "routed", "handed", "unproven", "accepted", "routed", "handed", "acked"]);
     assert_eq!(shown.deliveries[0].attempts, 2);

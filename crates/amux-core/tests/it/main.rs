@@ -8,6 +8,7 @@ mod policies;
 mod properties;
 mod references;
 mod requests_and_messages;
+mod rights;
 mod rules;
 mod runs;
 mod settings;
