@@ -1,6 +1,8 @@
 //! The whole program as a person or a script uses it: the real binary, its real server, real agents.
 
+mod acceptance;
 mod attach;
+mod cast;
 mod doors;
 mod ending;
 mod faults;
