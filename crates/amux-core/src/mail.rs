@@ -145,6 +145,29 @@ pub fn hold(state: &State, message: &Message, copy: &Delivery, now: Time) -> Opt
     }
 }
 
+/// More than this is not a reminder.
+const OWED_MAX: usize = 10;
+
+/// What the run of an agent was asked and has begun with, and nobody has an answer to. Oldest first.
+pub fn owed(state: &State, agent: AgentId) -> Vec<MessageId> {
+    let to = Recipient::Agent { agent };
+    let run = state.agents.get(&agent).and_then(|agent| Some(agent.run.as_ref()?.no));
+    let is_owed = |message: &&Message| {
+        let Some(copy) = message.deliveries.iter().find(|copy| copy.to == to && copy.run == run) else { return false };
+        let is_asked = is_of_agent(message) && message.class == Class::Request && message.reply_to.is_none();
+        match copy.stage {
+            Stage::Begun => message.wants_answer || is_asked,
+            // The turn is over, and whoever waits for an answer still waits.
+            Stage::Acked => message.wants_answer,
+            _ => false,
+        }
+    };
+    let newest = state.mail_of(to).rev().take(LOOKED_AT_MAX).filter(is_owed).take(OWED_MAX);
+    let mut owed: Vec<MessageId> = newest.map(|message| message.id).collect();
+    owed.reverse();
+    owed
+}
+
 /// How often it was given.
 pub fn attempts(copy: &Delivery) -> u32 {
     let routed = copy.history.iter().filter(|passed| matches!(passed.stage, Stage::Routed { .. }));

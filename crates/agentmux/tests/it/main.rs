@@ -7,6 +7,7 @@ mod doors;
 mod ending;
 mod faults;
 mod harness;
+mod incidents;
 mod life;
 mod mail;
 mod masks;

@@ -142,7 +142,10 @@ fn a_hundred_agents_that_write_to_everybody_are_all_heard_once_and_in_order() {
         }
     }
     let woken_max = (0..MEMBERS).map(|member| crowd.wakes(member)).max().unwrap();
-    eprintln!("{heard} were heard, each of {MEMBERS} was woken {woken_max} times at most, in {} minutes", minutes + EACH);
+    eprintln!(
+        "{heard} were heard, each of {MEMBERS} was woken {woken_max} times at most, in {} minutes",
+        minutes + EACH
+    );
     assert!(woken_max < MEMBERS * EACH / 20, "what comes from many comes in one piece: {woken_max}");
     assert_eq!(invariant::check(&crowd.state), Vec::<String>::new());
 }
