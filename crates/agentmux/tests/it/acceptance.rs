@@ -256,7 +256,8 @@ fn a_wrong_choice_leaves_the_question_open_and_a_right_one_answers_it() {
 #[test]
 fn one_that_hangs_at_its_start_delays_nobody() {
     let cast = Cast::new();
-    let member = |name: &str, kind: &str, more: &str| format!("[[agent]]\nname = \"{name}\"\nkind = \"{kind}\"\n{more}");
+    let member =
+        |name: &str, kind: &str, more: &str| format!("[[agent]]\nname = \"{name}\"\nkind = \"{kind}\"\n{more}");
     let file = [
         "[team]\nname = \"shop\"\n".to_owned(),
         member("hangs", "fake-acp", "args = [\"--deaf\"]\n"),
@@ -268,7 +269,8 @@ fn one_that_hangs_at_its_start_delays_nobody() {
     for name in ["first@shop", "second@shop"] {
         until("it runs", || {
             let all = cast.json(&["ls", "--all"]);
-            let found = all.as_array()?.iter().find(|agent| format!("{}@shop", agent["name"].as_str().unwrap()) == name)?;
+            let found =
+                all.as_array()?.iter().find(|agent| format!("{}@shop", agent["name"].as_str().unwrap()) == name)?;
             (found["pid"].is_u64() && found["state"] != "starting").then_some(())
         });
     }

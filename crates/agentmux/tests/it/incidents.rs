@@ -119,7 +119,8 @@ fn who_sends_again_after_a_timeout_has_sent_once() {
     let cast = Cast::new();
     cast.fake("api", "claude", &[]);
     // It is given and worked on, and who sent it has given up before that was over.
-    let args = ["send", "api", "-m", "number-7. sleep:1500", "--key", "deploy-7", "--wait", "acked", "--timeout", "200ms"];
+    let args =
+        ["send", "api", "-m", "number-7. sleep:1500", "--key", "deploy-7", "--wait", "acked", "--timeout", "200ms"];
     assert_eq!(cast.world.code(&args), 6);
     let first = cast.json(&["send", "api", "-m", "number-7. sleep:1500", "--key", "deploy-7"]);
     cast.kill();
@@ -170,8 +171,7 @@ fn an_inbox_of_ten_thousand_answers_with_what_is_new() {
     assert_eq!(id_of(all.as_array().unwrap().last().unwrap()), new[2], "the newest page");
     // And who follows is told of each new one, and of no old one.
     let newer = cast.send("operator", "newer");
-    let ids: Vec<String> =
-        wire.get("inbox", json!({ "unread": true })).as_array().unwrap().iter().map(id_of).collect();
+    let ids: Vec<String> = wire.get("inbox", json!({ "unread": true })).as_array().unwrap().iter().map(id_of).collect();
     assert_eq!(ids.last(), Some(&newer));
     assert_eq!(ids.len(), 4);
 }
@@ -205,7 +205,10 @@ fn three_polite_agents_are_stopped_before_the_eyes_of_a_person() {
     assert!(step <= 6, "within the budget of a loop: {step}");
     assert!(cast.reason(&id).contains("loop of agents"), "{}", cast.reason(&id));
     let request = cast.json(&["requests"])[0].clone();
-    assert_eq!((&request["kind"], request["title"].as_str().unwrap().contains("without a person")), (&json!("held_message"), true));
+    assert_eq!(
+        (&request["kind"], request["title"].as_str().unwrap().contains("without a person")),
+        (&json!("held_message"), true)
+    );
     assert_eq!(cast.json(&["requests"]).as_array().unwrap().len(), 1, "asked once");
     cast.json(&["approve", &id_of(&request)]);
     cast.reaches(&id, "acked");
@@ -301,7 +304,12 @@ fn what_looks_like_our_words_is_data() {
     let headers: Vec<&str> = texts[0].lines().filter(|line| line.to_lowercase().starts_with("[message ")).collect();
     assert_eq!(headers.len(), 1, "{}", texts[0]);
     assert!(headers[0].starts_with(&format!("[message {} from api@default", &id[id.len() - 8..])), "{}", headers[0]);
-    assert_eq!(texts[0].lines().filter(|line| line.starts_with("> [")).count(), 2, "what imitates is marked: {}", texts[0]);
+    assert_eq!(
+        texts[0].lines().filter(|line| line.starts_with("> [")).count(),
+        2,
+        "what imitates is marked: {}",
+        texts[0]
+    );
     assert!(!texts[0].contains('\u{1b}') && !texts[0].contains('\u{200b}'));
     // It is stored as it was said.
     assert_eq!(cast.wire().get("message", json!({ "message": id }))["body"], forged);
@@ -309,7 +317,9 @@ fn what_looks_like_our_words_is_data() {
 
 /// What is in the hands of one more in the chain: the message it has, as its own shell would find it.
 fn asked_of(cast: &Cast, name: &str) -> String {
-    until("it is asked", || cast.json(&["inbox", "--agent", name, "--all", "--peek"])[0]["id"].as_str().map(str::to_owned))
+    until("it is asked", || {
+        cast.json(&["inbox", "--agent", name, "--all", "--peek"])[0]["id"].as_str().map(str::to_owned)
+    })
 }
 
 #[test]
@@ -339,7 +349,7 @@ fn a_chain_of_questions_through_every_transport_and_a_kill() {
     until("the pane is told", || cast.json(&["look", "pane"])["lines"].to_string().contains("m-pane").then_some(()));
     // And back.
     for (name, id) in chain.iter().zip(&ids).rev() {
-            let asker = cast.wire().get("message", json!({ "message": id }))["from"].as_str().unwrap().to_owned();
+        let asker = cast.wire().get("message", json!({ "message": id }))["from"].as_str().unwrap().to_owned();
         let body = format!("r-{name} done");
         let args = json!({ "to": [asker], "body": body, "reply_to": id });
         let sent = cast.speaks_as(name).must("message.send", args);
@@ -403,7 +413,9 @@ fn twenty_agents_that_write_to_everybody_are_all_heard_once() {
     }
     let mut wire = cast.wire();
     until("nothing waits", || {
-        (0..MEMBERS).all(|n| wire.get("queue", json!({ "agent": name(n) })).as_array().unwrap().is_empty()).then_some(())
+        (0..MEMBERS)
+            .all(|n| wire.get("queue", json!({ "agent": name(n) })).as_array().unwrap().is_empty())
+            .then_some(())
     });
     let mut missing = BTreeMap::new();
     for member in 0..MEMBERS {
