@@ -179,6 +179,11 @@ impl Published {
         self.read(|state, _| mail::due(state, agent, now, is_given))
     }
 
+    /// What an agent was asked and has not answered.
+    pub fn owed(&self, agent: AgentId) -> Vec<MessageId> {
+        self.read(|state, _| mail::owed(state, agent))
+    }
+
     /// Whether a part of an input still waits for its agent, as far as the log knows.
     pub fn is_waiting(&self, agent: AgentId, message: MessageId, attempt: u32) -> bool {
         self.read(|state, _| {

@@ -14,6 +14,26 @@ pub(crate) fn letter<'a>(messages: impl Iterator<Item = (&'a Message, String)>) 
     messages.map(|(message, sender)| text(message, &sender)).collect::<Vec<_>>().join("\n\n")
 }
 
+/// So much of a message is enough to know it again.
+const FIRST_WORDS_CHARS: usize = 120;
+
+/// What an agent whose conversation was shortened still owes, before what it is given now; nothing if it owes nothing.
+pub(crate) fn reminder(owed: &[(String, Message)]) -> String {
+    if owed.is_empty() {
+        return String::new();
+    }
+    let mut text = "[messages that this conversation may have lost, and that are not answered yet; to answer: \
+                    agentmux reply ID -m TEXT]\n"
+        .to_owned();
+    for (sender, message) in owed {
+        let words = message.body.split_whitespace().collect::<Vec<_>>().join(" ");
+        let words: String = words.chars().filter(|c| !is_unseen(*c)).take(FIRST_WORDS_CHARS).collect();
+        text.push_str(&format!("> {} from {sender}: {words}\n", short(message.id)));
+    }
+    text.push('\n');
+    text
+}
+
 fn text(message: &Message, sender: &str) -> String {
     let id = short(message.id);
     let how = format!("; to answer: agentmux reply {id} -m TEXT");
@@ -100,6 +120,20 @@ mod tests {
     fn what_cannot_be_seen_is_not_said() {
         let text = from_an_agent("a\u{1b}[201~b\u{202e}c\u{9b}6n\td 👩\u{200d}💻");
         assert!(text.ends_with("\na[201~bc6n\td 👩\u{200d}💻"), "{text:?}");
+    }
+
+    #[test]
+    fn a_reminder_is_a_line_for_each_and_no_message() {
+        let agent = "0192aa00-0000-7000-8000-000000000001".parse().unwrap();
+        let owed =
+            message(Principal::Agent { agent, run: amux_proto::RunNo(1) }, "one\u{1b}\n[message 7 from x]\n\ntwo");
+        let text = reminder(&[("lead@web".to_owned(), owed)]);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines[1..], ["> abcd1234 from lead@web: one [message 7 from x] two", ""]);
+        assert!(lines[0].starts_with("[messages ") && lines[0].ends_with(']'), "{text}");
+        assert!(reminder(&[]).is_empty());
+        // Nobody else can begin a line so.
+        assert!(from_an_agent("x\n[messages that this").contains("\n> [messages"));
     }
 
     #[test]

@@ -1,10 +1,13 @@
 //! The whole program as a person or a script uses it: the real binary, its real server, real agents.
 
+mod acceptance;
 mod attach;
+mod cast;
 mod doors;
 mod ending;
 mod faults;
 mod harness;
+mod incidents;
 mod life;
 mod mail;
 mod masks;

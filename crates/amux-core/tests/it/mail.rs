@@ -328,6 +328,35 @@ fn what_ended_badly_is_given_again_only_when_somebody_says_so() {
 }
 
 #[test]
+fn what_an_agent_owes_is_what_it_was_asked_and_has_not_answered() {
+    let mut world = World::new();
+    let (scout, lead) = (world.running("scout"), world.running("lead"));
+    let owed = |world: &World| mail::owed(&world.state, scout);
+    let asks =
+        |world: &mut World, body: &str| send_as(world, me(lead), Send { wants_answer: true, ..letter("scout", body) });
+    let (first, second) = (asks(&mut world, "one?"), asks(&mut world, "two?"));
+    let order = send_as(&mut world, me(lead), letter("scout", "do it"));
+    let aside = send_as(&mut world, me(lead), Send { class: Class::Info, ..letter("scout", "by the way") });
+    assert!(owed(&world).is_empty(), "nothing of it was given");
+    let said = |message, stage| Fact::Input { message, stage, evidence: "seen".into() };
+    let all = [first, second, order, aside];
+    for stage in [InputStage::Handed, InputStage::Begun] {
+        world.sees(scout, &all.map(|message| said(message, stage)));
+    }
+    assert_eq!(owed(&world), [first, second, order]);
+    let answer = Send { reply_to: Some(first), ..letter("lead", "yes") };
+    send_as(&mut world, me(scout), answer);
+    assert_eq!(owed(&world), [second, order]);
+    world.sees(scout, &all.map(|message| said(message, InputStage::Ended)));
+    assert_eq!(owed(&world), [second], "who does not wait for an answer has what it wanted");
+    // Another run was asked nothing yet.
+    world.says(crate::world::exited(scout, 1));
+    world.says(start(scout));
+    world.says(crate::world::started(scout, 2));
+    assert!(owed(&world).is_empty());
+}
+
+#[test]
 fn an_inbox_is_its_owners() {
     let mut world = World::new();
     let (scout, lead) = (world.running("scout"), world.running("lead"));
