@@ -66,7 +66,7 @@ const TABLE: &[Row] = &[
     row::<mail::Reply, mail::Sent>("reply", "Answer a message; its sender gets it in the same thread.", Effect::Adds),
     row::<team::Look, team::Looked>(
         "look",
-        "The screen of an agent you may look at (your team, by default), or the end of its transcript.",
+        "The screen of an agent of your team, or the end of its transcript.",
         Effect::Reads,
     ),
     row::<team::Wait, team::Waited>(
@@ -74,17 +74,9 @@ const TABLE: &[Row] = &[
         "Wait until every one of `agents` is in one of the states `for`. Use this instead of asking again and again.",
         Effect::Reads,
     ),
-    row::<team::Spawn, team::Changed>(
-        "spawn",
-        "Create and start an agent in your team, where policy allows it.",
-        Effect::Adds,
-    ),
+    row::<team::Spawn, team::Changed>("spawn", "Create and start an agent, where policy allows it.", Effect::Adds),
     row::<team::Stop, team::Changed>("stop", "Stop an agent, where policy allows it.", Effect::Ends),
-    row::<team::Nothing, team::Requests>(
-        "requests",
-        "What agents you may look at wait for a person to decide.",
-        Effect::Reads,
-    ),
+    row::<team::Nothing, team::Requests>("requests", "What waits for a person to decide in your team.", Effect::Reads),
 ];
 
 const fn row<I: JsonSchema, O: Outcome>(name: &'static str, about: &'static str, effect: Effect) -> Row {
