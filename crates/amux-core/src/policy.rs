@@ -75,7 +75,7 @@ enum Kind {
 
 fn kind(verb: &str) -> Option<Kind> {
     Some(match verb {
-        "snapshot" | "agents" | "agent" | "teams" | "requests" | "message" | "inbox" | "queue" | "thread"
+        "snapshot" | "agents" | "agent" | "teams" | "requests" | "message" | "attachment" | "inbox" | "queue" | "thread"
         | "settings" | "kinds" | "status" | "diag" | "doctor" | "look" | "events" | "processes" | "transcript" => {
             Kind::Read
         }
@@ -100,6 +100,7 @@ fn kind(verb: &str) -> Option<Kind> {
         "request.decide" => Kind::Decide,
         "policy.add" => Kind::Arrange,
         "message.send" | "message.ack" | "message.seen" | "message.cancel" | "message.retry" => Kind::Talk,
+        "attachment.put" => Kind::Talk,
         "message.release" | "message.move" | "message.edit" => Kind::Arrange,
         "message.expire" => Kind::Observe,
         "setting.set" | "setting.unset" => Kind::Arrange,

@@ -71,6 +71,15 @@ const TAPE_MAX_MB: Known = Known {
     default: 64,
     about: "What the tape of one terminal may take, in megabytes; its oldest output goes first.",
 };
+/// A drawing, a log, a diff. What is larger is better left where it is and named: every attachment is kept for as long
+/// as its message, and a model reads none of that size.
+const ATTACHMENT_MAX_MB: Known = Known {
+    key: "message.attachment_max_mb",
+    min: 1,
+    max: 1_000,
+    default: 10,
+    about: "What one file that goes with a message may have, in megabytes.",
+};
 const EVENTS_KEEP_DAYS: Known = Known {
     key: "events.keep_days",
     min: 1,
@@ -118,12 +127,14 @@ const TERMINAL_ROWS: Known = Known {
 pub const REGISTRY: &[Known] = &[
     IDLE_OUTPUT_MS,
     MAX_RUNTIME_MS,
+    MCP,
     STOP_GRACE_MS,
     ARCHIVE_IDLE_DAYS,
     ARCHIVE_MAX_MB,
     EVENTS_KEEP_DAYS,
     EVENTS_KEEP_ROWS,
     LOG_KEEP_DAYS,
+    ATTACHMENT_MAX_MB,
     SHELF_KEEP,
     TAPE_MAX_MB,
     TERMINAL_COLS,
@@ -152,6 +163,10 @@ pub fn archive_idle_days(state: &State) -> u64 {
 
 pub fn archive_max_mb(state: &State) -> u64 {
     value(state, &ARCHIVE_MAX_MB)
+}
+
+pub fn attachment_bytes_max(state: &State) -> u64 {
+    value(state, &ATTACHMENT_MAX_MB) * 1_000_000
 }
 
 pub fn tape_max_mb(state: &State) -> u64 {

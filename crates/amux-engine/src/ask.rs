@@ -1,11 +1,11 @@
 //! Questions about the domain, answered from the committed state. What only the daemon knows (its health, the
 //! screens) is answered by the doors.
 
-use amux_core::{kind, mail, policy, resolve, setting, view};
-use amux_proto::entity::{Activity, Definition, Dialect, Kind, Message, Recipient, Request, RunState};
+use amux_core::{attachment, kind, mail, policy, resolve, setting, view};
+use amux_proto::entity::{Activity, Attachment, Definition, Dialect, Kind, Message, Recipient, Request, RunState};
 use amux_proto::query::Query;
 use amux_proto::view::{AgentDetail, Snapshot};
-use amux_proto::{AgentId, Code, MessageId, Principal, Rejection, RequestId, RunNo, Time};
+use amux_proto::{AgentId, Code, Digest, MessageId, Principal, Rejection, RequestId, RunNo, Time};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -72,6 +72,7 @@ impl Published {
                 | Query::Look(_)
                 | Query::Processes(_)
                 | Query::Transcript(_)
+                | Query::Attachment(_)
                 | Query::Events(_)
                 | Query::LoginCode(_) => return None,
             })
@@ -143,6 +144,26 @@ impl Published {
 
     pub fn message(&self, message: MessageId) -> Option<Message> {
         self.read(|state, _| state.messages.get(&message).cloned())
+    }
+
+    /// What somebody may have of a message.
+    pub fn attachment(&self, actor: &Principal, message: &str, name: Option<&str>) -> Result<Attachment, Rejection> {
+        self.read(|state, _| attachment::find(state, actor, message, name).cloned())
+    }
+
+    /// The same, by what it holds; `None` where nothing of that kind is for them.
+    pub fn held_attachment(&self, actor: &Principal, digest: &Digest) -> Option<Attachment> {
+        self.read(|state, _| attachment::held(state, actor, digest).cloned())
+    }
+
+    /// What messages hold on to.
+    pub fn named_attachments(&self) -> std::collections::BTreeSet<Digest> {
+        self.read(|state, _| attachment::named(state))
+    }
+
+    /// Whether a file that goes with a message may be so large.
+    pub fn check_attachment_size(&self, bytes: u64) -> Result<(), Rejection> {
+        self.read(|state, _| attachment::check_size(state, bytes))
     }
 
     /// What an agent is to be given now.

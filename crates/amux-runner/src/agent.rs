@@ -784,7 +784,8 @@ impl Live {
     fn give(&mut self, published: &amux_engine::Published, batch: &[(MessageId, u32)]) -> bool {
         let messages: Vec<Message> = batch.iter().filter_map(|(id, _)| published.message(*id)).collect();
         let parts: Vec<String> = batch.iter().map(|(id, attempt)| part::name(*id, *attempt)).collect();
-        let text = envelope::letter(messages.iter().map(|message| (message, published.sender(message))));
+        let senders = messages.iter().map(|message| (message, published.sender(message)));
+        let text = envelope::letter(senders, &self.shared.world.attachments);
         let is_noted = match &mut self.body {
             Body::Terminal(terminal) => terminal.put_in(parts.clone(), &text).is_ok(),
             Body::Pane(pane) => pane.put_in(parts.clone(), &text).is_ok(),

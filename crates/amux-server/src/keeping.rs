@@ -1,8 +1,9 @@
-//! How long things are kept: slices of old history, log files, tapes of runs that nobody touches. Once an hour, one
+//! How long things are kept: slices of old history, log files, attachments without a message, tapes of
+//! runs that nobody touches. Once an hour, one
 //! thing after the other.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use amux_engine::archive::{Policy, Roots};
 use amux_sys::clock;
@@ -20,6 +21,13 @@ pub(crate) async fn keep(daemon: Arc<Daemon>) {
         }
         if let Err(error) = logs::prune(&daemon.layout.logs(), daemon.engine.published().log_keep_days()) {
             tracing::warn!(%error, "Old log files could not be removed.");
+        }
+        let of = Arc::clone(&daemon);
+        let pruned = tokio::task::spawn_blocking(move || {
+            of.attachments.prune(|| of.engine.published().named_attachments(), SystemTime::now())
+        });
+        if let Err(error) = pruned.await.map_err(std::io::Error::other).and_then(|pruned| pruned) {
+            tracing::warn!(%error, "Attachments that no message names could not be removed.");
         }
         let of = Arc::clone(&daemon);
         if let Err(error) = tokio::task::spawn_blocking(move || archive(&of)).await {

@@ -5,6 +5,7 @@
 
 mod acts;
 mod answers;
+mod attachments;
 mod auth;
 mod boot;
 pub mod daemon;

@@ -59,7 +59,7 @@ impl World for Inside {
         let Order::Command(command) = session::order(name, &args.to_string())? else {
             return Err(Rejection::new(Code::Internal, format!("a tool acts by commands only: {name}")));
         };
-        let submission = session::submission(*command, self.principal.clone(), None, None);
+        let submission = session::admitted(&self.daemon, *command, self.principal.clone(), None, None)?;
         self.daemon.engine.submit(submission).await.map(|committed| committed.answer)
     }
 
