@@ -53,6 +53,17 @@ fn check_name(name: &str) -> Result<(), Rejection> {
     Ok(())
 }
 
+/// The nearest name that may be one, from that of a file somewhere.
+pub fn file_name(name: &str) -> String {
+    let mut plain: String =
+        name.chars().map(|c| if is_unseen(c) || matches!(c, '/' | '\\') { '_' } else { c }).collect();
+    if plain.starts_with('.') {
+        plain.replace_range(..1, "_");
+    }
+    let cut = bounds::cut_at(&plain, FILE_NAME_BYTES_MAX);
+    if cut.trim().is_empty() { "file".to_owned() } else { cut.to_owned() }
+}
+
 fn is_unseen(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{ad}' | '\u{61c}' | '\u{feff}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
@@ -103,5 +114,24 @@ fn may_have(actor: &Principal, message: &Message) -> bool {
             Sender::from(actor) == Sender::from(&message.from) || own_copy(message, actor).is_some()
         }
         Principal::Peer(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_leads_nowhere_and_hides_nothing() {
+        for bad in ["", " ", ".", "..", ".bashrc", "../x", "a/b", "a\\b", "a\nb", "a\0", "\u{202e}txt.exe", "a\u{200b}b"] {
+            assert_eq!(check_name(bad).unwrap_err().code, Code::BadArgs, "{bad:?}");
+            check_name(&file_name(bad)).unwrap();
+        }
+        assert_eq!(check_name(&"é".repeat(128)).unwrap_err().code, Code::TooLarge);
+        check_name(&file_name(&"é".repeat(128))).unwrap();
+        for good in ["a.txt", "two words (1).md", "日本.png", "-x", "a..b"] {
+            check_name(good).unwrap();
+            assert_eq!(file_name(good), good);
+        }
     }
 }

@@ -4,6 +4,7 @@ mod attach;
 mod doors;
 mod ending;
 mod faults;
+mod files;
 mod harness;
 mod life;
 mod mail;

@@ -76,6 +76,8 @@ fn an_agent_may_read_and_talk_and_nothing_else() {
         "inbox",
         "queue",
         "thread",
+        "attachment",
+        "attachment.put",
     ];
     assert_eq!(allowed, expected.into());
 }
