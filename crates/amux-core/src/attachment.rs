@@ -85,8 +85,10 @@ pub fn find<'a>(
         return match &message.attachments[..] {
             [only] => Ok(only),
             [] => Err(Rejection::new(Code::NotFound, format!("nothing is attached to it: {}", message.id))),
-            _ => Err(Rejection::new(Code::Ambiguous, format!("several files are attached to it: {}", names.join(", ")))
-                .details(json!({ "names": names }))),
+            _ => {
+                Err(Rejection::new(Code::Ambiguous, format!("several files are attached to it: {}", names.join(", ")))
+                    .details(json!({ "names": names })))
+            }
         };
     };
     message.attachments.iter().find(|attachment| attachment.name == name).ok_or_else(|| {
@@ -123,7 +125,9 @@ mod tests {
 
     #[test]
     fn a_name_leads_nowhere_and_hides_nothing() {
-        for bad in ["", " ", ".", "..", ".bashrc", "../x", "a/b", "a\\b", "a\nb", "a\0", "\u{202e}txt.exe", "a\u{200b}b"] {
+        for bad in
+            ["", " ", ".", "..", ".bashrc", "../x", "a/b", "a\\b", "a\nb", "a\0", "\u{202e}txt.exe", "a\u{200b}b"]
+        {
             assert_eq!(check_name(bad).unwrap_err().code, Code::BadArgs, "{bad:?}");
             check_name(&file_name(bad)).unwrap();
         }

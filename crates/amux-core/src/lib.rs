@@ -24,6 +24,7 @@ mod workspace;
 
 pub mod invariant;
 pub mod kind;
+pub mod notice;
 pub mod policy;
 pub mod resolve;
 pub mod row;

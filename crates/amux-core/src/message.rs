@@ -11,7 +11,9 @@ use amux_proto::event::message::{Edited, Event, Moved, Released, Sent, Staged};
 use amux_proto::event::request;
 use amux_proto::transcript::InputStage;
 use amux_proto::view::{self as proto_view, SentDelivery};
-use amux_proto::{AgentId, BODY_BYTES_MAX, Code, MessageId, Name, Principal, Rejection, RequestId, RunNo, ThreadId, Time};
+use amux_proto::{
+    AgentId, BODY_BYTES_MAX, Code, MessageId, Name, Principal, Rejection, RequestId, RunNo, ThreadId, Time,
+};
 use serde_json::{Value, json};
 
 use crate::bounds::{self, KEY_BYTES_MAX, RECIPIENTS_MAX, bad};

@@ -75,10 +75,9 @@ enum Kind {
 
 fn kind(verb: &str) -> Option<Kind> {
     Some(match verb {
-        "snapshot" | "agents" | "agent" | "teams" | "requests" | "message" | "attachment" | "inbox" | "queue" | "thread"
-        | "settings" | "kinds" | "status" | "diag" | "doctor" | "look" | "events" | "processes" | "transcript" => {
-            Kind::Read
-        }
+        "snapshot" | "agents" | "agent" | "teams" | "requests" | "message" | "attachment" | "inbox" | "queue"
+        | "thread" | "settings" | "kinds" | "status" | "diag" | "doctor" | "look" | "events" | "processes"
+        | "transcript" => Kind::Read,
         "login_code" => Kind::SignIn,
         "team.create" | "team.rename" | "team.remove" => Kind::Arrange,
         "agent.create" | "agent.rename" | "agent.remove" | "agent.define" | "agent.describe" | "agent.mail" => {

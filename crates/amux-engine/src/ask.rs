@@ -1,7 +1,7 @@
 //! Questions about the domain, answered from the committed state. What only the daemon knows (its health, the
 //! screens) is answered by the doors.
 
-use amux_core::{attachment, kind, mail, policy, resolve, setting, view};
+use amux_core::{attachment, kind, mail, notice, policy, resolve, setting, view};
 use amux_proto::entity::{Activity, Attachment, Definition, Dialect, Kind, Message, Recipient, Request, RunState};
 use amux_proto::query::Query;
 use amux_proto::view::{AgentDetail, Snapshot};
@@ -144,6 +144,16 @@ impl Published {
 
     pub fn message(&self, message: MessageId) -> Option<Message> {
         self.read(|state, _| state.messages.get(&message).cloned())
+    }
+
+    /// What waits for a person, of the kinds the settings name.
+    pub fn waiting(&self, now: Time) -> Vec<notice::Waiting> {
+        self.read(|state, _| notice::waiting(state, now))
+    }
+
+    /// The command that shows it, empty when there is none, and the pause between two of them.
+    pub fn notify(&self) -> (Vec<String>, u64) {
+        self.read(|state, _| (setting::notify_command(state), setting::notify_pause_ms(state)))
     }
 
     /// What somebody may have of a message.

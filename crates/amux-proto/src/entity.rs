@@ -10,7 +10,8 @@ use serde_json::Value;
 use ts_rs::TS;
 
 use crate::ids::{
-    AgentId, ClosedId, Digest, FlowId, MessageId, Name, PaneId, RequestId, Rev, RunNo, TabId, TeamId, ThreadId, WorkspaceId,
+    AgentId, ClosedId, Digest, FlowId, MessageId, Name, PaneId, RequestId, Rev, RunNo, TabId, TeamId, ThreadId,
+    WorkspaceId,
 };
 use crate::layout::Node;
 use crate::principal::Principal;

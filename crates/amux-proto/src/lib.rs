@@ -30,8 +30,8 @@ pub use command::Command;
 pub use effect::Effect;
 pub use event::Event;
 pub use ids::{
-    AgentId, ClosedId, CmdId, Digest, Epoch, FlowId, MessageId, Name, NodeId, PaneId, RequestId, Rev, RunNo, Seq, TabId,
-    TeamId, ThreadId, WorkspaceId,
+    AgentId, ClosedId, CmdId, Digest, Epoch, FlowId, MessageId, Name, NodeId, PaneId, RequestId, Rev, RunNo, Seq,
+    TabId, TeamId, ThreadId, WorkspaceId,
 };
 pub use principal::Principal;
 pub use query::Query;

@@ -372,9 +372,8 @@ async fn receive(
                 is_more = false;
                 break;
             };
-            let next: Bytes = next.map_err(|error| {
-                Rejection::new(Code::BadArgs, format!("the file did not come to its end: {error}"))
-            })?;
+            let next: Bytes = next
+                .map_err(|error| Rejection::new(Code::BadArgs, format!("the file did not come to its end: {error}")))?;
             part.extend_from_slice(&next);
         }
         let of = Arc::clone(daemon);

@@ -39,7 +39,7 @@ use crate::boot::Boot;
 use crate::metrics::Counters;
 use crate::places::Places;
 use crate::tasks::Tasks;
-use crate::{files, http, keeping, local, logs, session, settings};
+use crate::{files, http, keeping, local, logs, notice, session, settings};
 
 /// What the process was given by whoever started it.
 pub struct Config {
@@ -320,7 +320,7 @@ async fn serve(
         attachments: config.layout.attachments(),
         exe: std::env::current_exe().unwrap_or_else(|_| "agentmux".into()),
         profile: config.profile.clone(),
-        base_env: config.base_env,
+        base_env: config.base_env.clone(),
         shell: config.shell,
         token: Arc::new(move |agent, run| token_keys.new_token(agent, run)),
         socket: config.layout.srv_socket(),
@@ -375,6 +375,7 @@ async fn serve(
         tasks.spawn("http door", http::serve(Arc::clone(&daemon), listener));
     }
     tasks.spawn("keeping", keeping::keep(Arc::clone(&daemon)));
+    tasks.spawn("notices", notice::keep(Arc::clone(&daemon), config.base_env));
     tasks.spawn("room", wait_for_room(Arc::clone(&daemon), is_noted));
     tasks.spawn("signals", follow_signals(Arc::clone(&daemon)));
     if let Some(lifeline) = config.lifeline {

@@ -16,6 +16,7 @@ mod local;
 mod logs;
 mod mcp;
 mod metrics;
+mod notice;
 mod places;
 mod session;
 mod settings;

@@ -10,14 +10,14 @@ use amux_proto::command::{
     agent, host, kind, layout, message, pane, policy, request, run, setting, tab, team, workspace,
 };
 use amux_proto::entity::{
-    self, Activity, Answer, Attachment, Class, ClosedWhat, Content, Dialect, Exit, ExitWhy, KindName, Phase, Priority, Process,
-    RequestKind, RequestOption, RequestOptionKind, Rule, RuleAnswer, Size, WhileWorking,
+    self, Activity, Answer, Attachment, Class, ClosedWhat, Content, Dialect, Exit, ExitWhy, KindName, Phase, Priority,
+    Process, RequestKind, RequestOption, RequestOptionKind, Rule, RuleAnswer, Size, WhileWorking,
 };
 use amux_proto::layout::{Node, Place, Side};
 use amux_proto::transcript::{Ask, InputStage, Opened, SessionOpened, Trigger, TurnEnd};
 use amux_proto::{
-    AgentId, ClosedId, Command, Digest, MessageId, Name, NodeId, PaneId, Principal, RequestId, RunNo, TabId, TeamId, ThreadId,
-    Time, WorkspaceId,
+    AgentId, ClosedId, Command, Digest, MessageId, Name, NodeId, PaneId, Principal, RequestId, RunNo, TabId, TeamId,
+    ThreadId, Time, WorkspaceId,
 };
 use serde_json::{Value, json};
 use uuid::Uuid;

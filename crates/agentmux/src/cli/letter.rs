@@ -66,7 +66,9 @@ impl Letter {
         let short = beginning(&text, &name);
         if !context.out.is_quiet() && !context.out.is_json() {
             let max = BODY_BYTES_MAX / 1024;
-            eprintln!("agentmux: a text has at most {max} KiB: its beginning is sent, and all of it attached as {name}");
+            eprintln!(
+                "agentmux: a text has at most {max} KiB: its beginning is sent, and all of it attached as {name}"
+            );
         }
         attachments.push(brought(context, name, &mut io::Cursor::new(text))?);
         Ok((short, attachments))

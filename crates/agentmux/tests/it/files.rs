@@ -193,12 +193,14 @@ fn an_agent_has_only_what_came_to_it_or_from_it() {
         let (script, done) = (out.with_extension("sh"), out.with_extension("done"));
         let _ = fs::remove_file(&done);
         let line = format!("{BINARY} --state-dir {state} --config-dir {state} --no-start {line}");
-        fs::write(&script, format!("{line} >/dev/null 2>&1; echo $? > {0}.new; mv {0}.new {0}", done.display())).unwrap();
+        fs::write(&script, format!("{line} >/dev/null 2>&1; echo $? > {0}.new; mv {0}.new {0}", done.display()))
+            .unwrap();
         world.json(&["keys", agent, &format!("sh {}", script.display()), "Enter"]);
         (until("it has ended", || fs::read_to_string(&done).ok()).trim().to_owned(), out)
     };
     let save = |agent: &str, id: &str| {
-        let (code, out) = said(agent, &format!("msg save {id} -o {}", world.home.dir.join(format!("out-{agent}")).display()));
+        let (code, out) =
+            said(agent, &format!("msg save {id} -o {}", world.home.dir.join(format!("out-{agent}")).display()));
         (code, fs::read(out).ok())
     };
     assert_eq!(save("spy", &id), ("4".into(), None));

@@ -10,6 +10,7 @@ mod life;
 mod mail;
 mod masks;
 mod mcp;
+mod notices;
 mod panes;
 mod real;
 mod relay;
