@@ -12,6 +12,7 @@ mod events;
 mod import;
 mod inbox;
 mod layout;
+mod letter;
 mod log;
 mod ls;
 mod mail;

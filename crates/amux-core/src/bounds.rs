@@ -31,8 +31,6 @@ pub(crate) const GRACE_MS_MAX: u64 = 10 * 60 * 1000;
 
 /// Names of workspaces and tabs, titles of panes.
 pub(crate) const LABEL_BYTES_MAX: usize = 200;
-/// One message is read by a model as one turn, and fits a frame with room to spare.
-pub(crate) const BODY_BYTES_MAX: usize = 256 * 1024;
 /// They are addresses, not labels.
 pub(crate) const GROUPS_MAX: usize = 32;
 /// Names in one `to`; groups stand for more.

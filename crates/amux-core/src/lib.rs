@@ -5,6 +5,7 @@
 //! projections are written from [`row`], the outbox from [`wish`], and every answer comes from [`view`].
 
 mod agent;
+pub mod attachment;
 mod bounds;
 mod case;
 mod host;
@@ -24,6 +25,7 @@ mod workspace;
 
 pub mod invariant;
 pub mod kind;
+pub mod notice;
 pub mod policy;
 pub mod resolve;
 pub mod row;

@@ -11,15 +11,17 @@ use amux_proto::event::message::{Edited, Event, Filed, Moved, Recalled, Released
 use amux_proto::event::request;
 use amux_proto::transcript::InputStage;
 use amux_proto::view::{self as proto_view, SentDelivery};
-use amux_proto::{AgentId, Code, MessageId, Name, Principal, Rejection, RequestId, RunNo, ThreadId, Time};
+use amux_proto::{
+    AgentId, BODY_BYTES_MAX, Code, MessageId, Name, Principal, Rejection, RequestId, RunNo, ThreadId, Time,
+};
 use serde_json::{Value, json};
 
-use crate::bounds::{self, BODY_BYTES_MAX, KEY_BYTES_MAX, RECIPIENTS_MAX, bad};
+use crate::bounds::{self, KEY_BYTES_MAX, RECIPIENTS_MAX, bad};
 use crate::case::Case;
 use crate::near::nearest;
 use crate::policy::denied;
 use crate::state::{FIRST_REV, Sender, State, change};
-use crate::{agent, mail, resolve, sight, view};
+use crate::{agent, attachment, mail, resolve, sight, view};
 
 pub(crate) fn decide(case: &mut Case<'_>, command: &Command) -> Result<Value, Rejection> {
     match command {
@@ -37,7 +39,7 @@ pub(crate) fn decide(case: &mut Case<'_>, command: &Command) -> Result<Value, Re
 }
 
 fn send(case: &mut Case<'_>, order: &Send) -> Result<Value, Rejection> {
-    let Send { id, to, body, reply_to, thread, key, priority, class, ttl_ms, wants_answer } = order;
+    let Send { id, to, body, reply_to, thread, key, priority, class, ttl_ms, wants_answer, attachments } = order;
     let state = case.state;
     let from = case.ctx.actor.clone();
     if let Some(key) = key {
@@ -50,6 +52,7 @@ fn send(case: &mut Case<'_>, order: &Send) -> Result<Value, Rejection> {
         }
     }
     check_body(body)?;
+    attachment::check(state, attachments)?;
     if let Some(ms) = ttl_ms.filter(|ms| *ms == 0 || *ms > TTL_MS_MAX) {
         return Err(bad(format!("a message is kept for 1 ms to {} days: {ms} ms", TTL_MS_MAX / DAY_MS)));
     }
@@ -102,6 +105,7 @@ fn send(case: &mut Case<'_>, order: &Send) -> Result<Value, Rejection> {
         expires: ttl_ms.map(|ms| Time(at.0.saturating_add(i64::try_from(ms).unwrap_or(i64::MAX)))),
         wants_answer: *wants_answer,
         cause,
+        attachments: attachments.clone(),
         created: at,
         deliveries,
         rev: FIRST_REV,
@@ -607,6 +611,9 @@ fn expire(case: &mut Case<'_>, order: &Expire) -> Result<Value, Rejection> {
 const SETTLED_MS: i64 = 60 * 60_000;
 const SETTLED_MAX: usize = 3_000;
 
+/// Once an hour it is looked which files messages of today hold on to; those must be seen by that.
+const SETTLED_WITH_FILES_MS: i64 = 3 * SETTLED_MS;
+
 /// Settled mail is put away when this much more has come than may stay, so that it costs one event for many.
 const FILED_AT_ONCE_MAX: usize = 500;
 
@@ -619,9 +626,13 @@ fn file(case: &mut Case<'_>) -> Result<Value, Rejection> {
     let state = case.state;
     let old = Time(case.ctx.now.0.saturating_sub(SETTLED_MS));
     let too_many = state.settled_count().saturating_sub(SETTLED_MAX);
+    let kept_longer = Time(case.ctx.now.0.saturating_sub(SETTLED_WITH_FILES_MS));
     let oldest = state.settled().take(FILED_AT_ONCE_MAX).enumerate();
-    let messages: Vec<MessageId> =
-        oldest.take_while(|(at, (settled, _))| *at < too_many || *settled <= old).map(|(_, (_, id))| id).collect();
+    let messages: Vec<MessageId> = oldest
+        .take_while(|(at, (settled, _))| *at < too_many || *settled <= old)
+        .filter(|(_, (settled, id))| *settled <= kept_longer || state.messages[id].attachments.is_empty())
+        .map(|(_, (_, id))| id)
+        .collect();
     let filed = messages.len();
     if filed > 0 {
         case.emit(Event::Filed(Filed { messages }));
@@ -660,7 +671,7 @@ const SEEN_MAX: usize = 1_000;
 const OPERATOR: &str = "operator";
 
 /// The delivery to the one who speaks.
-fn own_copy<'a>(message: &'a Message, actor: &Principal) -> Option<&'a Delivery> {
+pub(crate) fn own_copy<'a>(message: &'a Message, actor: &Principal) -> Option<&'a Delivery> {
     let me = match actor {
         Principal::Operator => Recipient::Operator,
         Principal::Agent { agent, .. } => Recipient::Agent { agent: *agent },
@@ -705,6 +716,7 @@ pub(crate) fn shown(state: &State, message: &Message, now: Time) -> proto_view::
         class: message.class,
         expires: message.expires,
         cause: message.cause,
+        attachments: message.attachments.clone(),
         created: message.created,
         to: message.deliveries.iter().map(|copy| recipient_name(state, copy.to)).collect(),
         deliveries: deliveries.collect(),
@@ -724,6 +736,7 @@ pub(crate) fn mail_of(state: &State, message: &Message, to: Recipient, now: Time
         reply_to: message.reply_to,
         priority: message.priority,
         class: message.class,
+        attachments: message.attachments.clone(),
         created: message.created,
         stage: stage.to_owned(),
         reason,

@@ -200,6 +200,8 @@ fn need_of_act(act: &Act) -> Need<'_> {
         Act::Keys(act) => Need::All(&[Right::Keys], Target::Agent(&act.agent)),
         Act::Resize(act) => Need::All(&[Right::Keys], Target::Agent(&act.agent)),
         Act::Interrupt(act) => Need::All(&[Right::Interrupt], Target::Agent(&act.agent)),
+        // What it brings is its own until it is sent.
+        Act::Put(_) => Need::Own,
         // A permission mode is an answer to everything that would be asked.
         Act::Set(_) | Act::TakeOver(_) | Act::AddRule(_) | Act::Stop(_) | Act::Restart(_) | Act::Reload(_) => {
             Need::Never
@@ -220,6 +222,7 @@ fn need_of_query(query: &Query) -> Need<'_> {
         | Query::Teams(_)
         | Query::Requests(_)
         | Query::Message(_)
+        | Query::Attachment(_)
         | Query::Inbox(_)
         | Query::Thread(_)
         | Query::Settings(_)
@@ -398,10 +401,9 @@ fn can_be_given(verb: &str) -> bool {
 
 fn kind(verb: &str) -> Option<Kind> {
     Some(match verb {
-        "snapshot" | "agents" | "agent" | "teams" | "requests" | "message" | "inbox" | "queue" | "thread"
-        | "settings" | "kinds" | "rights" | "status" | "diag" | "look" | "events" | "processes" | "transcript" => {
-            Kind::Read
-        }
+        "snapshot" | "agents" | "agent" | "teams" | "requests" | "message" | "attachment" | "inbox" | "queue"
+        | "thread" | "settings" | "kinds" | "rights" | "status" | "diag" | "look" | "events" | "processes"
+        | "transcript" => Kind::Read,
         "login_code" => Kind::SignIn,
         // The whole store is read for it, which takes a while.
         "doctor" => Kind::Serve,
@@ -425,6 +427,7 @@ fn kind(verb: &str) -> Option<Kind> {
         "request.decide" => Kind::Decide,
         "policy.add" => Kind::Arrange,
         "message.send" | "message.ack" | "message.seen" | "message.cancel" | "message.retry" => Kind::Talk,
+        "attachment.put" => Kind::Talk,
         "message.release" | "message.move" | "message.edit" => Kind::Arrange,
         "message.expire" | "message.file" => Kind::Observe,
         "setting.set" | "setting.unset" => Kind::Arrange,

@@ -106,6 +106,7 @@ fn own_copy(message: &Message, agent: AgentId) -> Message {
         id: message.id,
         from: message.from.clone(),
         body: String::new(),
+        attachments: Vec::new(),
         thread: message.thread,
         reply_to: message.reply_to,
         key: None,

@@ -11,7 +11,7 @@ use crate::case::Case;
 use crate::near::nearest;
 use crate::state::{Revised as _, State};
 
-/// One key there is. All of them are whole numbers so far.
+/// One key whose value is a whole number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Known {
     pub key: &'static str,
@@ -22,6 +22,43 @@ pub struct Known {
     pub about: &'static str,
 }
 
+/// One key whose value is a list of words; a list of one may be that word alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KnownWords {
+    pub key: &'static str,
+    /// Those there are; empty: any.
+    pub among: &'static [&'static str],
+    pub default: &'static [&'static str],
+    pub about: &'static str,
+}
+
+const NOTIFY_COMMAND: KnownWords = KnownWords {
+    key: "notify.command",
+    among: &[],
+    default: &[],
+    about: "A program and its arguments that shows what waits for you, told in AGENTMUX_NOTICE…; none: nothing is shown.",
+};
+const NOTIFY_ON: KnownWords = KnownWords {
+    key: "notify.on",
+    among: crate::notice::KINDS,
+    default: crate::notice::KINDS_DEFAULT,
+    about: "What is shown by notify.command.",
+};
+
+/// Every key of that kind, by name.
+pub const WORDS: &[KnownWords] = &[NOTIFY_COMMAND, NOTIFY_ON];
+
+/// A command line of a person.
+const WORDS_MAX: usize = 64;
+const WORD_BYTES_MAX: usize = 4096;
+
+const NOTIFY_PAUSE_MS: Known = Known {
+    key: "notify.pause_ms",
+    min: 0,
+    max: 3_600_000,
+    default: 5_000,
+    about: "After something was shown by notify.command, what comes in so many milliseconds is shown in one.",
+};
 const STOP_GRACE_MS: Known = Known {
     key: "agent.stop_grace_ms",
     min: 0,
@@ -71,6 +108,15 @@ const TAPE_MAX_MB: Known = Known {
     default: 64,
     about: "What the tape of one terminal may take, in megabytes; its oldest output goes first.",
 };
+/// A drawing, a log, a diff. What is larger is better left where it is and named: every attachment is kept for as long
+/// as its message, and a model reads none of that size.
+const ATTACHMENT_MAX_MB: Known = Known {
+    key: "message.attachment_max_mb",
+    min: 1,
+    max: 1_000,
+    default: 10,
+    about: "What one file that goes with a message may have, in megabytes.",
+};
 const EVENTS_KEEP_DAYS: Known = Known {
     key: "events.keep_days",
     min: 1,
@@ -118,12 +164,15 @@ const TERMINAL_ROWS: Known = Known {
 pub const REGISTRY: &[Known] = &[
     IDLE_OUTPUT_MS,
     MAX_RUNTIME_MS,
+    MCP,
     STOP_GRACE_MS,
     ARCHIVE_IDLE_DAYS,
     ARCHIVE_MAX_MB,
     EVENTS_KEEP_DAYS,
     EVENTS_KEEP_ROWS,
     LOG_KEEP_DAYS,
+    ATTACHMENT_MAX_MB,
+    NOTIFY_PAUSE_MS,
     SHELF_KEEP,
     TAPE_MAX_MB,
     TERMINAL_COLS,
@@ -152,6 +201,23 @@ pub fn archive_idle_days(state: &State) -> u64 {
 
 pub fn archive_max_mb(state: &State) -> u64 {
     value(state, &ARCHIVE_MAX_MB)
+}
+
+/// The program that is told what waits for a person, with its arguments; empty when there is none.
+pub fn notify_command(state: &State) -> Vec<String> {
+    words(state, &NOTIFY_COMMAND)
+}
+
+pub fn notify_on(state: &State) -> Vec<String> {
+    words(state, &NOTIFY_ON)
+}
+
+pub fn notify_pause_ms(state: &State) -> u64 {
+    value(state, &NOTIFY_PAUSE_MS)
+}
+
+pub fn attachment_bytes_max(state: &State) -> u64 {
+    value(state, &ATTACHMENT_MAX_MB) * 1_000_000
 }
 
 pub fn tape_max_mb(state: &State) -> u64 {
@@ -184,6 +250,13 @@ pub fn terminal_rows(state: &State) -> u16 {
 
 /// Whether there is such a key and it may have this value; the rejection names the nearest key, or the bounds.
 pub fn check(key: &str, value: &Value) -> Result<(), Rejection> {
+    if let Some(known) = WORDS.iter().find(|known| known.key == key) {
+        return match read_words(known, value) {
+            Some(_) => Ok(()),
+            None if known.among.is_empty() => Err(bad_words(known, "a list of words is needed")),
+            None => Err(bad_words(known, &format!("a list of these is needed: {}", known.among.join(", ")))),
+        };
+    }
     let known = known(key)?;
     if value.as_u64().is_some_and(|number| (known.min..=known.max).contains(&number)) {
         return Ok(());
@@ -192,13 +265,40 @@ pub fn check(key: &str, value: &Value) -> Result<(), Rejection> {
         .details(json!({ "key": key, "min": known.min, "max": known.max, "default": known.default })))
 }
 
+fn bad_words(known: &KnownWords, what: &str) -> Rejection {
+    Rejection::new(Code::BadArgs, format!("{what}: {}", known.key))
+        .details(json!({ "key": known.key, "among": known.among, "default": known.default }))
+}
+
+/// `None` when it is no list that may be.
+fn read_words(known: &KnownWords, value: &Value) -> Option<Vec<String>> {
+    let list = match value {
+        Value::Array(list) => &list[..],
+        Value::String(_) => std::slice::from_ref(value),
+        _ => return None,
+    };
+    let is_good = |word: &str| {
+        !word.is_empty()
+            && word.len() <= WORD_BYTES_MAX
+            && !word.contains('\0')
+            && (known.among.is_empty() || known.among.contains(&word))
+    };
+    let word = |value: &Value| value.as_str().filter(|word| is_good(word)).map(str::to_owned);
+    if list.len() > WORDS_MAX { None } else { list.iter().map(word).collect() }
+}
+
+fn words(state: &State, known: &KnownWords) -> Vec<String> {
+    let set = state.settings.get(known.key).and_then(|setting| read_words(known, &setting.value));
+    set.unwrap_or_else(|| known.default.iter().map(|word| (*word).to_owned()).collect())
+}
+
 /// The key's description.
 pub fn known(key: &str) -> Result<&'static Known, Rejection> {
     if let Some(known) = REGISTRY.iter().find(|known| known.key == key) {
         return Ok(known);
     }
     let shown: String = key.chars().take(100).collect();
-    let near = nearest(key, REGISTRY.iter().map(|known| known.key));
+    let near = nearest(key, REGISTRY.iter().map(|known| known.key).chain(WORDS.iter().map(|known| known.key)));
     let rejection = Rejection::new(Code::BadArgs, format!("no such setting: {shown}"));
     let rejection = match near.first() {
         Some(nearest) => rejection.hint(format!("did you mean {nearest}?")),
@@ -236,10 +336,12 @@ fn set(case: &mut Case<'_>, order: &Set) -> Result<Value, Rejection> {
 fn unset(case: &mut Case<'_>, order: &Unset) -> Result<Value, Rejection> {
     // What an older build knew, a newer one must still be able to forget.
     let current = case.state.settings.get(&order.key);
-    let default = match (known(&order.key), current) {
-        (Ok(known), _) => json!(known.default),
-        (Err(_), Some(_)) => Value::Null,
-        (Err(unknown), None) => return Err(unknown),
+    let words = WORDS.iter().find(|known| known.key == order.key);
+    let default = match (words, known(&order.key), current) {
+        (Some(known), ..) => json!(known.default),
+        (None, Ok(known), _) => json!(known.default),
+        (None, Err(_), Some(_)) => Value::Null,
+        (None, Err(unknown), None) => return Err(unknown),
     };
     case.expect(current.map_or(Rev(0), |setting| setting.rev))?;
     refuse_if_in_file(current)?;

@@ -2,11 +2,13 @@
 //! screens) is answered by the doors.
 
 use amux_core::sight::Sight;
-use amux_core::{kind, mail, policy, resolve, setting, view};
-use amux_proto::entity::{Activity, Definition, Dialect, Kind, Message, Recipient, Request, Right, RunState};
+use amux_core::{attachment, kind, mail, notice, policy, resolve, setting, view};
+use amux_proto::entity::{
+    Activity, Attachment, Definition, Dialect, Kind, Message, Recipient, Request, Right, RunState,
+};
 use amux_proto::query::{Act, Query};
 use amux_proto::view::{AgentDetail, Snapshot};
-use amux_proto::{AgentId, Code, MessageId, Principal, Rejection, RequestId, RunNo, Time};
+use amux_proto::{AgentId, Code, Digest, MessageId, Principal, Rejection, RequestId, RunNo, Time};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -44,6 +46,12 @@ impl Published {
     pub fn may_ask(&self, actor: &Principal, query: &Query) -> Result<(), Rejection> {
         self.is_current(actor)?;
         self.read(|state, _| policy::may_ask(state, actor, query))
+    }
+
+    /// Whether this principal may use a verb that is about nobody else, and still is who it was.
+    pub fn may_use(&self, actor: &Principal, verb: &str) -> Result<(), Rejection> {
+        self.is_current(actor)?;
+        policy::allows(actor, verb)
     }
 
     /// Whether this principal may do this to an agent, and still is who it was.
@@ -100,6 +108,7 @@ impl Published {
                 | Query::Look(_)
                 | Query::Processes(_)
                 | Query::Transcript(_)
+                | Query::Attachment(_)
                 | Query::Events(_)
                 | Query::LoginCode(_) => return None,
             })
@@ -172,6 +181,42 @@ impl Published {
 
     pub fn message(&self, message: MessageId) -> Option<Message> {
         self.read(|state, _| state.messages.get(&message).cloned())
+    }
+
+    /// What waits for a person, of the kinds the settings name.
+    pub fn waiting(&self, now: Time) -> Vec<notice::Waiting> {
+        self.read(|state, _| notice::waiting(state, now))
+    }
+
+    /// The command that shows it, empty when there is none, and the pause between two of them.
+    pub fn notify(&self) -> (Vec<String>, u64) {
+        self.read(|state, _| (setting::notify_command(state), setting::notify_pause_ms(state)))
+    }
+
+    /// What somebody may have of a message.
+    pub fn attachment(
+        &self,
+        actor: &Principal,
+        old: &[Message],
+        message: &str,
+        name: Option<&str>,
+    ) -> Result<Attachment, Rejection> {
+        self.read(|state, _| attachment::find(state, old, actor, message, name).cloned())
+    }
+
+    /// The same, by what it holds; `None` where nothing of that kind is for them.
+    pub fn held_attachment(&self, actor: &Principal, old: &[Message], digest: &Digest) -> Option<Attachment> {
+        self.read(|state, _| attachment::held(state, old, actor, digest).cloned())
+    }
+
+    /// What messages hold on to.
+    pub fn named_attachments(&self) -> std::collections::BTreeSet<Digest> {
+        self.read(|state, _| attachment::named(state))
+    }
+
+    /// Whether a file that goes with a message may be so large.
+    pub fn check_attachment_size(&self, bytes: u64) -> Result<(), Rejection> {
+        self.read(|state, _| attachment::check_size(state, bytes))
     }
 
     /// What an agent is to be given now.

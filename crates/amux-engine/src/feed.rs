@@ -13,7 +13,7 @@ use amux_core::{State, resolve, view};
 use amux_proto::entity::Message;
 use amux_proto::event::{Line, Record};
 use amux_proto::query::Query;
-use amux_proto::{AgentId, Effect, Epoch, Event, Principal, Seq, effect};
+use amux_proto::{AgentId, Digest, Effect, Epoch, Event, Principal, Seq, effect};
 use rusqlite::Connection;
 use tokio::sync::watch;
 
@@ -315,6 +315,7 @@ impl Feed {
     pub fn asks_for_old_mail(&self, actor: &Principal, query: &Query) -> bool {
         match query {
             Query::Message(query) => !self.published.read(|state, _| is_of_today(state, actor, &query.message)),
+            Query::Attachment(query) => !self.published.read(|state, _| is_of_today(state, actor, &query.message)),
             Query::Inbox(query) => query.all,
             Query::Thread(_) => true,
             _ => false,
@@ -326,6 +327,7 @@ impl Feed {
         let conn = self.log.take()?;
         let old = match query {
             Query::Message(query) => filed::named(&conn, &query.message)?,
+            Query::Attachment(query) => filed::named(&conn, &query.message)?,
             Query::Inbox(query) => match self.published.read(|state, _| view::whose(state, actor, query)) {
                 Ok(of) => filed::mail_of(&conn, of, view::inbox_limit(query))?,
                 Err(_) => Vec::new(),
@@ -341,6 +343,14 @@ impl Feed {
             }
             _ => Vec::new(),
         };
+        self.log.give_back(conn);
+        Ok(old)
+    }
+
+    /// The newest old mail that holds on to a file. Blocks, and reads all of it.
+    pub fn old_mail_with(&self, digest: &Digest) -> Result<Vec<Message>, Error> {
+        let conn = self.log.take()?;
+        let old = filed::holding(&conn, digest)?;
         self.log.give_back(conn);
         Ok(old)
     }

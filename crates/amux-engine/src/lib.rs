@@ -13,6 +13,7 @@ mod handle;
 pub mod store;
 mod writer;
 
+pub use amux_core::notice::Waiting;
 pub use feed::{Cursor, Entry, Feed, Page};
 pub use handle::{Handle, Running, spawn};
 pub use store::{Options, Store};

@@ -48,7 +48,7 @@ const TABLE: &[Row] = &[
     ),
     row::<mail::Send, mail::Sent>(
         "send",
-        "Send a durable message; returns at once unless `wait` names a stage. To need an answer, use ask.",
+        "Send a durable message; returns at once unless `wait` names a stage. For an answer, use ask.",
         Effect::Adds,
     ),
     row::<mail::Ask, mail::Asked>(
@@ -71,7 +71,7 @@ const TABLE: &[Row] = &[
     ),
     row::<team::Wait, team::Waited>(
         "wait",
-        "Wait until every one of `agents` is in one of the states `for`. Use this instead of asking again and again.",
+        "Wait until every one of `agents` is in one of the states `for`. Do not poll: use this.",
         Effect::Reads,
     ),
     row::<team::Spawn, team::Changed>("spawn", "Create and start an agent, where policy allows it.", Effect::Adds),

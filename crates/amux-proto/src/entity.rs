@@ -10,7 +10,8 @@ use serde_json::Value;
 use ts_rs::TS;
 
 use crate::ids::{
-    AgentId, ClosedId, FlowId, MessageId, Name, PaneId, RequestId, Rev, RunNo, TabId, TeamId, ThreadId, WorkspaceId,
+    AgentId, ClosedId, Digest, FlowId, MessageId, Name, PaneId, RequestId, Rev, RunNo, TabId, TeamId, ThreadId,
+    WorkspaceId,
 };
 use crate::layout::Node;
 use crate::principal::Principal;
@@ -659,9 +660,22 @@ pub struct Message {
     /// The message its sender was working on; what makes a loop of polite agents visible.
     #[serde(default)]
     pub cause: Option<MessageId>,
+    /// Files that go with it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attachments: Vec<Attachment>,
     pub created: Time,
     pub deliveries: Vec<Delivery>,
     pub rev: Rev,
+}
+
+/// A file that goes with a message. What it holds is kept once, under its digest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
+#[serde(deny_unknown_fields)]
+pub struct Attachment {
+    /// What its recipient sees it as: one part of a path.
+    pub name: String,
+    pub bytes: u64,
+    pub digest: Digest,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]

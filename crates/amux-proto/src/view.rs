@@ -6,7 +6,7 @@ use serde_json::Value;
 use ts_rs::TS;
 
 use crate::entity::{self, RequestKind, RequestOption};
-use crate::ids::{AgentId, Epoch, MessageId, Name, RequestId, RunNo, Seq, ThreadId};
+use crate::ids::{AgentId, Digest, Epoch, MessageId, Name, RequestId, RunNo, Seq, ThreadId};
 use crate::time::Time;
 
 /// Everything a client needs to follow the events after `seq`.
@@ -143,6 +143,8 @@ pub struct Message {
     pub expires: Option<Time>,
     /// The message its sender was working on.
     pub cause: Option<MessageId>,
+    #[serde(default)]
+    pub attachments: Vec<entity::Attachment>,
     pub created: Time,
     /// To whom, as names.
     pub to: Vec<String>,
@@ -196,11 +198,30 @@ pub struct Mail {
     pub reply_to: Option<MessageId>,
     pub priority: entity::Priority,
     pub class: entity::Class,
+    #[serde(default)]
+    pub attachments: Vec<entity::Attachment>,
     pub created: Time,
     pub stage: String,
     pub reason: Option<String>,
     pub until: Option<Time>,
     pub unread: bool,
+}
+
+/// The answer to the last `attachment.put` of a file: it is on disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
+pub struct Stored {
+    pub bytes: u64,
+    pub digest: Digest,
+}
+
+/// A part of what an attachment holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
+pub struct AttachmentPart {
+    pub attachment: entity::Attachment,
+    /// Base64, from the offset that was asked for.
+    pub data: String,
+    /// Where the next part begins; the end when it is as large as the file.
+    pub next: u64,
 }
 
 /// `agentmux server status`.

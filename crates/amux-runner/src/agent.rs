@@ -790,7 +790,10 @@ impl Live {
     fn give(&mut self, published: &amux_engine::Published, batch: &[(MessageId, u32)]) -> bool {
         let messages: Vec<Message> = batch.iter().filter_map(|(id, _)| published.message(*id)).collect();
         let parts: Vec<String> = batch.iter().map(|(id, attempt)| part::name(*id, *attempt)).collect();
-        let mut text = envelope::letter(messages.iter().map(|message| (message, published.sender(message))));
+        let mut text = envelope::letter(
+            messages.iter().map(|message| (message, published.sender(message))),
+            &self.shared.world.attachments,
+        );
         if let Body::Lines(lines) = &self.body
             && lines.book.was_shortened()
         {

@@ -62,6 +62,10 @@ pub(crate) async fn perform(daemon: &Daemon, principal: &Principal, act: &Act) -
             daemon.end(End::Restart);
             json!({ "pid": std::process::id(), "agents": agents })
         }
+        Act::Put(_) => {
+            let message = "a file comes in parts over one connection; this request is all there is";
+            return Err(Rejection::new(Code::Unsupported, message).hint("POST /v1/attachments"));
+        }
         Act::Reload(_) => {
             let changed = daemon.load_settings().await? + daemon.load_files().await?;
             json!({ "changed": changed })

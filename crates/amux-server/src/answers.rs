@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 
 use crate::acts::{Answer, ask_live};
 use crate::daemon::Daemon;
-use crate::{logs, transcripts};
+use crate::{attachments, logs, transcripts};
 
 /// Rows of a page of the log, and the most one answer holds.
 const EVENTS_DEFAULT: u32 = 100;
@@ -35,6 +35,7 @@ pub(crate) async fn answer(daemon: &Daemon, principal: &Principal, name: &str, a
         Query::Look(look) => ask::raw(&look_at(daemon, look).await?)?,
         Query::Processes(processes) => ask::raw(&transcripts::processes(daemon, &processes.agent).await?)?,
         Query::Transcript(asked) => ask::raw(&transcripts::page(daemon, asked).await?)?,
+        Query::Attachment(asked) => ask::raw(&attachments::part(daemon, principal, &old, asked).await?)?,
         Query::Events(events) => page(daemon, principal, events).await?,
         Query::LoginCode(_) => ask::raw(&json!({ "code": daemon.keys.new_code(), "web_url": daemon.web_url }))?,
         Query::Snapshot(_)

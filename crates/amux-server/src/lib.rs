@@ -5,6 +5,7 @@
 
 mod acts;
 mod answers;
+mod attachments;
 mod auth;
 mod boot;
 pub mod daemon;
@@ -15,6 +16,7 @@ mod local;
 mod logs;
 mod mcp;
 mod metrics;
+mod notice;
 mod places;
 mod session;
 mod settings;

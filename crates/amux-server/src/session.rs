@@ -23,7 +23,7 @@ use tokio::sync::watch;
 use crate::auth::Admission;
 use crate::daemon::{Daemon, End};
 use crate::views::Views;
-use crate::{acts, answers, auth};
+use crate::{acts, answers, attachments, auth};
 
 /// Where frames come from and go to.
 pub(crate) trait Carrier: Send {
@@ -66,6 +66,8 @@ struct Session {
     subscriptions: Vec<Subscription>,
     in_flight: FuturesOrdered<BoxFuture<'static, ServerFrame>>,
     views: Views,
+    /// Ends with the connection.
+    coming: attachments::Coming,
 }
 
 struct Subscription {
@@ -111,7 +113,8 @@ impl Session {
             return Ok(None);
         }
         let (subscriptions, in_flight, views) = (Vec::new(), FuturesOrdered::new(), Views::default());
-        Ok(Some(Self { daemon: Arc::clone(daemon), principal, subscriptions, in_flight, views }))
+        let coming = attachments::Coming::default();
+        Ok(Some(Self { daemon: Arc::clone(daemon), principal, subscriptions, in_flight, views, coming }))
     }
 
     async fn run(mut self, carrier: &mut impl Carrier) -> Result<(), Rejection> {
@@ -236,7 +239,7 @@ impl Session {
         match order(name, args)? {
             Order::Command(command) => {
                 let removes = matches!(*command, Command::Agent(agent::Command::Remove(_)));
-                let submission = submission(*command, self.principal.clone(), cmd_id, expect);
+                let submission = admitted(&self.daemon, *command, self.principal.clone(), cmd_id, expect)?;
                 let answer = self.daemon.engine.enqueue(submission).await?;
                 let daemon = Arc::clone(&self.daemon);
                 Ok(Box::pin(async move {
@@ -251,6 +254,16 @@ impl Session {
                         Err(_) => {
                             ServerFrame::error(Some(id), Rejection::new(Code::Unavailable, "the server is ending"))
                         }
+                    }
+                }))
+            }
+            Order::Act(Act::Put(part)) => {
+                let (daemon, principal) = (Arc::clone(&self.daemon), self.principal.clone());
+                let coming = Arc::clone(&self.coming);
+                Ok(Box::pin(async move {
+                    match attachments::put(daemon, principal, coming, part).await {
+                        Ok((body, seq)) => ServerFrame::ok(id, body, seq),
+                        Err(refusal) => ServerFrame::error(Some(id), refusal),
                     }
                 }))
             }
@@ -388,6 +401,18 @@ pub(crate) fn order(name: &str, args: &str) -> Result<Order, Rejection> {
     }
     let verb = Rejection::new(Code::UnknownVerb, format!("no such command: {name}"));
     Err(if Query::NAMES.contains(&name) { verb.hint(format!("{{\"get\":\"{name}\"}}")) } else { verb })
+}
+
+/// A command that came in by a door: what it relies on outside the log is there.
+pub(crate) fn admitted(
+    daemon: &Daemon,
+    command: Command,
+    actor: Principal,
+    cmd_id: Option<CmdId>,
+    expect: Option<Rev>,
+) -> Result<Submission, Rejection> {
+    attachments::check(daemon, &actor, &command)?;
+    Ok(submission(command, actor, cmd_id, expect))
 }
 
 pub(crate) fn submission(command: Command, actor: Principal, cmd_id: Option<CmdId>, expect: Option<Rev>) -> Submission {

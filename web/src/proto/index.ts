@@ -221,6 +221,42 @@ id: string, kind: RequestKind, title: string, detail: string, options: Array<Req
  */
 tool?: string, subject?: string, };
 
+/**
+ * A file that goes with a message. What it holds is kept once, under its digest.
+ */
+export type Attachment = { 
+/**
+ * What its recipient sees it as: one part of a path.
+ */
+name: string, bytes: number, digest: Digest, };
+
+/**
+ * A part of what an attachment holds.
+ */
+export type AttachmentPart = { attachment: Attachment, 
+/**
+ * Base64, from the offset that was asked for.
+ */
+data: string, 
+/**
+ * Where the next part begins; the end when it is as large as the file.
+ */
+next: number, };
+
+/**
+ * A part of a file that a message is to carry. One at a time on a connection, in order: what is at 0 begins a
+ * file, and what was begun and not finished before is forgotten, as it is when the connection ends.
+ */
+export type AttachmentPut = { offset: number, 
+/**
+ * Base64; so much of the file that it fits a frame.
+ */
+data: string, 
+/**
+ * With this it is whole: it is on disk when that is answered, with its digest.
+ */
+last: boolean, };
+
 export type CaughtUp = { seq: Seq, };
 
 /**
@@ -327,6 +363,11 @@ export type Desired = { "type": "stopped" } | { "type": "running", run: RunNo, }
  */
 export type Dialect = "pty" | "claude" | "codex" | "acp" | "codex_exec" | "claude_once" | "gemini_once" | "tmux";
 
+/**
+ * What a file holds, by the SHA-256 of it: 64 lower-case hexadecimal digits, as `sha256sum` prints them.
+ */
+export type Digest = string;
+
 export type Direction = "row" | "column";
 
 export type Endpoint = { pid: number, launcher_pid: number | null, epoch: Epoch, version: string, socket: string, web_url: string, ws_url: string, };
@@ -374,6 +415,11 @@ export type GetAgent = { agent: string, };
  * Agents that run or wait for something; `all`: those at rest too.
  */
 export type GetAgents = { all: boolean, team?: string, };
+
+/**
+ * A part of what an attachment holds, for whoever sent or was sent the message. Without a name: the only one.
+ */
+export type GetAttachment = { message: string, name?: string, offset: number, };
 
 /**
  * A part of the server in detail: `boot`, `store`, `outbox`, `flows`, `connections`, `tasks`, `runs`.
@@ -591,7 +637,11 @@ wants_answer?: boolean,
 /**
  * The message its sender was working on; what makes a loop of polite agents visible.
  */
-cause: MessageId | null, created: Time, deliveries: Array<Delivery>, rev: Rev, };
+cause: MessageId | null, 
+/**
+ * Files that go with it.
+ */
+attachments?: Array<Attachment>, created: Time, deliveries: Array<Delivery>, rev: Rev, };
 
 /**
  * Its time is over; only the server says this.
@@ -654,7 +704,11 @@ ttl_ms?: number,
 /**
  * Its recipient is told how to answer.
  */
-wants_answer?: boolean, };
+wants_answer?: boolean, 
+/**
+ * Their content is with the server before: `attachment.put`, or `POST /v1/attachments`.
+ */
+attachments?: Array<Attachment>, };
 
 export type MessageSent = { message: MessageEntity, };
 
@@ -1060,6 +1114,11 @@ export type Stage = { "type": "accepted" } | { "type": "routed", run: RunNo, } |
  */
 export type Status = { profile: string, pid: number, launcher_pid: number | null, version: string, started: Time, epoch: Epoch, head_seq: Seq, agents: number, web_url: string, socket: string, state_dir: string, mode: Mode, };
 
+/**
+ * The answer to the last `attachment.put` of a file: it is on disk.
+ */
+export type Stored = { bytes: number, digest: Digest, };
+
 export type Sub = { 
 /**
  * Nouns; empty means all.
@@ -1316,6 +1375,7 @@ export type Commands = {
   "agent.interrupt": AgentInterrupt;
   "agent.set": AgentSet;
   "agent.take_over": AgentTakeOver;
+  "attachment.put": AttachmentPut;
   "policy.add": PolicyAdd;
   "server.stop": ServerStop;
   "server.restart": ServerRestart;
@@ -1398,6 +1458,7 @@ export type Queries = {
   "message": GetMessage;
   "inbox": GetInbox;
   "queue": GetQueue;
+  "attachment": GetAttachment;
   "thread": GetThread;
   "settings": GetSettings;
   "kinds": GetKinds;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::ExitCode;
 
-use amux_core::setting::{self, REGISTRY};
+use amux_core::setting::{self, REGISTRY, WORDS};
 use amux_proto::Code;
 use amux_proto::exit::Exit;
 use amux_sys::paths::Layout;
@@ -98,16 +98,17 @@ impl Config {
 fn show(context: &Context) -> Result<ExitCode, Failure> {
     let set = context.ask("settings", &json!({}))?;
     let found = |key: &str| set.as_array().into_iter().flatten().find(|setting| setting["key"] == key);
-    let rows: Vec<Value> = REGISTRY
-        .iter()
-        .map(|known| {
-            let (value, source) = match found(known.key) {
-                Some(setting) => (setting["value"].clone(), setting["source"].clone()),
-                None => (known.default.into(), "default".into()),
-            };
-            json!({ "key": known.key, "value": value, "source": source, "default": known.default, "about": known.about })
-        })
-        .collect();
+    let row = |key: &str, default: Value, about: &str| {
+        let (value, source) = match found(key) {
+            Some(setting) => (setting["value"].clone(), setting["source"].clone()),
+            None => (default.clone(), "default".into()),
+        };
+        json!({ "key": key, "value": value, "source": source, "default": default, "about": about })
+    };
+    let numbers = REGISTRY.iter().map(|known| row(known.key, known.default.into(), known.about));
+    let words = WORDS.iter().map(|known| row(known.key, json!(known.default), known.about));
+    let mut rows: Vec<Value> = numbers.chain(words).collect();
+    rows.sort_by_key(|row| word(&row["key"]));
     Ok(context.out.done(&rows.clone().into(), || {
         let cells = |row: &Value| ["key", "value", "source", "about"].map(|name| word(&row[name])).to_vec();
         let rows: Vec<_> = rows.iter().map(cells).collect();

@@ -274,6 +274,15 @@ fn agents_talk_and_may_no_more_than_that() {
     assert_eq!(lead.tool("wait", wait(100, "offline"))["reached"], false);
     let late = lead.tool("ask", json!({ "to": "api", "text": "still?", "timeout_ms": 50 }));
     assert_eq!((&late["answered"], &late["stage"]), (&false.into(), &"held".into()));
+    let report = world.home.dir.join("report.txt");
+    std::fs::write(&report, "all is well").unwrap();
+    let sent = lead.tool("send", json!({ "to": ["api", "operator"], "text": "read it", "attach": [report] }));
+    assert_eq!(api.messages(json!({})).pop().unwrap()["attached"], json!(["report.txt"]));
+    let out = world.home.dir.join("saved.txt");
+    world.json(&["msg", "save", sent["id"].as_str().unwrap(), "-o", out.to_str().unwrap()]);
+    assert_eq!(std::fs::read_to_string(out).unwrap(), "all is well");
+    let none = lead.refused("send", json!({ "to": ["api"], "text": "x", "attach": ["/no/such/file"] }));
+    assert_eq!(none["code"], "bad_args", "{none}");
     // The tools are there, and the server says no.
     let stop = json!({ "agent": "api" });
     for (tool, args, rule) in
@@ -445,6 +454,10 @@ fn the_same_tools_over_http_for_whoever_the_credential_is_of() {
     assert_eq!(answer["result"]["tools"].as_array().unwrap().len(), TOOLS.len());
     assert_eq!(given("team", &door.call(&door.token, "team", json!({})))["you"], "worker@default");
     assert_eq!(given("team", &door.call(KEY, "team", json!({})))["you"], "operator");
+    // A path of a caller is nothing here, whatever file of ours has the same.
+    let reads = json!({ "to": ["operator"], "text": "x", "attach": ["/etc/hostname"] });
+    let refused = door.call(&door.token, "send", reads);
+    assert_eq!(refused["structuredContent"]["code"], "unsupported", "{refused}");
     // An agent is itself and may little.
     let sent = given("send", &door.call(&door.token, "send", json!({ "to": ["operator"], "text": "done" })));
     assert_eq!(door.home.connect().unwrap().get("message", json!({ "message": sent["id"] }))["from"], "worker@default");

@@ -28,6 +28,7 @@ fn letter(to: &str, body: &str) -> Send {
         class: Class::Request,
         ttl_ms: None,
         wants_answer: false,
+        attachments: Vec::new(),
     }
 }
 

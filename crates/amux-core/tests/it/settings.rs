@@ -44,6 +44,26 @@ fn the_registry_is_sorted_and_its_defaults_are_allowed() {
 }
 
 #[test]
+fn a_list_of_words_is_one_of_those_there_are() {
+    assert!(setting::WORDS.is_sorted_by_key(|known| known.key));
+    for known in setting::WORDS {
+        assert_eq!(setting::check(known.key, &json!(known.default)), Ok(()), "{}", known.key);
+    }
+    let mut world = World::new();
+    assert_eq!(world.events(set("notify.on", json!(["failed", "finished"]))), ["setting.changed"]);
+    assert_eq!(setting::notify_on(&world.state), ["failed", "finished"]);
+    assert_eq!(world.events(set("notify.command", json!("bell"))), ["setting.changed"]);
+    assert_eq!(setting::notify_command(&world.state), ["bell"]);
+    for value in [json!(["failed", "sneezed"]), json!(1), json!([1]), json!(null), json!([""])] {
+        world.refused_with(Code::BadArgs, set("notify.on", value));
+    }
+    world.events(unset("notify.on"));
+    assert_eq!(setting::notify_on(&world.state).len(), 5);
+    let refusal = world.refused(set("notify.comand", json!([])));
+    assert_eq!(refusal.hint.as_deref(), Some("did you mean notify.command?"));
+}
+
+#[test]
 fn a_value_out_of_bounds_and_an_unknown_key_are_refused() {
     let mut world = World::new();
     for value in [json!(60_001), json!(-1), json!("5000"), json!(1.5), json!(null), json!([])] {
