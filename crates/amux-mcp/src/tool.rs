@@ -53,8 +53,7 @@ const TABLE: &[Row] = &[
     ),
     row::<mail::Ask, mail::Asked>(
         "ask",
-        "Send a question and wait for the answer. When the time is over or the call is cancelled the message stays, \
-         and the answer comes as mail.",
+        "Send a question and wait for the answer. When the time is over or the call is cancelled, it comes as mail.",
         Effect::Adds,
     ),
     row::<mail::List, mail::Inbox>(
