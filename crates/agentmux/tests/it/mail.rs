@@ -321,6 +321,31 @@ fn what_was_taken_back_is_not_given_until_it_is_wanted_again() {
 }
 
 #[test]
+fn what_an_agent_cannot_take_before_its_turn_ends_can_be_taken_back_and_changed_until_then() {
+    let post = Post::new();
+    for mode in ["codex", "acp"] {
+        let oracle = post.world.home.dir.join(mode).display().to_string();
+        post.json(&["new", mode, "--agent", &format!("fake-{mode}"), "--cwd", "/", "--", "--oracle", &oracle]);
+        post.json(&["mail", mode, "--while-working", "now"]);
+        let works = post.send(mode, "hold");
+        post.reaches(&works, "begun");
+        let back = post.send(mode, "m-back");
+        let changed = post.send(mode, "m-old");
+        let late = text_of(&post.json(&["send", mode, "-m", "m-late", "--ttl", "200ms"])["id"]);
+        // That one is over shows that everything before it was looked at.
+        post.reaches(&late, "expired");
+        post.json(&["msg", "cancel", &back]);
+        post.json(&["msg", "edit", &changed, "-m", "m-new"]);
+        post.json(&["interrupt", mode]);
+        post.reaches(&changed, "acked");
+        let read = post.read(mode);
+        let is_read = ["m-back", "m-old", "m-late", "m-new"].map(|text| read.contains(text));
+        assert_eq!(is_read, [false, false, false, true], "{mode}: {read}");
+        assert_eq!(post.delivery(&back)["stage"], "cancelled");
+    }
+}
+
+#[test]
 fn what_was_not_given_in_its_time_is_not_given() {
     let post = Post::new();
     post.make("api", &["--no-start-agent"]);
