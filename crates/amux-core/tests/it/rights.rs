@@ -386,8 +386,8 @@ fn an_agent_reads_its_own_conversations_and_those_of_whom_it_may_look_at() {
         let snapshot = view::snapshot(state, Epoch(Uuid::nil()), Seq(1));
         let seen = Sight::of(state, &actor).snapshot(snapshot);
         let text = serde_json::to_string(&seen).unwrap();
-        let message = |reference: &str| view::message(state, &actor, reference, now).map(|message| message.body);
-        let thread = |thread: &str| view::thread(state, &actor, &query::Thread { thread: thread.into() }, now);
+        let message = |reference: &str| view::message(state, &[], &actor, reference, now).map(|message| message.body);
+        let thread = |thread: &str| view::thread(state, &[], &actor, &query::Thread { thread: thread.into() }, now);
         let requests = Sight::of(state, &actor).requests().len();
         (text, message(&secret), message(&known), thread(&secret), thread(&known), requests)
     };
