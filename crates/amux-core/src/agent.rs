@@ -239,7 +239,8 @@ fn restart(case: &mut Case<'_>, order: &Restart) -> Result<Value, Rejection> {
     if let Some(work) = &order.define {
         // Who may restart an agent is a rule's to say; how one is run is for people, as in a definition by itself.
         if let actor @ Principal::Agent { .. } = &case.ctx.actor {
-            return Err(policy::denied("operator_only", actor, "agent.define"));
+            return Err(policy::denied("operator_only", actor, "agent.define")
+                .hint("only a person defines agents; nothing in policy.toml gives it"));
         }
         redefine(case, agent, work.clone())?;
     }

@@ -25,7 +25,7 @@ pub(crate) struct Send {
     class: Option<Class>,
     reply_to: Option<String>,
     thread: Option<String>,
-    /// The same key is the same message
+    /// Same key, same message
     key: Option<String>,
     wait: Option<Stage>,
     /// Paths
