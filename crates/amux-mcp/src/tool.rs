@@ -58,10 +58,10 @@ const TABLE: &[Row] = &[
     ),
     row::<mail::List, mail::Inbox>(
         "inbox",
-        "Your mail, oldest first: what is not acknowledged, or only `unread`, or `all`. Counts as seen by you.",
+        "Your mail, oldest first: what is not acknowledged, or only `unread`, or `all`. Counts as seen.",
         Effect::Marks,
     ),
-    row::<mail::Ack, mail::Acked>("ack", "Say that you have taken messages and no answer is needed.", Effect::Marks),
+    row::<mail::Ack, mail::Acked>("ack", "You have taken messages; no answer is needed.", Effect::Marks),
     row::<mail::Reply, mail::Sent>("reply", "Answer a message; its sender gets it in the same thread.", Effect::Adds),
     row::<team::Look, team::Looked>(
         "look",
