@@ -73,6 +73,7 @@ impl Published {
                 | Query::Processes(_)
                 | Query::Transcript(_)
                 | Query::Events(_)
+                | Query::Sessions(_)
                 | Query::LoginCode(_) => return None,
             })
         })
@@ -228,6 +229,16 @@ impl Published {
     /// What an agent that is stopped is given, unless somebody says otherwise.
     pub fn stop_grace_ms(&self) -> u64 {
         self.read(|state, _| setting::agent_stop_grace_ms(state))
+    }
+
+    /// Whom the browser may say it reaches, beside the addresses of this machine.
+    pub fn http_allowed_origins(&self) -> Vec<String> {
+        self.read(|state, _| setting::http_allowed_origins(state))
+    }
+
+    /// 0: any that is free.
+    pub fn http_port(&self) -> u16 {
+        self.read(|state, _| setting::http_port(state))
     }
 
     /// How many days of the server's own log files are kept.
