@@ -124,7 +124,13 @@ pub fn touched(before: &State, event: &Event, to: &mut impl FnMut(Touch)) {
                 message::Event::Staged(message::Staged { message, to, .. }) => copy(*message, *to, true),
                 message::Event::Released(message::Released { message, to })
                 | message::Event::Moved(message::Moved { message, to, .. }) => copy(*message, *to, false),
-                message::Event::Edited(message::Edited { message, .. }) => to(Touch::Row(Key::Message(*message))),
+                message::Event::Edited(message::Edited { message, .. })
+                | message::Event::Recalled(message::Recalled { message: Message { id: message, .. } }) => {
+                    to(Touch::Row(Key::Message(*message)));
+                }
+                message::Event::Filed(message::Filed { messages }) => {
+                    messages.iter().for_each(|message| to(Touch::Row(Key::Message(*message))));
+                }
             }
         }
         Event::Team(event) => match event {

@@ -7,7 +7,7 @@ use amux_proto::entity::KindName;
 use amux_proto::event::{
     Event, agent, flow, kind, layout, message, pane, request, run, session, setting, tab, team, turn, workspace,
 };
-use amux_proto::{AgentId, PaneId, Rev, TabId, WorkspaceId};
+use amux_proto::{AgentId, MessageId, PaneId, Rev, TabId, WorkspaceId};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -271,17 +271,18 @@ fn touch(event: &Event, to: &mut dyn FnMut(Table, String)) {
             }
             .to_string(),
         ),
-        Event::Message(event) => to(
-            Table::Message,
+        Event::Message(event) => {
+            let mut touched = |message: &MessageId| to(Table::Message, message.to_string());
             match event {
-                message::Event::Sent(event) => event.message.id,
-                message::Event::Staged(event) => event.message,
-                message::Event::Released(event) => event.message,
-                message::Event::Moved(event) => event.message,
-                message::Event::Edited(event) => event.message,
+                message::Event::Sent(event) => touched(&event.message.id),
+                message::Event::Staged(event) => touched(&event.message),
+                message::Event::Released(event) => touched(&event.message),
+                message::Event::Moved(event) => touched(&event.message),
+                message::Event::Edited(event) => touched(&event.message),
+                message::Event::Filed(event) => event.messages.iter().for_each(touched),
+                message::Event::Recalled(event) => touched(&event.message.id),
             }
-            .to_string(),
-        ),
+        }
         Event::Setting(event) => to(
             Table::Setting,
             match event {

@@ -50,8 +50,14 @@ impl Published {
         }
     }
 
-    /// `None` for a question that is not about the domain.
-    pub fn answer(&self, actor: &Principal, query: &Query, now: Time) -> Option<Result<Box<RawValue>, Rejection>> {
+    /// `None` for a question that is not about the domain. `old`: [`crate::Feed::old_mail`].
+    pub fn answer(
+        &self,
+        actor: &Principal,
+        query: &Query,
+        old: &[Message],
+        now: Time,
+    ) -> Option<Result<Box<RawValue>, Rejection>> {
         let epoch = self.epoch();
         self.read(|state, head| {
             Some(match query {
@@ -61,10 +67,12 @@ impl Published {
                 Query::Teams(_) => raw(&state.teams.values().collect::<Vec<_>>()),
                 Query::Requests(_) => raw(&view::requests(state)),
                 Query::Settings(_) => raw(&state.settings.values().collect::<Vec<_>>()),
-                Query::Message(query) => view::message(state, &query.message, now).and_then(|message| raw(&message)),
-                Query::Inbox(query) => view::inbox(state, actor, query, now).and_then(|mail| raw(&mail)),
+                Query::Message(query) => {
+                    view::message(state, old, &query.message, now).and_then(|message| raw(&message))
+                }
+                Query::Inbox(query) => view::inbox(state, old, actor, query, now).and_then(|mail| raw(&mail)),
                 Query::Queue(query) => view::queue(state, query, now).and_then(|mail| raw(&mail)),
-                Query::Thread(query) => view::thread(state, query, now).and_then(|messages| raw(&messages)),
+                Query::Thread(query) => view::thread(state, old, query, now).and_then(|messages| raw(&messages)),
                 Query::Kinds(_) => raw(&view::kinds(state)),
                 Query::Status(_)
                 | Query::Diag(_)

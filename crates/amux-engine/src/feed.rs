@@ -8,14 +8,16 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, Weak};
 
-use amux_core::State;
 use amux_core::board::Touch;
+use amux_core::{State, resolve, view};
+use amux_proto::entity::Message;
 use amux_proto::event::{Line, Record};
-use amux_proto::{AgentId, Effect, Epoch, Seq, effect};
+use amux_proto::query::Query;
+use amux_proto::{AgentId, Effect, Epoch, Principal, Seq, effect};
 use rusqlite::Connection;
 use tokio::sync::{Notify, watch};
 
-use crate::store::{self, Error, Store, Upcasters};
+use crate::store::{self, Error, Store, Upcasters, filed};
 use crate::writer::{Fold, Mode, Wish};
 
 /// A reader's place.
@@ -331,11 +333,49 @@ impl Feed {
         Ok(Page::Events(records.iter().map(|record| entry(self.published.epoch, record)).collect()))
     }
 
+    /// Whether a question may be about old mail.
+    pub fn asks_for_old_mail(&self, query: &Query) -> bool {
+        match query {
+            Query::Message(query) => !self.published.read(|state, _| is_of_today(state, &query.message)),
+            Query::Inbox(query) => query.all,
+            Query::Thread(_) => true,
+            _ => false,
+        }
+    }
+
+    /// The old mail a question may be about. Blocks.
+    pub fn old_mail(&self, actor: &Principal, query: &Query) -> Result<Vec<Message>, Error> {
+        let conn = self.log.take()?;
+        let old = match query {
+            Query::Message(query) => filed::named(&conn, &query.message)?,
+            Query::Inbox(query) => match self.published.read(|state, _| view::whose(state, actor, query)) {
+                Ok(of) => filed::mail_of(&conn, of, view::inbox_limit(query))?,
+                Err(_) => Vec::new(),
+            },
+            Query::Thread(query) => {
+                let named = filed::named(&conn, &query.thread)?;
+                let of_today =
+                    self.published.read(|state, _| resolve::message(state, &query.thread).map(|of| of.thread));
+                match of_today.ok().or(named.first().map(|message| message.thread)) {
+                    Some(thread) => [named, filed::thread(&conn, thread, view::THREAD_MAX)?].concat(),
+                    None => named,
+                }
+            }
+            _ => Vec::new(),
+        };
+        self.log.give_back(conn);
+        Ok(old)
+    }
+
     fn reaches(&self, cursor: Cursor) -> bool {
         cursor.epoch == self.published.epoch
             && cursor.seq >= self.published.floor()
             && cursor.seq <= self.published.read(|_, head| head)
     }
+}
+
+fn is_of_today(state: &State, reference: &str) -> bool {
+    resolve::message(state, reference).is_ok()
 }
 
 impl Log {
