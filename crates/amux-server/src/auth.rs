@@ -540,6 +540,16 @@ mod tests {
     }
 
     #[test]
+    fn a_code_is_worth_one_session_and_not_for_long() {
+        let dir = tempfile::tempdir().unwrap();
+        let keys = Keys::open(None, dir.path().join("credentials.json")).0;
+        let (first, second) = (keys.new_code(), keys.new_code());
+        keys.codes.lock().unwrap().insert(second.clone(), clock::now_ms() - 1);
+        assert!(keys.redeem(&first, "").is_some());
+        assert_eq!((keys.redeem(&first, ""), keys.redeem(&second, ""), keys.redeem("", "")), (None, None, None));
+    }
+
+    #[test]
     fn a_session_is_ended_by_its_id_which_lets_nobody_in() {
         let dir = tempfile::tempdir().unwrap();
         let keys = Keys::open(None, dir.path().join("credentials.json")).0;
