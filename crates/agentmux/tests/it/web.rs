@@ -169,7 +169,7 @@ fn the_board_comes_whole_and_then_only_what_changed() {
     browser.say(&json!({ "id": 5, "watch": {} }));
     board.until(&mut browser, |board| {
         board.find("agent", |row| row["name"] == "one" && row["state"] == "idle")?;
-        board.find("agent", |row| row["name"] == "two" && row["is_live"] == true && row["pid"].is_u64())
+        board.find("agent", |row| row["name"] == "two" && row["is_live"] == true && row["pid"].is_u64()).map(drop)
     });
     let one = board.find("agent", named("one")).unwrap().clone();
     assert_eq!(
