@@ -415,7 +415,7 @@ fn a_terminal_that_is_not_shown_fast_enough_is_held_and_then_shown_as_it_is() {
     let go = world.home.dir.join("go");
     let script = format!(
         "stty raw -echo; printf waiting; while [ ! -e {0} ]; do sleep 0.02; done; \
-         seq 1 250000; touch {0}.done; printf 'the \\033[1mend'; cat",
+         for n in 1 2 3 4 5 6 7 8 9 10; do seq 1 50000; sleep 0.2; done; touch {0}.done; printf 'the \\033[1mend'; cat",
         go.display()
     );
     world.json(&["new", "loud", "--agent", "cmd", "--cwd", "/", "--", "/bin/sh", "-c", &script]);
