@@ -143,6 +143,23 @@ proptest! {
     }
 
     #[test]
+    fn a_row_that_nothing_happens_to_stays_until_the_time_it_names(seed in any::<u64>()) {
+        const LONG_MS: i64 = 365 * 24 * 3_600_000;
+        let mut walk = Walk::new(seed);
+        for _ in 0..STEPS / 2 {
+            let now = walk.turn().ctx.now;
+            for key in walk.state.messages.keys().copied().map(Key::Message) {
+                let (row, until) = board::row(&walk.state, &key, now);
+                let last = until.map_or(Time(now.0 + LONG_MS), |until| Time(until.0 - 1));
+                prop_assert_eq!(&row, &board::row(&walk.state, &key, last).0, "{:?} at {}, named {:?}", key, now, until);
+                if let Some(until) = until {
+                    prop_assert!(until > now && row != board::row(&walk.state, &key, until).0, "{:?} at {}", key, until);
+                }
+            }
+        }
+    }
+
+    #[test]
     fn a_command_changes_the_state_exactly_when_it_says_so(seed in any::<u64>()) {
         let mut walk = Walk::new(seed);
         for _ in 0..STEPS {
