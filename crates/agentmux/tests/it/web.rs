@@ -224,6 +224,29 @@ fn the_board_comes_whole_and_then_only_what_changed() {
 }
 
 #[test]
+fn a_row_names_the_branch_that_an_agent_works_on() {
+    let world = World::new();
+    let repo = world.home.dir.join("repo");
+    fs::create_dir_all(&repo).unwrap();
+    for args in [&["init", "-q"][..], &["commit", "-q", "--allow-empty", "-m", "begin"]] {
+        let who = ["-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"];
+        let git = std::process::Command::new("git").current_dir(&repo).args(who).args(args).status().unwrap();
+        assert!(git.success(), "{args:?}");
+    }
+    let cwd = repo.to_str().unwrap();
+    world.json(&["new", "own", "--agent", "cmd", "--worktree", "--cwd", cwd, "--", "sleep", "1000"]);
+    world.json(&["new", "shared", "--agent", "cmd", "--cwd", cwd, "--", "sleep", "1000"]);
+    let mut browser = Browser::open(&world);
+    let mut board = Board::default();
+    browser.say(&json!({ "id": 1, "watch": {} }));
+    let branch = board.until(&mut browser, |board| {
+        board.find("agent", named("own")).map(|row| row["branch"].clone()).filter(|branch| !branch.is_null())
+    });
+    assert_eq!(branch, "agentmux/own-at-default");
+    assert!(board.find("agent", named("shared")).is_some_and(|row| row["branch"].is_null()));
+}
+
+#[test]
 fn many_watchers_and_many_changes_come_to_the_same_board() {
     let world = World::new();
     world.json(&["server", "start"]);
