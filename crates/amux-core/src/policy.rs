@@ -79,11 +79,10 @@ fn kind(verb: &str) -> Option<Kind> {
         | "settings" | "kinds" | "status" | "diag" | "doctor" | "look" | "events" | "processes" | "transcript" => {
             Kind::Read
         }
-        "login_code" => Kind::SignIn,
+        "login_code" | "sessions" | "session.revoke" => Kind::SignIn,
         "team.create" | "team.rename" | "team.remove" => Kind::Arrange,
-        "agent.create" | "agent.rename" | "agent.remove" | "agent.define" | "agent.describe" | "agent.mail" => {
-            Kind::Arrange
-        }
+        "agent.create" | "agent.rename" | "agent.remove" | "agent.define" | "agent.describe" | "agent.mail"
+        | "agent.draft" => Kind::Arrange,
         "agent.start" | "agent.stop" | "agent.restart" => Kind::Run,
         "agent.keys" | "agent.resize" | "agent.interrupt" | "agent.set" | "agent.take_over" => Kind::Run,
         "run.started" | "run.failed" | "run.exited" | "run.lost" | "run.seen" => Kind::Observe,

@@ -354,6 +354,7 @@ pub(crate) fn agent_of(event: &agent::Event) -> AgentId {
         agent::Event::Defined(event) => event.agent,
         agent::Event::Described(event) => event.agent,
         agent::Event::MailChanged(event) => event.agent,
+        agent::Event::Drafted(event) => event.agent,
         agent::Event::StartWanted(event) => event.agent,
         agent::Event::StopWanted(event) => event.agent,
         agent::Event::StartDropped(event) => event.agent,

@@ -11,7 +11,7 @@ use crate::case::Case;
 use crate::near::nearest;
 use crate::state::{Revised as _, State};
 
-/// One key there is. All of them are whole numbers so far.
+/// A key that takes a whole number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Known {
     pub key: &'static str,
@@ -85,6 +85,13 @@ const EVENTS_KEEP_ROWS: Known = Known {
     default: 200_000,
     about: "The newest events, this many, stay in the log however old they are.",
 };
+const HTTP_PORT: Known = Known {
+    key: "http.port",
+    min: 0,
+    max: 65_535,
+    default: 0,
+    about: "The port of the web interface from the next start on; 0: one that is free.",
+};
 const LOG_KEEP_DAYS: Known = Known {
     key: "log.keep_days",
     min: 1,
@@ -114,15 +121,48 @@ const TERMINAL_ROWS: Known = Known {
     about: "Rows of a new agent's terminal until somebody looks at it.",
 };
 
-/// Every key there is, by name.
+/// A key that takes a list of text.
+#[derive(Debug, Clone, Copy)]
+pub struct KnownList {
+    pub key: &'static str,
+    /// So many at most.
+    pub max: usize,
+    /// What each of them is, for whoever wrote another.
+    pub each: &'static str,
+    takes: fn(&str) -> bool,
+    /// What it is, in a sentence.
+    pub about: &'static str,
+}
+
+const HTTP_ALLOWED_ORIGINS: KnownList = KnownList {
+    key: "http.allowed_origins",
+    max: 16,
+    each: "an origin, https://mux.example.org or http://host:port",
+    takes: is_origin,
+    about: "Under which addresses, beside 127.0.0.1, a browser may reach the server: those of your reverse proxy.",
+};
+
+/// The keys that take lists, by name; each is empty until it is set.
+pub const LISTS: &[KnownList] = &[HTTP_ALLOWED_ORIGINS];
+
+/// As browsers write it: scheme, host in lower case, a port that is not the scheme's, and nothing behind it.
+fn is_origin(text: &str) -> bool {
+    let Some((scheme, host)) = text.split_once("://") else { return false };
+    let of_host = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-._:[]".contains(c);
+    ["http", "https"].contains(&scheme) && !host.is_empty() && host.len() <= 255 && host.chars().all(of_host)
+}
+
+/// Every key that takes a number, by name.
 pub const REGISTRY: &[Known] = &[
     IDLE_OUTPUT_MS,
     MAX_RUNTIME_MS,
+    MCP,
     STOP_GRACE_MS,
     ARCHIVE_IDLE_DAYS,
     ARCHIVE_MAX_MB,
     EVENTS_KEEP_DAYS,
     EVENTS_KEEP_ROWS,
+    HTTP_PORT,
     LOG_KEEP_DAYS,
     SHELF_KEEP,
     TAPE_MAX_MB,
@@ -166,6 +206,16 @@ pub fn events_keep_rows(state: &State) -> u64 {
     value(state, &EVENTS_KEEP_ROWS)
 }
 
+pub fn http_port(state: &State) -> u16 {
+    u16::try_from(value(state, &HTTP_PORT)).unwrap_or(0)
+}
+
+pub fn http_allowed_origins(state: &State) -> Vec<String> {
+    let set = state.settings.get(HTTP_ALLOWED_ORIGINS.key).and_then(|setting| setting.value.as_array());
+    let texts = set.into_iter().flatten().filter_map(Value::as_str);
+    texts.filter(|text| is_origin(text)).map(str::to_owned).collect()
+}
+
 pub fn log_keep_days(state: &State) -> u64 {
     value(state, &LOG_KEEP_DAYS)
 }
@@ -184,6 +234,9 @@ pub fn terminal_rows(state: &State) -> u16 {
 
 /// Whether there is such a key and it may have this value; the rejection names the nearest key, or the bounds.
 pub fn check(key: &str, value: &Value) -> Result<(), Rejection> {
+    if let Some(list) = LISTS.iter().find(|list| list.key == key) {
+        return check_list(list, value);
+    }
     let known = known(key)?;
     if value.as_u64().is_some_and(|number| (known.min..=known.max).contains(&number)) {
         return Ok(());
@@ -192,13 +245,28 @@ pub fn check(key: &str, value: &Value) -> Result<(), Rejection> {
         .details(json!({ "key": key, "min": known.min, "max": known.max, "default": known.default })))
 }
 
+fn check_list(list: &KnownList, value: &Value) -> Result<(), Rejection> {
+    let bad = |message: String| Err(Rejection::new(Code::BadArgs, message).details(json!({ "key": list.key })));
+    let Some(texts) = value.as_array() else {
+        return bad(format!("a list is needed, each {}: {}", list.each, list.key));
+    };
+    if texts.len() > list.max {
+        return bad(format!("at most {} are taken: {}", list.max, list.key));
+    }
+    match texts.iter().find(|text| !text.as_str().is_some_and(list.takes)) {
+        Some(wrong) => bad(format!("not {}: {wrong}", list.each)),
+        None => Ok(()),
+    }
+}
+
 /// The key's description.
 pub fn known(key: &str) -> Result<&'static Known, Rejection> {
     if let Some(known) = REGISTRY.iter().find(|known| known.key == key) {
         return Ok(known);
     }
     let shown: String = key.chars().take(100).collect();
-    let near = nearest(key, REGISTRY.iter().map(|known| known.key));
+    let keys = REGISTRY.iter().map(|known| known.key).chain(LISTS.iter().map(|list| list.key));
+    let near = nearest(key, keys);
     let rejection = Rejection::new(Code::BadArgs, format!("no such setting: {shown}"));
     let rejection = match near.first() {
         Some(nearest) => rejection.hint(format!("did you mean {nearest}?")),
@@ -236,7 +304,9 @@ fn set(case: &mut Case<'_>, order: &Set) -> Result<Value, Rejection> {
 fn unset(case: &mut Case<'_>, order: &Unset) -> Result<Value, Rejection> {
     // What an older build knew, a newer one must still be able to forget.
     let current = case.state.settings.get(&order.key);
+    let is_list = LISTS.iter().any(|list| list.key == order.key);
     let default = match (known(&order.key), current) {
+        _ if is_list => json!([]),
         (Ok(known), _) => json!(known.default),
         (Err(_), Some(_)) => Value::Null,
         (Err(unknown), None) => return Err(unknown),

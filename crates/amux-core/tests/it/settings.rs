@@ -41,6 +41,32 @@ fn the_registry_is_sorted_and_its_defaults_are_allowed() {
         assert_eq!(setting::check(known.key, &json!(known.default)), Ok(()), "{}", known.key);
         assert!(known.about.ends_with('.'), "{}", known.key);
     }
+    for list in setting::LISTS {
+        assert_eq!(setting::check(list.key, &json!([])), Ok(()), "{}", list.key);
+        assert!(list.about.ends_with('.'), "{}", list.key);
+    }
+}
+
+#[test]
+fn a_list_takes_what_its_key_is_for_and_nothing_else() {
+    let mut world = World::new();
+    let origins = |value| set("http.allowed_origins", value);
+    let wrong = [
+        json!("https://mux.example"),
+        json!(["mux.example"]),
+        json!(["https://mux.example/"]),
+        json!(["https://Mux.example"]),
+        json!(["file://x"]),
+        json!([1]),
+        json!(vec!["https://mux.example"; 17]),
+    ];
+    for value in wrong {
+        world.refused_with(Code::BadArgs, origins(value));
+    }
+    world.says(origins(json!(["https://mux.example", "http://[::1]:8080"])));
+    assert_eq!(setting::http_allowed_origins(&world.state), ["https://mux.example", "http://[::1]:8080"]);
+    world.says(unset("http.allowed_origins"));
+    assert_eq!(setting::http_allowed_origins(&world.state), [""; 0]);
 }
 
 #[test]
