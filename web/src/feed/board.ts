@@ -1,4 +1,4 @@
-// The board: every derived row of the server, by table and key. A pure fold over `rows` frames. It never computes a state,
+// The board: every shared row of the server, by table and key. A pure fold over `rows` frames. It never computes a state,
 // and it never guesses: a frame that does not continue the one before is a gap, and the caller asks again.
 
 export type Table =

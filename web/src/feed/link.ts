@@ -2,6 +2,8 @@
 // streams that are opened again after every reconnect, and binary frames by the view they belong to.
 // A command keeps its id over reconnects, so a retry is the same command.
 
+import type { EventLine } from '../proto';
+
 export type LinkState =
   | { is: 'connecting' }
   | { is: 'open'; principal: string; version: string }
@@ -56,6 +58,7 @@ export class Link {
   private lost = 0;
   private readonly waiting = new Map<number, Waiting>();
   private readonly streams = new Map<number, Stream>();
+  private readonly listeners = new Set<(event: EventLine) => void>();
   private cancel: (() => void) | null = null;
   private heard = 0;
   private generation = 0;
@@ -131,6 +134,12 @@ export class Link {
     };
   }
 
+  /** Events of every subscription; they carry its id in a place of their own. */
+  events(listener: (event: EventLine) => void): () => void {
+    this.listeners.add(listener);
+    return () => this.listeners.delete(listener);
+  }
+
   /** Not answered: keys, sizes, credit. Said only on a live connection. */
   tell(frame: Frame): void {
     if (this.ready) this.put(frame);
@@ -174,6 +183,10 @@ export class Link {
     }
     // The server says it leaves; the end of the connection follows.
     if (frame.closing) return;
+    if (frame.event) {
+      for (const listener of this.listeners) listener(frame.event as EventLine);
+      return;
+    }
     if (frame.id === undefined) {
       if (frame.error && !this.ready) this.wire?.close();
       return;

@@ -3,7 +3,7 @@
 import { href, label, place, prefs, store, uuid, type Route } from '../feed/store.svelte';
 import type { IconName } from '../ui/icons';
 import { cycled, neighbour, place as tiles, type Toward } from '../layout/tree';
-import { derived, interrupt, newTab, openContent, restart, start, stop } from '../views/state.svelte';
+import { shared, interrupt, newTab, openContent, restart, start, stop } from '../views/state.svelte';
 import type { Scope } from './keymap';
 
 export type Command = {
@@ -77,14 +77,14 @@ const hasPane = () => paneHere() !== undefined;
 const hasAgent = () => agentHere() !== undefined;
 
 function nextNeed(): void {
-  const item = derived.inbox.items.find((one) => one.agent !== undefined);
+  const item = shared.inbox.items.find((one) => one.agent !== undefined);
   if (item?.agent) place.go({ at: 'agent', agent: item.agent.uid });
   else place.go({ at: 'inbox' });
 }
 
 function stepAgent(step: 1 | -1): () => void {
   return () => {
-    const all = derived.teams.flatMap(([, agents]) => agents);
+    const all = shared.teams.flatMap(([, agents]) => agents);
     const at = all.findIndex((agent) => agent.uid === agentHere()?.uid);
     const next = all[(at + step + all.length) % all.length];
     if (next) place.go({ at: 'agent', agent: next.uid });
@@ -93,7 +93,7 @@ function stepAgent(step: 1 | -1): () => void {
 
 function stepTab(step: 1 | -1): () => void {
   return () => {
-    const tabs = derived.workspace?.tabs ?? [];
+    const tabs = shared.workspace?.tabs ?? [];
     const at = tabs.indexOf(tabHere()?.id ?? '');
     const next = tabs[(at + step + tabs.length) % tabs.length];
     if (next) place.go({ at: 'tab', tab: next });
@@ -160,7 +160,7 @@ export const COMMANDS: readonly Command[] = [
 ];
 
 async function goLayout(): Promise<void> {
-  const tab = derived.workspace?.active ?? derived.workspace?.tabs[0] ?? (await newTab());
+  const tab = shared.workspace?.active ?? shared.workspace?.tabs[0] ?? (await newTab());
   if (tab) place.go({ at: 'tab', tab });
 }
 

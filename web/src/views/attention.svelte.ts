@@ -4,7 +4,7 @@
 import { place, prefs, store } from '../feed/store.svelte';
 import { isNeed } from '../feed/inbox';
 import { line } from '../text/plain';
-import { derived } from './state.svelte';
+import { shared } from './state.svelte';
 
 const icon = (dot: string) =>
   `data:image/svg+xml,${encodeURIComponent(`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect width="32" height="32" rx="7" fill="#1c1b19"/><path d="M8 10.5h6M8 16h16M8 21.5h10" stroke="#fdfcfa" stroke-width="2.6" stroke-linecap="round"/>${dot}</svg>`)}`;
@@ -16,7 +16,7 @@ export function attention(): void {
   let known: Set<string> | null = null;
 
   $effect(() => {
-    const { needs } = derived;
+    const { needs } = shared;
     document.title = needs ? `(${needs}) agentmux` : 'agentmux';
     document.querySelector<HTMLLinkElement>('#favicon')?.setAttribute('href', needs ? NEED : CALM);
     const app = navigator as { setAppBadge?(n: number): Promise<void>; clearAppBadge?(): Promise<void> };
@@ -25,7 +25,7 @@ export function attention(): void {
 
   $effect(() => {
     if (!store.loaded) return;
-    const now = derived.inbox.items.filter(isNeed);
+    const now = shared.inbox.items.filter(isNeed);
     const keys = new Set(now.map((item) => item.key));
     for (const [key, note] of shown) {
       if (keys.has(key)) continue;

@@ -33,7 +33,7 @@ class Derived {
   });
 }
 
-export const derived = new Derived();
+export const shared = new Derived();
 
 export function seen(key: string, at: string): void {
   if (prefs.seen.value[key] !== at) prefs.seen.value = { ...prefs.seen.value, [key]: at };
@@ -91,14 +91,14 @@ export const confirm = new Confirm();
 export async function someTab(): Promise<string | undefined> {
   const route = place.route;
   if (route.at === 'tab' && store.rows.tab.has(route.tab)) return route.tab;
-  const workspace = derived.workspace;
+  const workspace = shared.workspace;
   const tab = workspace?.active ?? workspace?.tabs[0];
   if (tab) return tab;
   return newTab();
 }
 
 export async function newTab(content?: Content): Promise<string | undefined> {
-  let workspace = derived.workspace?.id;
+  let workspace = shared.workspace?.id;
   if (!workspace) {
     workspace = uuid();
     if (!(await store.cmd('workspace.create', { id: workspace, name: 'main' }))) return undefined;

@@ -1,0 +1,64 @@
+// xterm.js writes `<style>` elements and `style` attributes, which the policy of our page forbids, rightly: both are doors for
+// what an agent prints. It may be given the document it makes elements with; ours hands out a stand-in for `<style>` whose text
+// goes into a constructed sheet, and spans whose `style` attribute is set through CSSOM. Both are allowed without
+// `unsafe-inline`, so the policy stays whole for every renderer.
+
+export function cspDocument(): { document: Document; dispose(): void } {
+  const sheets = new Set<CSSStyleSheet>();
+  const own = document;
+
+  const adopt = (sheet: CSSStyleSheet) => {
+    sheets.add(sheet);
+    own.adoptedStyleSheets = [...own.adoptedStyleSheets, sheet];
+  };
+  const drop = (sheet: CSSStyleSheet) => {
+    sheets.delete(sheet);
+    own.adoptedStyleSheets = own.adoptedStyleSheets.filter((other) => other !== sheet);
+  };
+
+  function style(): HTMLElement {
+    const element = own.createElement('span');
+    const sheet = new CSSStyleSheet();
+    let text = '';
+    element.hidden = true;
+    Object.defineProperty(element, 'textContent', {
+      get: () => text,
+      set: (value: string) => {
+        text = value;
+        if (!sheets.has(sheet)) adopt(sheet);
+        sheet.replaceSync(value);
+      },
+    });
+    element.remove = () => {
+      drop(sheet);
+      HTMLElement.prototype.remove.call(element);
+    };
+    return element;
+  }
+
+  function span(): HTMLElement {
+    const element = own.createElement('span');
+    element.setAttribute = (name: string, value: string) => {
+      if (name === 'style') element.style.cssText = value;
+      else HTMLElement.prototype.setAttribute.call(element, name, value);
+    };
+    return element;
+  }
+
+  const made = new Proxy(own, {
+    get(target, name) {
+      if (name === 'createElement') {
+        return (tag: string, options?: ElementCreationOptions) => (tag === 'style' ? style() : tag === 'span' ? span() : own.createElement(tag, options));
+      }
+      const value: unknown = Reflect.get(target, name, target);
+      return typeof value === 'function' ? (value as (...args: unknown[]) => unknown).bind(target) : value;
+    },
+    set: (target, name, value) => Reflect.set(target, name, value, target),
+  });
+  return {
+    document: made,
+    dispose() {
+      for (const sheet of [...sheets]) drop(sheet);
+    },
+  };
+}
