@@ -1,10 +1,13 @@
 //! One command under decision: the state and the context it is judged in, the events it comes to, the ids it makes.
 //! Lives for one call of [`crate::decide`]; a case that is refused leaves nothing behind.
 
-use amux_proto::{Code, Event, Principal, Rejection, Rev, Time};
+use amux_proto::entity::Message;
+use amux_proto::event::message;
+use amux_proto::{Code, Event, MessageId, Principal, Rejection, Rev, Time};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::resolve;
 use crate::state::State;
 
 /// The world a command is decided in.
@@ -17,6 +20,8 @@ pub struct Ctx {
     pub expect: Option<Rev>,
     /// Entropy for the ids this command makes. A seed is used once.
     pub seed: u128,
+    /// Old mail the command speaks of, fetched for it: what [`crate::mail::absent`] said is not in the state.
+    pub recalled: Vec<Message>,
 }
 
 /// What a command came to. No events: it asked for what already is.
@@ -59,6 +64,24 @@ impl<'a> Case<'a> {
         entropy[8..].copy_from_slice(&high.to_be_bytes()[..2]);
         let millis = u64::try_from(self.ctx.now.0).unwrap_or(0);
         uuid::Builder::from_unix_timestamp_millis(millis, &entropy).into_uuid()
+    }
+
+    /// A message, of today or old.
+    pub(crate) fn message(&self, reference: &str) -> Result<&'a Message, Rejection> {
+        resolve::message_or_old(self.state, &self.ctx.recalled, reference)
+    }
+
+    pub(crate) fn message_of(&self, id: MessageId) -> Option<&'a Message> {
+        self.state.messages.get(&id).or_else(|| self.ctx.recalled.iter().find(|message| message.id == id))
+    }
+
+    /// To be said before something happens to an old message.
+    pub(crate) fn recall(&mut self, message: &Message) {
+        let is_of_today = self.state.messages.contains_key(&message.id);
+        let is_said = |event: &Event| matches!(event, Event::Message(message::Event::Recalled(said)) if said.message.id == message.id);
+        if !is_of_today && !self.events.iter().any(is_said) {
+            self.emit(message::Event::Recalled(message::Recalled { message: message.clone() }));
+        }
     }
 
     /// Compares `expect` with the revision of the thing the command names first.

@@ -1,14 +1,17 @@
 //! When an agent is given its mail: now and how much at once, or why not yet and until when. Read off the state each
 //! time anybody asks, so that no reason can be older than the facts it rests on.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
+use amux_proto::command::message;
 use amux_proto::entity::{
     Activity, Agent, Class, Delivery, Message, Phase, Priority, Recipient, RequestKind, Run, RunState, Stage,
     WhileWorking,
 };
-use amux_proto::{AgentId, MessageId, Principal, Time};
+use amux_proto::{AgentId, Code, Command, MessageId, Principal, Time};
 
+use crate::resolve;
 use crate::state::{Sender, State};
 
 /// Why something waits, and when that is over by itself.
@@ -128,6 +131,54 @@ pub fn hold(state: &State, message: &Message, copy: &Delivery, now: Time) -> Opt
 pub fn attempts(copy: &Delivery) -> u32 {
     let routed = copy.history.iter().filter(|passed| matches!(passed.stage, Stage::Routed { .. }));
     u32::try_from(routed.count()).unwrap_or(u32::MAX)
+}
+
+/// Old mail that a command speaks of: to be fetched before it is decided, as [`crate::Ctx::recalled`].
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Absent<'a> {
+    /// Ids, or ends of ids.
+    pub references: Vec<Cow<'a, str>>,
+    /// A key, and whose.
+    pub key: Option<(String, &'a str)>,
+}
+
+/// What of the mail a command speaks of is not in the state.
+pub fn absent<'a>(state: &State, actor: &Principal, command: &'a Command) -> Absent<'a> {
+    let Command::Message(command) = command else { return Absent::default() };
+    let mut absent = Absent::default();
+    let mut refer = |reference: Cow<'a, str>| {
+        if resolve::message(state, &reference).is_err_and(|why| why.code == Code::NotFound) {
+            absent.references.push(reference);
+        }
+    };
+    match command {
+        message::Command::Send(send) => {
+            let named = [send.id, send.reply_to].into_iter().flatten();
+            named.for_each(|id| refer(Cow::Owned(id.to_string())));
+            let key = send.key.as_deref().filter(|key| state.message_keyed(actor, key).is_none());
+            absent.key = key.map(|key| (sender(actor), key));
+        }
+        message::Command::Seen(seen) => seen.messages.iter().for_each(|message| refer(Cow::Borrowed(message))),
+        message::Command::Ack(message::Ack { message })
+        | message::Command::Cancel(message::Cancel { message, .. })
+        | message::Command::Retry(message::Retry { message, .. })
+        | message::Command::Release(message::Release { message, .. })
+        | message::Command::Move(message::Move { message, .. })
+        | message::Command::Edit(message::Edit { message, .. })
+        | message::Command::Expire(message::Expire { message }) => refer(Cow::Borrowed(message)),
+        message::Command::File(message::File {}) => {}
+    }
+    absent
+}
+
+/// Whose keys are whose: a sender stays the same through its runs.
+pub fn sender(principal: &Principal) -> String {
+    Sender::from(principal).to_string()
+}
+
+/// Whether there is so much settled mail that some of it should be put away now.
+pub fn is_crowded(state: &State) -> bool {
+    crate::message::is_crowded(state)
 }
 
 struct Gate {

@@ -3,11 +3,11 @@
 
 use std::collections::BTreeSet;
 
-use amux_proto::command::message::{Ack, Cancel, Command, Edit, Expire, Move, Release, Retry, Seen, Send};
+use amux_proto::command::message::{Ack, Cancel, Command, Edit, Expire, File, Move, Release, Retry, Seen, Send};
 use amux_proto::entity::{
     Agent, Answer, Delivery, Message, Passed, Recipient, Request, RequestKind, RequestOption, RequestOptionKind, Stage,
 };
-use amux_proto::event::message::{Edited, Event, Moved, Released, Sent, Staged};
+use amux_proto::event::message::{Edited, Event, Filed, Moved, Recalled, Released, Sent, Staged};
 use amux_proto::event::request;
 use amux_proto::transcript::InputStage;
 use amux_proto::view::{self as proto_view, SentDelivery};
@@ -32,6 +32,7 @@ pub(crate) fn decide(case: &mut Case<'_>, command: &Command) -> Result<Value, Re
         Command::Move(order) => reorder(case, order),
         Command::Edit(order) => edit(case, order),
         Command::Expire(order) => expire(case, order),
+        Command::File(File {}) => file(case),
     }
 }
 
@@ -42,7 +43,9 @@ fn send(case: &mut Case<'_>, order: &Send) -> Result<Value, Rejection> {
     if let Some(key) = key {
         bounds::at_most("the key", key.len(), KEY_BYTES_MAX)?;
         bounds::label("the key", key)?;
-        if let Some(known) = state.message_keyed(&from, key) {
+        let is_it = |old: &&Message| old.key.as_ref() == Some(key) && Sender::from(&old.from) == Sender::from(&from);
+        let known = state.message_keyed(&from, key).or_else(|| case.ctx.recalled.iter().find(is_it));
+        if let Some(known) = known {
             return Ok(receipt(state, known, case.ctx.now));
         }
     }
@@ -60,13 +63,13 @@ fn send(case: &mut Case<'_>, order: &Send) -> Result<Value, Rejection> {
     }
     let recipients = recipients(state, &from, to)?;
     let replied = match reply_to {
-        Some(id) => Some(state.messages.get(id).ok_or_else(|| {
+        Some(id) => Some(case.message_of(*id).ok_or_else(|| {
             Rejection::new(Code::NotFound, format!("no such message to reply to: {id}")).hint("agentmux inbox --all")
         })?),
         None => None,
     };
     let id = match id {
-        Some(id) if state.messages.contains_key(id) => {
+        Some(id) if case.message_of(*id).is_some() => {
             return Err(Rejection::new(Code::Exists, format!("a message has this id already: {id}")));
         }
         Some(id) => *id,
@@ -99,10 +102,11 @@ fn send(case: &mut Case<'_>, order: &Send) -> Result<Value, Rejection> {
     };
     let answer = receipt(state, &message, at);
     case.emit(Event::Sent(Sent { message }));
-    let own_copy = replied.and_then(|replied| Some((replied.id, own_copy(replied, &from)?)));
+    let own_copy = replied.and_then(|replied| Some((replied, own_copy(replied, &from)?)));
     if let Some((replied, copy)) = own_copy.filter(|(_, copy)| !copy.stage.is_end()) {
+        case.recall(replied);
         let stage = Stage::Answered { by: id };
-        case.emit(Event::Staged(Staged { message: replied, to: copy.to, stage, evidence: None }));
+        case.emit(Event::Staged(Staged { message: replied.id, to: copy.to, stage, evidence: None }));
     }
     Ok(answer)
 }
@@ -374,7 +378,7 @@ fn unknown(what: &str, name: &str, known: impl Iterator<Item = String>) -> Rejec
 }
 
 fn ack(case: &mut Case<'_>, order: &Ack) -> Result<Value, Rejection> {
-    let message = resolve::message(case.state, &order.message)?;
+    let message = case.message(&order.message)?;
     case.expect(message.rev)?;
     let Some(delivery) = own_copy(message, &case.ctx.actor) else {
         return Err(denied("recipient", &case.ctx.actor, "message.ack"));
@@ -418,7 +422,7 @@ fn copies<'a>(state: &State, message: &'a Message, to: Option<&str>) -> Result<V
 }
 
 fn cancel(case: &mut Case<'_>, order: &Cancel) -> Result<Value, Rejection> {
-    let message = resolve::message(case.state, &order.message)?;
+    let message = case.message(&order.message)?;
     case.expect(message.rev)?;
     answers_for(case, message, "message.cancel")?;
     let actor = case.ctx.actor.clone();
@@ -448,7 +452,7 @@ fn nothing_waits(message: &Message) -> Rejection {
 
 /// Given once more, on the word of whoever answers for it: nobody else does so.
 fn retry(case: &mut Case<'_>, order: &Retry) -> Result<Value, Rejection> {
-    let message = resolve::message(case.state, &order.message)?;
+    let message = case.message(&order.message)?;
     case.expect(message.rev)?;
     answers_for(case, message, "message.retry")?;
     if mail::is_over(message, case.ctx.now) {
@@ -476,6 +480,7 @@ fn retry(case: &mut Case<'_>, order: &Retry) -> Result<Value, Rejection> {
             | Stage::Answered { .. } => false,
         };
         if is_there && ended_badly {
+            case.recall(message);
             let evidence = Some(format!("{} wants it given again", case.ctx.actor));
             case.emit(Event::Staged(Staged { message: message.id, to: copy.to, stage: Stage::Accepted, evidence }));
             again.push(recipient_name(case.state, copy.to));
@@ -490,7 +495,7 @@ fn retry(case: &mut Case<'_>, order: &Retry) -> Result<Value, Rejection> {
 
 /// A person overrules what a message waits for. What nobody can overrule, it goes on waiting for.
 fn release(case: &mut Case<'_>, order: &Release) -> Result<Value, Rejection> {
-    let message = resolve::message(case.state, &order.message)?;
+    let message = case.message(&order.message)?;
     case.expect(message.rev)?;
     let mut released = Vec::new();
     for copy in copies(case.state, message, order.to.as_deref())?.into_iter().filter(|copy| copy.stage.is_waiting()) {
@@ -513,7 +518,7 @@ fn release(case: &mut Case<'_>, order: &Release) -> Result<Value, Rejection> {
 /// Another place among what waits. Nobody else's order is changed by it.
 fn reorder(case: &mut Case<'_>, order: &Move) -> Result<Value, Rejection> {
     let state = case.state;
-    let message = resolve::message(state, &order.message)?;
+    let message = case.message(&order.message)?;
     case.expect(message.rev)?;
     let agent = resolve::agent(state, &order.to)?.id;
     let to = Recipient::Agent { agent };
@@ -559,7 +564,7 @@ fn reorder(case: &mut Case<'_>, order: &Move) -> Result<Value, Rejection> {
 
 /// Other words for what nobody was given yet.
 fn edit(case: &mut Case<'_>, order: &Edit) -> Result<Value, Rejection> {
-    let message = resolve::message(case.state, &order.message)?;
+    let message = case.message(&order.message)?;
     case.expect(message.rev)?;
     check_body(&order.body)?;
     if !message.deliveries.iter().all(|copy| copy.stage.is_waiting() && mail::attempts(copy) == 0) {
@@ -581,7 +586,7 @@ fn check_body(body: &str) -> Result<(), Rejection> {
 
 /// The copies that were not given in their time end; those that were given go on.
 fn expire(case: &mut Case<'_>, order: &Expire) -> Result<Value, Rejection> {
-    let message = resolve::message(case.state, &order.message)?;
+    let message = case.message(&order.message)?;
     if !mail::is_over(message, case.ctx.now) {
         return Err(Rejection::new(Code::Conflict, format!("its time is not over: {}", message.id)));
     }
@@ -592,6 +597,32 @@ fn expire(case: &mut Case<'_>, order: &Expire) -> Result<Value, Rejection> {
     Ok(json!({ "id": message.id }))
 }
 
+/// What is settled is wanted for an hour, to count by; and no more of it than this, whatever is sent.
+const SETTLED_MS: i64 = 60 * 60_000;
+const SETTLED_MAX: usize = 3_000;
+
+/// Settled mail is put away when this much more has come than may stay, so that it costs one event for many.
+const FILED_AT_ONCE_MAX: usize = 500;
+
+/// Whether there is so much settled mail that some of it should be put away, whatever its age.
+pub(crate) fn is_crowded(state: &State) -> bool {
+    state.settled_count() >= SETTLED_MAX + FILED_AT_ONCE_MAX
+}
+
+fn file(case: &mut Case<'_>) -> Result<Value, Rejection> {
+    let state = case.state;
+    let old = Time(case.ctx.now.0.saturating_sub(SETTLED_MS));
+    let too_many = state.settled_count().saturating_sub(SETTLED_MAX);
+    let oldest = state.settled().take(FILED_AT_ONCE_MAX).enumerate();
+    let messages: Vec<MessageId> =
+        oldest.take_while(|(at, (settled, _))| *at < too_many || *settled <= old).map(|(_, (_, id))| id).collect();
+    let filed = messages.len();
+    if filed > 0 {
+        case.emit(Event::Filed(Filed { messages }));
+    }
+    Ok(json!({ "filed": filed, "more": filed == FILED_AT_ONCE_MAX }))
+}
+
 /// Whoever lists its mail has seen it. A copy that was not given by another way counts as given by this one.
 fn before_the_eyes(case: &mut Case<'_>, order: &Seen) -> Result<Value, Rejection> {
     if order.messages.len() > SEEN_MAX {
@@ -599,7 +630,7 @@ fn before_the_eyes(case: &mut Case<'_>, order: &Seen) -> Result<Value, Rejection
     }
     let mut seen = BTreeSet::new();
     for reference in &order.messages {
-        let message = resolve::message(case.state, reference)?;
+        let message = case.message(reference)?;
         let Some(copy) = own_copy(message, &case.ctx.actor).filter(|_| seen.insert(message.id)) else { continue };
         let is_stopped = matches!(copy.stage, Stage::Held { request: Some(_), .. });
         if is_stopped || rank(&copy.stage) >= rank(&Stage::Shown) {
@@ -773,5 +804,7 @@ pub(crate) fn apply(state: &mut State, at: Time, event: &Event) {
         Event::Edited(Edited { message, body }) => {
             change(&mut state.messages, message, |message| message.body.clone_from(body));
         }
+        Event::Filed(Filed { messages }) => messages.iter().for_each(|message| state.drop_message(*message)),
+        Event::Recalled(Recalled { message }) => state.put_message(message.clone()),
     }
 }

@@ -100,7 +100,7 @@ fn kind(verb: &str) -> Option<Kind> {
         "policy.add" => Kind::Arrange,
         "message.send" | "message.ack" | "message.seen" | "message.cancel" | "message.retry" => Kind::Talk,
         "message.release" | "message.move" | "message.edit" => Kind::Arrange,
-        "message.expire" => Kind::Observe,
+        "message.expire" | "message.file" => Kind::Observe,
         "setting.set" | "setting.unset" => Kind::Arrange,
         "setting.load" | "host.boot" | "kind.load" | "policy.load" => Kind::Observe,
         "server.stop" | "server.restart" | "server.reload" => Kind::Serve,

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use amux_proto::entity::{Agent, Message, Pane, Request, Tab, Team, Workspace};
-use amux_proto::{Code, Name, Rejection};
+use amux_proto::{Code, MessageId, Name, Rejection};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -90,6 +90,26 @@ pub fn message<'a>(state: &'a State, reference: &str) -> Result<&'a Message, Rej
     plain("message", &state.messages, reference, |message| message.id.to_string(), "agentmux inbox --all")
 }
 
+/// A message of today, or one of these old ones.
+pub fn message_or_old<'a>(state: &'a State, old: &'a [Message], reference: &str) -> Result<&'a Message, Rejection> {
+    match message(state, reference) {
+        Err(why) if why.code == Code::NotFound => among_old(old, reference, why),
+        known => known,
+    }
+}
+
+fn among_old<'a>(old: &'a [Message], reference: &str, why: Rejection) -> Result<&'a Message, Rejection> {
+    let is_it = |message: &&Message| Uuid::parse_str(reference).is_ok_and(|id| message.id == MessageId(id));
+    if let Some(exact) = old.iter().find(is_it) {
+        return Ok(exact);
+    }
+    let found: Vec<&Message> = old.iter().filter(|message| ends_with(&message.id, reference)).collect();
+    if found.is_empty() {
+        return Err(why);
+    }
+    one("message", reference, found, |message| message.id.to_string(), || (Vec::new(), None))
+}
+
 /// Things with names that several may have.
 fn named<'a, K: Ord + Identity + std::fmt::Display, T>(
     what: &str,
@@ -133,13 +153,21 @@ fn by_suffix<'a, K: Ord + Identity, T>(map: &'a BTreeMap<K, T>, reference: &str)
 }
 
 fn pairs_by_suffix<'a, K: Ord + Identity, T>(map: &'a BTreeMap<K, T>, reference: &str) -> Vec<(&'a K, &'a T)> {
-    let suffix: String = reference.chars().filter(|c| *c != '-').flat_map(char::to_lowercase).collect();
-    if suffix.len() < SUFFIX_HEX_MIN || suffix.len() > 32 || !suffix.chars().all(|c| c.is_ascii_hexdigit()) {
-        return Vec::new();
-    }
+    let Some(suffix) = suffix(reference) else { return Vec::new() };
     let Ok(wanted) = u128::from_str_radix(&suffix, 16) else { return Vec::new() };
     let mask = if suffix.len() == 32 { u128::MAX } else { (1 << (4 * suffix.len())) - 1 };
     map.iter().filter(|(id, _)| id.bits() & mask == wanted).collect()
+}
+
+/// The hex digits of a reference that can be the end of an id.
+pub fn suffix(reference: &str) -> Option<String> {
+    let suffix: String = reference.chars().filter(|c| *c != '-').flat_map(char::to_lowercase).collect();
+    let is_one = (SUFFIX_HEX_MIN..=32).contains(&suffix.len()) && suffix.chars().all(|c| c.is_ascii_hexdigit());
+    is_one.then_some(suffix)
+}
+
+fn ends_with(id: &MessageId, reference: &str) -> bool {
+    suffix(reference).is_some_and(|suffix| id.0.simple().to_string().ends_with(&suffix))
 }
 
 fn one<'a, T>(

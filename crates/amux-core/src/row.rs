@@ -7,7 +7,7 @@ use amux_proto::entity::KindName;
 use amux_proto::event::{
     Event, agent, flow, kind, layout, message, pane, request, run, session, setting, tab, team, turn, workspace,
 };
-use amux_proto::{AgentId, Rev, TabId, WorkspaceId};
+use amux_proto::{AgentId, MessageId, PaneId, Rev, TabId, WorkspaceId};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -248,17 +248,7 @@ fn touch(event: &Event, to: &mut dyn FnMut(Table, String)) {
             }
         }
         Event::Tab(event) => to(Table::Tab, tab_of(event).to_string()),
-        Event::Pane(event) => to(
-            Table::Pane,
-            match event {
-                pane::Event::Opened(event) => event.pane,
-                pane::Event::Moved(event) => event.pane,
-                pane::Event::Renamed(event) => event.pane,
-                pane::Event::Shown(event) => event.pane,
-                pane::Event::Closed(event) => event.pane,
-            }
-            .to_string(),
-        ),
+        Event::Pane(event) => to(Table::Pane, pane_of(event).to_string()),
         Event::Layout(event) => {
             to(Table::Order, CLOSED.to_owned());
             match event {
@@ -281,17 +271,18 @@ fn touch(event: &Event, to: &mut dyn FnMut(Table, String)) {
             }
             .to_string(),
         ),
-        Event::Message(event) => to(
-            Table::Message,
+        Event::Message(event) => {
+            let mut touched = |message: &MessageId| to(Table::Message, message.to_string());
             match event {
-                message::Event::Sent(event) => event.message.id,
-                message::Event::Staged(event) => event.message,
-                message::Event::Released(event) => event.message,
-                message::Event::Moved(event) => event.message,
-                message::Event::Edited(event) => event.message,
+                message::Event::Sent(event) => touched(&event.message.id),
+                message::Event::Staged(event) => touched(&event.message),
+                message::Event::Released(event) => touched(&event.message),
+                message::Event::Moved(event) => touched(&event.message),
+                message::Event::Edited(event) => touched(&event.message),
+                message::Event::Filed(event) => event.messages.iter().for_each(touched),
+                message::Event::Recalled(event) => touched(&event.message.id),
             }
-            .to_string(),
-        ),
+        }
         Event::Setting(event) => to(
             Table::Setting,
             match event {
@@ -373,7 +364,7 @@ pub(crate) fn run_of(event: &run::Event) -> AgentId {
     }
 }
 
-fn workspace_of(event: &workspace::Event) -> WorkspaceId {
+pub(crate) fn workspace_of(event: &workspace::Event) -> WorkspaceId {
     match event {
         workspace::Event::Created(event) => event.workspace,
         workspace::Event::Renamed(event) => event.workspace,
@@ -383,7 +374,17 @@ fn workspace_of(event: &workspace::Event) -> WorkspaceId {
     }
 }
 
-fn tab_of(event: &tab::Event) -> TabId {
+pub(crate) fn pane_of(event: &pane::Event) -> PaneId {
+    match event {
+        pane::Event::Opened(event) => event.pane,
+        pane::Event::Moved(event) => event.pane,
+        pane::Event::Renamed(event) => event.pane,
+        pane::Event::Shown(event) => event.pane,
+        pane::Event::Closed(event) => event.pane,
+    }
+}
+
+pub(crate) fn tab_of(event: &tab::Event) -> TabId {
     match event {
         tab::Event::Created(event) => event.tab,
         tab::Event::Renamed(event) => event.tab,

@@ -58,6 +58,8 @@ struct Mail {
     sent: BTreeMap<AgentId, BTreeSet<(Time, MessageId)>>,
     threads: BTreeMap<ThreadId, BTreeSet<(Time, MessageId)>>,
     expiring: BTreeSet<(Time, MessageId)>,
+    /// Messages no copy of which anybody waits for, by when the last of them came to that.
+    settled: BTreeSet<(Time, MessageId)>,
 }
 
 impl Mail {
@@ -72,6 +74,7 @@ impl Mail {
             self.put_copy(message.id, delivery);
         }
         self.put_end(message);
+        self.settled.extend(settled(message));
     }
 
     fn drop(&mut self, message: &Message) {
@@ -86,6 +89,9 @@ impl Mail {
         }
         if let Some(expires) = message.expires {
             self.expiring.remove(&(expires, message.id));
+        }
+        if let Some(settled) = settled(message) {
+            self.settled.remove(&settled);
         }
     }
 
@@ -115,6 +121,12 @@ impl Mail {
     }
 }
 
+fn settled(message: &Message) -> Option<(Time, MessageId)> {
+    let is_settled = message.deliveries.iter().all(|copy| copy.stage.is_settled());
+    let last = message.deliveries.iter().map(|copy| copy.at).max()?;
+    is_settled.then_some((last, message.id))
+}
+
 /// A set that is empty is not there, or two ways to the same state would differ.
 fn take<K: Ord + Clone, V: Ord>(sets: &mut BTreeMap<K, BTreeSet<V>>, key: &K, value: &V) {
     if let Some(set) = sets.get_mut(key) {
@@ -132,6 +144,17 @@ pub(crate) enum Sender {
     Agent(AgentId),
     Peer(String),
     System,
+}
+
+impl std::fmt::Display for Sender {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Operator => f.write_str("operator"),
+            Self::Agent(agent) => write!(f, "agent:{agent}"),
+            Self::Peer(host) => write!(f, "peer:{host}"),
+            Self::System => f.write_str("system"),
+        }
+    }
 }
 
 impl From<&Principal> for Sender {
@@ -206,13 +229,34 @@ impl State {
     pub(crate) fn change_copy(&mut self, id: MessageId, to: Recipient, how: impl FnOnce(&mut Delivery)) {
         let mail = &mut self.index.mail;
         change(&mut self.messages, &id, |message| {
+            if let Some(settled) = settled(message) {
+                mail.settled.remove(&settled);
+            }
             if let Some(delivery) = message.deliveries.iter_mut().find(|delivery| delivery.to == to) {
                 mail.drop_copy(id, delivery);
                 how(delivery);
                 mail.put_copy(id, delivery);
             }
             mail.put_end(message);
+            mail.settled.extend(settled(message));
         });
+    }
+
+    pub(crate) fn drop_message(&mut self, id: MessageId) {
+        let Some(message) = self.messages.remove(&id) else { return };
+        if let Some(key) = &message.key {
+            self.index.keys.remove(&((&message.from).into(), key.clone()));
+        }
+        self.index.mail.drop(&message);
+    }
+
+    /// Messages about which nothing is left to do, the longest at rest first.
+    pub(crate) fn settled(&self) -> impl Iterator<Item = (Time, MessageId)> {
+        self.index.mail.settled.iter().copied()
+    }
+
+    pub fn settled_count(&self) -> usize {
+        self.index.mail.settled.len()
     }
 
     /// What waits for an agent, in the order it will be given.

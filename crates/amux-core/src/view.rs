@@ -92,9 +92,9 @@ fn asking(state: &State) -> impl Iterator<Item = &entity::Request> {
     undecided(state).filter(|request| request.kind != RequestKind::HeldMessage)
 }
 
-/// One message, by its id or the end of it.
-pub fn message(state: &State, reference: &str, now: Time) -> Result<proto_view::Message, Rejection> {
-    resolve::message(state, reference).map(|found| crate::message::shown(state, found, now))
+/// One message, by its id or the end of it; `old`: what was put away that this may mean.
+pub fn message(state: &State, old: &[Message], reference: &str, now: Time) -> Result<proto_view::Message, Rejection> {
+    resolve::message_or_old(state, old, reference).map(|found| crate::message::shown(state, found, now))
 }
 
 /// A page of an inbox when nobody says how much.
@@ -104,18 +104,12 @@ const INBOX_MAX: u32 = 1_000;
 /// What came for somebody, oldest first; the newest where there is more. An agent reads its own.
 pub fn inbox(
     state: &State,
+    old: &[Message],
     actor: &Principal,
     query: &query::Inbox,
     now: Time,
 ) -> Result<Vec<proto_view::Mail>, Rejection> {
-    let of = match &query.agent {
-        Some(reference) if reference != "operator" => Recipient::Agent { agent: resolve::agent(state, reference)?.id },
-        Some(_) => Recipient::Operator,
-        None => match actor {
-            Principal::Agent { agent, .. } => Recipient::Agent { agent: *agent },
-            Principal::Operator | Principal::Peer(_) | Principal::System => Recipient::Operator,
-        },
-    };
+    let of = whose(state, actor, query)?;
     if let Principal::Agent { agent, .. } = actor
         && of != (Recipient::Agent { agent: *agent })
     {
@@ -129,17 +123,44 @@ pub fn inbox(
             (false, false) => !copy.stage.is_settled(),
         })
     };
-    let limit = query.limit.unwrap_or(INBOX_DEFAULT).min(INBOX_MAX) as usize;
-    let shown = |message: &Message| crate::message::mail_of(state, message, of, now);
-    let mut mail: Vec<proto_view::Mail> = if query.all {
-        state.mail_of(of).rev().filter(is_wanted).take(limit).filter_map(shown).collect()
+    let limit = inbox_limit(query);
+    let wanted = if query.all {
+        let of_today = state.mail_of(of).rev().filter(is_wanted).take(limit);
+        newest(old.iter().filter(is_wanted), of_today, limit)
     } else {
-        let mut open: Vec<&Message> = state.open_for(of).filter(is_wanted).collect();
-        open.sort_by_key(|message| std::cmp::Reverse((message.created, message.id)));
-        open.into_iter().take(limit).filter_map(shown).collect()
+        newest(std::iter::empty(), state.open_for(of).filter(is_wanted), limit)
     };
-    mail.reverse();
-    Ok(mail)
+    Ok(wanted.into_iter().filter_map(|message| crate::message::mail_of(state, message, of, now)).collect())
+}
+
+/// Whose inbox is asked for.
+pub fn whose(state: &State, actor: &Principal, query: &query::Inbox) -> Result<Recipient, Rejection> {
+    Ok(match &query.agent {
+        Some(reference) if reference != "operator" => Recipient::Agent { agent: resolve::agent(state, reference)?.id },
+        Some(_) => Recipient::Operator,
+        None => match actor {
+            Principal::Agent { agent, .. } => Recipient::Agent { agent: *agent },
+            Principal::Operator | Principal::Peer(_) | Principal::System => Recipient::Operator,
+        },
+    })
+}
+
+/// How much of an inbox is wanted at once.
+pub fn inbox_limit(query: &query::Inbox) -> usize {
+    query.limit.unwrap_or(INBOX_DEFAULT).min(INBOX_MAX) as usize
+}
+
+/// The newest of today's and of old mail, oldest first; each once, as it is today.
+fn newest<'a>(
+    old: impl Iterator<Item = &'a Message>,
+    of_today: impl Iterator<Item = &'a Message>,
+    limit: usize,
+) -> Vec<&'a Message> {
+    let by_age: BTreeMap<_, &Message> =
+        old.chain(of_today).map(|message| ((message.created, message.id), message)).collect();
+    let mut newest: Vec<_> = by_age.into_values().rev().take(limit).collect();
+    newest.reverse();
+    newest
 }
 
 /// What waits for an agent, in the order it will be given.
@@ -151,14 +172,20 @@ pub fn queue(state: &State, query: &query::Queue, now: Time) -> Result<Vec<proto
 }
 
 /// A conversation, oldest first; the newest of a long one.
-pub fn thread(state: &State, query: &query::Thread, now: Time) -> Result<Vec<proto_view::Message>, Rejection> {
+pub fn thread(
+    state: &State,
+    old: &[Message],
+    query: &query::Thread,
+    now: Time,
+) -> Result<Vec<proto_view::Message>, Rejection> {
     // Whatever of a thread is named, the thread is meant: it has the id of its first message.
-    let thread = resolve::message(state, &query.thread)?.thread;
-    let newest = state.thread(thread).rev().take(INBOX_MAX as usize);
-    let mut messages: Vec<_> = newest.map(|message| crate::message::shown(state, message, now)).collect();
-    messages.reverse();
-    Ok(messages)
+    let thread = resolve::message_or_old(state, old, &query.thread)?.thread;
+    let newest = newest(old.iter(), state.thread(thread), THREAD_MAX);
+    Ok(newest.into_iter().map(|message| crate::message::shown(state, message, now)).collect())
 }
+
+/// Nobody reads more of a conversation at once.
+pub const THREAD_MAX: usize = 1_000;
 
 /// The kinds of agents there are, by name.
 pub fn kinds(state: &State) -> BTreeMap<&str, &entity::Kind> {
@@ -369,7 +396,7 @@ fn evidence(state: &State, agent: &entity::Agent) -> Vec<Evidence> {
     evidence
 }
 
-fn shown_request(state: &State, request: &entity::Request) -> Request {
+pub(crate) fn shown_request(state: &State, request: &entity::Request) -> Request {
     Request {
         id: request.id,
         kind: request.kind,

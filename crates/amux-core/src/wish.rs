@@ -37,7 +37,13 @@ pub fn opened(event: &Event) -> Vec<Effect> {
             | agent::Event::Removed(_),
         )
         | Event::Request(request::Event::Opened(_) | request::Event::Withdrawn(_) | request::Event::Settled(_))
-        | Event::Message(message::Event::Released(_) | message::Event::Moved(_) | message::Event::Edited(_))
+        | Event::Message(
+            message::Event::Released(_)
+            | message::Event::Moved(_)
+            | message::Event::Edited(_)
+            | message::Event::Filed(_)
+            | message::Event::Recalled(_),
+        )
         | Event::Run(_)
         | Event::Session(_)
         | Event::Turn(_)
@@ -93,7 +99,9 @@ pub fn settled(event: &Event) -> Vec<Key> {
             message::Event::Sent(_)
             | message::Event::Released(_)
             | message::Event::Moved(_)
-            | message::Event::Edited(_),
+            | message::Event::Edited(_)
+            | message::Event::Filed(_)
+            | message::Event::Recalled(_),
         )
         | Event::Run(run::Event::Active(_))
         | Event::Session(_)
@@ -142,7 +150,7 @@ pub fn concerns(before: &State, event: &Event) -> Vec<AgentId> {
             message::Event::Staged(message::Staged { to, .. })
             | message::Event::Released(message::Released { to, .. })
             | message::Event::Moved(message::Moved { to, .. }) => of_copy(to),
-            message::Event::Edited(_) => Vec::new(),
+            message::Event::Edited(_) | message::Event::Filed(_) | message::Event::Recalled(_) => Vec::new(),
         },
         Event::Turn(
             turn::Event::Started(turn::Started { agent, .. }) | turn::Event::Ended(turn::Ended { agent, .. }),

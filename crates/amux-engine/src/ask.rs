@@ -50,8 +50,14 @@ impl Published {
         }
     }
 
-    /// `None` for a question that is not about the domain.
-    pub fn answer(&self, actor: &Principal, query: &Query, now: Time) -> Option<Result<Box<RawValue>, Rejection>> {
+    /// `None` for a question that is not about the domain. `old`: [`crate::Feed::old_mail`].
+    pub fn answer(
+        &self,
+        actor: &Principal,
+        query: &Query,
+        old: &[Message],
+        now: Time,
+    ) -> Option<Result<Box<RawValue>, Rejection>> {
         let epoch = self.epoch();
         self.read(|state, head| {
             Some(match query {
@@ -61,10 +67,12 @@ impl Published {
                 Query::Teams(_) => raw(&state.teams.values().collect::<Vec<_>>()),
                 Query::Requests(_) => raw(&view::requests(state)),
                 Query::Settings(_) => raw(&state.settings.values().collect::<Vec<_>>()),
-                Query::Message(query) => view::message(state, &query.message, now).and_then(|message| raw(&message)),
-                Query::Inbox(query) => view::inbox(state, actor, query, now).and_then(|mail| raw(&mail)),
+                Query::Message(query) => {
+                    view::message(state, old, &query.message, now).and_then(|message| raw(&message))
+                }
+                Query::Inbox(query) => view::inbox(state, old, actor, query, now).and_then(|mail| raw(&mail)),
                 Query::Queue(query) => view::queue(state, query, now).and_then(|mail| raw(&mail)),
-                Query::Thread(query) => view::thread(state, query, now).and_then(|messages| raw(&messages)),
+                Query::Thread(query) => view::thread(state, old, query, now).and_then(|messages| raw(&messages)),
                 Query::Kinds(_) => raw(&view::kinds(state)),
                 Query::Status(_)
                 | Query::Diag(_)
@@ -73,6 +81,7 @@ impl Published {
                 | Query::Processes(_)
                 | Query::Transcript(_)
                 | Query::Events(_)
+                | Query::Sessions(_)
                 | Query::LoginCode(_) => return None,
             })
         })
@@ -228,6 +237,16 @@ impl Published {
     /// What an agent that is stopped is given, unless somebody says otherwise.
     pub fn stop_grace_ms(&self) -> u64 {
         self.read(|state, _| setting::agent_stop_grace_ms(state))
+    }
+
+    /// Whom the browser may say it reaches, beside the addresses of this machine.
+    pub fn http_allowed_origins(&self) -> Vec<String> {
+        self.read(|state, _| setting::http_allowed_origins(state))
+    }
+
+    /// 0: any that is free.
+    pub fn http_port(&self) -> u16 {
+        self.read(|state, _| setting::http_port(state))
     }
 
     /// How many days of the server's own log files are kept.

@@ -134,7 +134,8 @@ fn run(writer: &mut Writer, mut orders: mpsc::Receiver<Order>) -> Result<(), Err
                 let _ = reply.send(());
             }
             Some(Order::Compact(keep, reply)) => {
-                let more = writer.compact(keep, Time(clock::now_ms()))?;
+                let now = Time(clock::now_ms());
+                let more = writer.compact(keep, now)? | writer.file_mail(true, now, &mut entropy)?;
                 // Whoever asked may have gone; the work is done all the same.
                 let _ = reply.send(more);
             }
@@ -161,6 +162,7 @@ fn run(writer: &mut Writer, mut orders: mpsc::Receiver<Order>) -> Result<(), Err
                 }
                 writer.answered();
                 batch.clear();
+                writer.file_mail(false, Time(clock::now_ms()), &mut entropy)?;
             }
         }
     }

@@ -13,7 +13,8 @@ mod handle;
 pub mod store;
 mod writer;
 
-pub use feed::{Cursor, Entry, Feed, Page};
+pub use amux_core::board;
+pub use feed::{Cursor, Entry, Feed, Page, Touched};
 pub use handle::{Handle, Running, spawn};
 pub use store::{Options, Store};
 pub use writer::{Answer, Boundary, Committed, Mode, Published, Submission, Wish, Writer};

@@ -7,15 +7,17 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
-use amux_core::{Ctx, State, decide, row, view, wish};
-use amux_proto::event::Record;
+use amux_core::{Ctx, State, decide, mail, row, view, wish};
+use amux_proto::command;
+use amux_proto::entity::Message;
+use amux_proto::event::{Record, message};
 use amux_proto::{CmdId, Code, Command, Effect, Epoch, Event, Principal, Rejection, Rev, Seq, Time, effect};
-use rusqlite::TransactionBehavior;
+use rusqlite::{Connection, TransactionBehavior};
 use serde_json::value::RawValue;
 
 use crate::feed::Feed;
 pub use crate::feed::Published;
-use crate::store::{self, Digest, Error, Keep, Opened, Store, Stored};
+use crate::store::{self, Digest, Error, Keep, Opened, Store, Stored, filed};
 
 /// An order with everything it needs to be decided.
 #[derive(Debug, Clone)]
@@ -146,6 +148,23 @@ impl Writer {
         }
     }
 
+    /// Puts away what is settled and old of the mail; whether there may be more. `anyway`: what is old goes even where
+    /// there is room for it.
+    pub fn file_mail(&mut self, anyway: bool, now: Time, entropy: &mut dyn FnMut() -> u128) -> Result<bool, Error> {
+        if self.published.mode() == Mode::ReadOnly || !(anyway || mail::is_crowded(&self.pending.state)) {
+            return Ok(false);
+        }
+        let order = Submission {
+            cmd_id: CmdId(uuid::Builder::from_random_bytes(entropy().to_le_bytes()).into_uuid()),
+            actor: Principal::System,
+            command: command::message::Command::File(command::message::File {}).into(),
+            expect: None,
+            cause: None,
+        };
+        let answers = self.step(&[order], now, entropy)?;
+        Ok(answers.iter().flatten().any(|done| done.answer.get().contains("\"more\":true")))
+    }
+
     /// Whether there is room again. Only asked while the store is read-only: it writes.
     pub fn probe(&mut self) -> Result<bool, Error> {
         if self.published.mode() == Mode::ReadWrite {
@@ -235,7 +254,9 @@ impl Writer {
                 done.answers.push(Err(answer));
                 continue;
             }
-            let ctx = Ctx { now, actor: submission.actor.clone(), expect: submission.expect, seed: entropy() };
+            let recalled = recall(&tx, &self.pending.state, submission)?;
+            let (actor, expect) = (submission.actor.clone(), submission.expect);
+            let ctx = Ctx { now, actor, expect, seed: entropy(), recalled };
             let decided = match decide(&self.pending.state, &submission.command, &ctx) {
                 Ok(decided) => decided,
                 Err(rejection) => {
@@ -264,6 +285,7 @@ impl Writer {
                 for key in wish::settled(&record.event) {
                     store::outbox_settle(&tx, &key)?;
                 }
+                file(&tx, &self.pending.state, &record.event)?;
                 self.pending.fold(&record);
                 done.records.push(record);
             }
@@ -307,6 +329,30 @@ impl Writer {
 
     pub fn epoch(&self) -> Epoch {
         self.epoch
+    }
+}
+
+/// The old mail a command speaks of.
+fn recall(conn: &Connection, state: &State, submission: &Submission) -> Result<Vec<Message>, Error> {
+    let absent = mail::absent(state, &submission.actor, &submission.command);
+    let mut recalled = Vec::new();
+    for reference in &absent.references {
+        recalled.extend(filed::named(conn, reference)?);
+    }
+    if let Some((sender, key)) = &absent.key {
+        recalled.extend(filed::keyed(conn, sender, key)?);
+    }
+    Ok(recalled)
+}
+
+/// Mail that leaves the state is kept, and mail that comes back is not kept twice.
+fn file(conn: &Connection, before: &State, event: &Event) -> Result<(), Error> {
+    match event {
+        Event::Message(message::Event::Filed(message::Filed { messages })) => {
+            messages.iter().filter_map(|id| before.messages.get(id)).try_for_each(|message| filed::put(conn, message))
+        }
+        Event::Message(message::Event::Recalled(message::Recalled { message })) => filed::take(conn, message),
+        _ => Ok(()),
     }
 }
 

@@ -48,7 +48,8 @@ pub enum Row {
         key: RequestId,
         row: Option<Request>,
     },
-    /// With a copy of which nothing is settled, what came for the operator and is not acknowledged, and the newest 200.
+    /// With a copy of which nothing is settled, what came for the operator and is not acknowledged, and the newest 200
+    /// of the last hour; older ones are asked for by `inbox` and `thread`.
     Message {
         key: MessageId,
         row: Option<view::Message>,

@@ -1,7 +1,7 @@
 //! Questions: those about the domain go to the published state, the rest is what only the daemon knows.
 
 use amux_engine::{Cursor, Page, ask, doctor};
-use amux_proto::entity::Size;
+use amux_proto::entity::{Message, Size};
 use amux_proto::query::{self, Query};
 use amux_proto::view::{Finding, Level, Look, Mode, Snapshot, Status};
 use amux_proto::{Code, Principal, Rejection, Seq, Time, event};
@@ -24,7 +24,8 @@ pub(crate) async fn answer(daemon: &Daemon, principal: &Principal, name: &str, a
     let published = daemon.engine.published();
     published.allows(principal, query.name())?;
     let head = published.read(|_, head| head);
-    if let Some(body) = published.answer(principal, &query, Time(amux_sys::clock::now_ms())) {
+    let old = old_mail(daemon, principal, &query).await?;
+    if let Some(body) = published.answer(principal, &query, &old, Time(amux_sys::clock::now_ms())) {
         return Ok((body?, head));
     }
     let body = match &query {
@@ -40,6 +41,7 @@ pub(crate) async fn answer(daemon: &Daemon, principal: &Principal, name: &str, a
         Query::Transcript(asked) => ask::raw(&transcripts::page(daemon, asked).await?)?,
         Query::Events(events) => page(daemon, events).await?,
         Query::LoginCode(_) => ask::raw(&json!({ "code": daemon.keys.new_code(), "web_url": daemon.web_url }))?,
+        Query::Sessions(_) => ask::raw(&daemon.keys.sessions())?,
         Query::Snapshot(_)
         | Query::Agents(_)
         | Query::Agent(_)
@@ -53,6 +55,19 @@ pub(crate) async fn answer(daemon: &Daemon, principal: &Principal, name: &str, a
         | Query::Kinds(_) => return Err(Rejection::new(Code::Internal, format!("nobody answers: {name}"))),
     };
     Ok((body, head))
+}
+
+async fn old_mail(daemon: &Daemon, principal: &Principal, query: &Query) -> Result<Vec<Message>, Rejection> {
+    let feed = daemon.engine.feed().clone();
+    if !feed.asks_for_old_mail(query) {
+        return Ok(Vec::new());
+    }
+    let (principal, query) = (principal.clone(), query.clone());
+    let unreadable = |why: String| Rejection::new(Code::Unavailable, format!("old mail cannot be read: {why}"));
+    tokio::task::spawn_blocking(move || feed.old_mail(&principal, &query))
+        .await
+        .map_err(|error| unreadable(error.to_string()))?
+        .map_err(|error| unreadable(error.to_string()))
 }
 
 pub(crate) fn snapshot(daemon: &Daemon) -> Snapshot {
@@ -176,7 +191,7 @@ async fn look_at(daemon: &Daemon, look: &query::Look) -> Result<Look, Rejection>
     let (lines, ansi) = (look.lines, look.ansi);
     if published.has_no_terminal(agent) {
         let limit = Some(lines.unwrap_or(u32::from(detail.definition.size.rows)));
-        let asked = query::Transcript { agent: look.agent.clone(), run: None, after: None, limit };
+        let asked = query::Transcript { agent: look.agent.clone(), run: None, after: None, before: None, limit };
         let page = transcripts::page(daemon, &asked).await?;
         let rows = detail.definition.size;
         return Ok(Look {

@@ -6,9 +6,11 @@
 mod acts;
 mod answers;
 mod auth;
+mod board;
 mod boot;
 pub mod daemon;
 mod files;
+mod follow;
 pub mod http;
 mod keeping;
 mod local;
@@ -22,5 +24,6 @@ mod takeover;
 mod tasks;
 mod transcripts;
 mod views;
+mod web;
 
 pub use daemon::{Config, run};

@@ -14,7 +14,7 @@ fn main() {
         for step in 0..500 {
             let (actor, command) = random_command(&state, &mut rng);
             let now = Time(1_700_000_000_000 + step);
-            let ctx = Ctx { now, actor, expect: None, seed: u128::from(rng.next()) };
+            let ctx = Ctx { now, actor, expect: None, seed: u128::from(rng.next()), recalled: Vec::new() };
             let Ok(decided) = decide(&state, &command, &ctx) else { continue };
             for event in decided.events {
                 let body = event.encode().expect("an event can be written");

@@ -132,7 +132,8 @@ const VERBS: &[(u32, Verb)] = &[
     (3, message_release),
     (3, message_move),
     (2, message_edit),
-    (2, message_expire),
+    (3, message_expire),
+    (2, message_file),
     (2, setting_set),
     (1, setting_unset),
     (1, setting_load),
@@ -891,6 +892,10 @@ fn message_expire(s: &mut Say<'_>) -> Command {
     let next = s.state.next_to_expire().map(|(_, message)| message.to_string());
     let message = next.filter(|_| !s.rng.one_in(4)).unwrap_or_else(|| message_reference(s));
     message::Command::Expire(message::Expire { message }).into()
+}
+
+fn message_file(_: &mut Say<'_>) -> Command {
+    message::Command::File(message::File {}).into()
 }
 
 fn setting_set(s: &mut Say<'_>) -> Command {

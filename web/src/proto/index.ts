@@ -775,6 +775,16 @@ cause: MessageId | null, created: Time, deliveries: Array<Delivery>, rev: Rev, }
  */
 export type MessageExpire = { message: string, };
 
+/**
+ * Puts away what is settled and old, so that memory holds what is of today; only the server says this.
+ */
+export type MessageFile = Record<symbol, never>;
+
+/**
+ * They are settled and were put where the old mail is; nothing of them is lost.
+ */
+export type MessageFiled = { messages: Array<MessageId>, };
+
 export type MessageId = string;
 
 /**
@@ -783,6 +793,11 @@ export type MessageId = string;
 export type MessageMove = { message: string, to: string, before?: string, };
 
 export type MessageMoved = { message: MessageId, to: Recipient, place: number, };
+
+/**
+ * Somebody speaks of it again: it was fetched from the old mail, as it was.
+ */
+export type MessageRecalled = { message: MessageEntity, };
 
 /**
  * Now, whatever it waits for that a person may overrule.
@@ -1579,6 +1594,7 @@ export type Commands = {
   "message.move": MessageMove;
   "message.edit": MessageEdit;
   "message.expire": MessageExpire;
+  "message.file": MessageFile;
   "setting.set": SettingSet;
   "setting.unset": SettingUnset;
   "setting.load": SettingLoad;
@@ -1646,6 +1662,8 @@ export type Events = {
   "message.released": MessageReleased;
   "message.moved": MessageMoved;
   "message.edited": MessageEdited;
+  "message.filed": MessageFiled;
+  "message.recalled": MessageRecalled;
   "setting.changed": SettingChanged;
   "setting.cleared": SettingCleared;
   "flow.started": FlowStarted;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
-use amux_core::setting::{self, REGISTRY};
+use amux_core::setting::{self, LISTS, REGISTRY};
 use amux_proto::Code;
 use amux_proto::exit::Exit;
 use amux_sys::paths::Layout;
@@ -83,14 +83,16 @@ impl Config {
 fn show(context: &Context) -> Result<ExitCode, Failure> {
     let set = context.ask("settings", &json!({}))?;
     let found = |key: &str| set.as_array().into_iter().flatten().find(|setting| setting["key"] == key);
-    let rows: Vec<Value> = REGISTRY
-        .iter()
-        .map(|known| {
-            let (value, source) = match found(known.key) {
+    let numbers = REGISTRY.iter().map(|known| (known.key, json!(known.default), known.about));
+    let lists = LISTS.iter().map(|list| (list.key, json!([]), list.about));
+    let rows: Vec<Value> = numbers
+        .chain(lists)
+        .map(|(key, default, about)| {
+            let (value, source) = match found(key) {
                 Some(setting) => (setting["value"].clone(), setting["source"].clone()),
-                None => (known.default.into(), "default".into()),
+                None => (default.clone(), "default".into()),
             };
-            json!({ "key": known.key, "value": value, "source": source, "default": known.default, "about": known.about })
+            json!({ "key": key, "value": value, "source": source, "default": default, "about": about })
         })
         .collect();
     Ok(context.out.done(&rows.clone().into(), || {

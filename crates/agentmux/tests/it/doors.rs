@@ -231,7 +231,8 @@ fn every_route_takes_its_credential_and_no_other() {
     let (operator, agent) = (format!("Bearer {KEY}"), format!("Bearer {token}"));
     let stranger = format!("Bearer {}", KEY.replace('0', "1"));
     for (method, pattern, access) in ROUTES {
-        let path = pattern.replace("{name}", "team.create");
+        let path =
+            pattern.replace("{name}", "team.create").replace("{id}", "000000000000").replace("{file}", "icon.svg");
         let status = |headers: &[(&str, &str)]| http(port, method, &path, headers, "").0;
         let all = |extra: (&str, &str)| {
             let (name, value) = extra;

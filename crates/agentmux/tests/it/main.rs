@@ -13,4 +13,5 @@ mod panes;
 mod real;
 mod relay;
 mod teams;
+mod web;
 mod words;

@@ -99,7 +99,7 @@ fn what_an_agent_cannot_take_waits_with_its_reason() {
 
     world.says(agent::Command::Mail(Mail { paused: Some(true), ..rules(scout) }));
     assert_eq!(hold(&world, scout, message).unwrap().0, "its mail is paused");
-    let shown = view::message(&world.state, &message.to_string(), world.now).unwrap();
+    let shown = view::message(&world.state, &[], &message.to_string(), world.now).unwrap();
     assert_eq!(
         (shown.deliveries[0].stage.as_str(), shown.deliveries[0].reason.as_deref()),
         ("held", Some("its mail is paused"))
@@ -321,7 +321,7 @@ fn what_ended_badly_is_given_again_only_when_somebody_says_so() {
     assert_eq!(again, [(message, 1)], "and it is known that it was given once");
     world.sees(scout, &[said(InputStage::Handed), said(InputStage::Ended)]);
     world.refused_with(Code::Conflict, Command::Retry(Retry { message: message.to_string(), to: None }));
-    let shown = view::message(&world.state, &message.to_string(), world.now).unwrap();
+    let shown = view::message(&world.state, &[], &message.to_string(), world.now).unwrap();
     let history: Vec<_> = shown.deliveries[0].history.iter().map(|passed| passed.stage.as_str()).collect();
     assert_eq!(history, ["accepted", "routed", "handed", "unproven", "accepted", "routed", "handed", "acked"]);
     assert_eq!(shown.deliveries[0].attempts, 2);
@@ -334,7 +334,7 @@ fn an_inbox_is_its_owners() {
     let message = send_as(&mut world, me(lead), letter("scout", "hello"));
     let inbox =
         |agent: Option<&str>| query::Inbox { agent: agent.map(str::to_owned), unread: false, all: false, limit: None };
-    let read = |world: &World, actor: &Principal, of| view::inbox(&world.state, actor, &inbox(of), world.now);
+    let read = |world: &World, actor: &Principal, of| view::inbox(&world.state, &[], actor, &inbox(of), world.now);
     assert_eq!(read(&world, &me(scout), None).unwrap()[0].id, message);
     assert!(read(&world, &me(lead), None).unwrap().is_empty());
     assert_eq!(read(&world, &me(lead), Some("scout")).unwrap_err().code, Code::Denied);

@@ -37,6 +37,7 @@ fn the_operator_may_say_everything_but_what_only_the_server_can_have_seen() {
         "host.boot",
         "kind.load",
         "message.expire",
+        "message.file",
         "policy.load",
         "run.exited",
         "run.failed",

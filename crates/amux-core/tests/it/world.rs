@@ -32,7 +32,7 @@ impl World {
     pub(crate) fn ctx(&mut self, actor: Principal, expect: Option<Rev>) -> Ctx {
         self.seed += 1;
         self.now = self.now.plus_ms(1000);
-        Ctx { now: self.now, actor, expect, seed: self.seed }
+        Ctx { now: self.now, actor, expect, seed: self.seed, recalled: Vec::new() }
     }
 
     pub(crate) fn try_as(

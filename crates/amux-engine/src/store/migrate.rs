@@ -21,6 +21,7 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration { name: "first shape", run: first_shape, verify: every_table_is_there },
     Migration { name: "wishes have subjects", run: wishes_have_subjects, verify: every_table_is_there },
     Migration { name: "messages have histories", run: messages_have_histories, verify: every_table_is_there },
+    Migration { name: "old mail has a place", run: old_mail_has_a_place, verify: every_table_is_there },
 ];
 
 /// Copies from before migrations that are kept; the newest ones.
@@ -119,6 +120,18 @@ fn messages_have_histories(tx: &Transaction<'_>) -> rusqlite::Result<()> {
     let (state, head) = super::compact::fold(tx, &super::Upcasters::current()).map_err(broken)?;
     let rows: Vec<_> = row::all(&state).into_iter().filter(|row| row.table == Table::Message).collect();
     super::projection::write(tx, super::projection::Source::Tables, &rows, head).map_err(broken)
+}
+
+fn old_mail_has_a_place(tx: &Transaction<'_>) -> rusqlite::Result<()> {
+    tx.execute_batch(
+        "CREATE TABLE filed (id TEXT PRIMARY KEY, tail TEXT NOT NULL, created INTEGER NOT NULL, thread TEXT NOT NULL, \
+         sender TEXT NOT NULL, key TEXT, body TEXT NOT NULL) WITHOUT ROWID; \
+         CREATE INDEX filed_tail ON filed (tail); \
+         CREATE INDEX filed_thread ON filed (thread, created, id); \
+         CREATE INDEX filed_key ON filed (sender, key) WHERE key IS NOT NULL; \
+         CREATE TABLE filed_copy (recipient TEXT NOT NULL, created INTEGER NOT NULL, id TEXT NOT NULL, \
+         PRIMARY KEY (recipient, created, id)) WITHOUT ROWID;",
+    )
 }
 
 fn create_table(tx: &Transaction<'_>, table: Table) -> rusqlite::Result<()> {

@@ -3,6 +3,7 @@
 //! read.
 
 mod compact;
+pub(crate) mod filed;
 mod log;
 mod migrate;
 mod outbox;

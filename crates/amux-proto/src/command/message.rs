@@ -49,4 +49,6 @@ commands! {
     "message.edit" "MessageEdit" Edit { message: String, body: String }
     /// Its time is over; only the server says this.
     "message.expire" "MessageExpire" Expire { message: String }
+    /// Puts away what is settled and old, so that memory holds what is of today; only the server says this.
+    "message.file" "MessageFile" File {}
 }

@@ -10,4 +10,8 @@ events! {
     "message.released" "MessageReleased" Released { message: MessageId, to: Recipient }
     "message.moved" "MessageMoved" Moved { message: MessageId, to: Recipient, place: i64 }
     "message.edited" "MessageEdited" Edited { message: MessageId, body: String }
+    /// They are settled and were put where the old mail is; nothing of them is lost.
+    "message.filed" "MessageFiled" Filed { messages: Vec<MessageId> }
+    /// Somebody speaks of it again: it was fetched from the old mail, as it was.
+    "message.recalled" "MessageRecalled" Recalled { message: Message }
 }
