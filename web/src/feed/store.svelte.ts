@@ -158,6 +158,7 @@ export const store = new Store();
 export class Kept<T> {
   private held: T;
   private version = $state(0);
+  private writes = 0;
 
   constructor(
     private readonly key: string,
@@ -179,7 +180,8 @@ export class Kept<T> {
 
   set value(value: T) {
     this.held = value;
-    this.version += 1;
+    // Not read here: who writes in an effect must not wait for itself.
+    this.version = this.writes += 1;
     try {
       localStorage.setItem(`agentmux.${this.key}`, JSON.stringify(value));
     } catch {

@@ -24,7 +24,7 @@ export const agentHere = () => {
   const route = place.route;
   if (route.at === 'agent') return store.rows.agent.get(route.agent);
   const pane = paneHere();
-  const content = pane && store.rows.pane.get(pane)?.content;
+  const content = pane ? store.rows.pane.get(pane)?.content : undefined;
   return content?.type === 'agent' ? store.rows.agent.get(content.agent) : undefined;
 };
 

@@ -59,7 +59,7 @@ export function money(micro: number | null | undefined): string {
 export function path(full: string, parts = 2): string {
   const home = full.replace(/^\/(home\/[^/]+|root)(?=\/|$)/, '~');
   const all = home.split('/').filter(Boolean);
-  return all.length <= parts ? home : `…/${all.slice(-parts).join('/')}`;
+  return all.length <= parts ? home : parts === 1 ? all.at(-1)! : `…/${all.slice(-parts).join('/')}`;
 }
 
 export const plural = (n: number, one: string, many = `${one}s`): string => `${n} ${n === 1 ? one : many}`;

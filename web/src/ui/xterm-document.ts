@@ -3,9 +3,10 @@
 // goes into a constructed sheet, and spans whose `style` attribute is set through CSSOM. Both are allowed without
 // `unsafe-inline`, so the policy stays whole for every renderer.
 
-export function cspDocument(): { document: Document; dispose(): void } {
+export function cspDocument(): { document: Document; during(work: () => void): void; dispose(): void } {
   const sheets = new Set<CSSStyleSheet>();
   const own = document;
+  const plain = Document.prototype.createElement.bind(own);
 
   const adopt = (sheet: CSSStyleSheet) => {
     sheets.add(sheet);
@@ -17,7 +18,7 @@ export function cspDocument(): { document: Document; dispose(): void } {
   };
 
   function style(): HTMLElement {
-    const element = own.createElement('span');
+    const element = plain('span') as HTMLElement;
     const sheet = new CSSStyleSheet();
     let text = '';
     element.hidden = true;
@@ -37,7 +38,7 @@ export function cspDocument(): { document: Document; dispose(): void } {
   }
 
   function span(): HTMLElement {
-    const element = own.createElement('span');
+    const element = plain('span') as HTMLElement;
     element.setAttribute = (name: string, value: string) => {
       if (name === 'style') element.style.cssText = value;
       else HTMLElement.prototype.setAttribute.call(element, name, value);
@@ -45,10 +46,11 @@ export function cspDocument(): { document: Document; dispose(): void } {
     return element;
   }
 
+  const create = (tag: string, options?: ElementCreationOptions) => (tag === 'style' ? style() : tag === 'span' ? span() : plain(tag, options));
   const made = new Proxy(own, {
     get(target, name) {
       if (name === 'createElement') {
-        return (tag: string, options?: ElementCreationOptions) => (tag === 'style' ? style() : tag === 'span' ? span() : own.createElement(tag, options));
+        return create;
       }
       const value: unknown = Reflect.get(target, name, target);
       return typeof value === 'function' ? (value as (...args: unknown[]) => unknown).bind(target) : value;
@@ -57,6 +59,15 @@ export function cspDocument(): { document: Document; dispose(): void } {
   });
   return {
     document: made,
+    /** The viewport asks the window for its document while it opens, whatever it was given. */
+    during(work) {
+      Object.defineProperty(own, 'createElement', { configurable: true, value: made.createElement });
+      try {
+        work();
+      } finally {
+        delete (own as Partial<Document>).createElement;
+      }
+    },
     dispose() {
       for (const sheet of [...sheets]) drop(sheet);
     },
