@@ -3,7 +3,7 @@
 
 export function focusOnOpen(node: HTMLElement): { destroy(): void } {
   const before = document.activeElement as HTMLElement | null;
-  const target = node.matches('input, textarea, button, [tabindex]') ? node : (node.querySelector<HTMLElement>('[data-first], input, textarea, select, button') ?? node);
+  const target = node.matches('input, textarea, button') ? node : (node.querySelector<HTMLElement>('[data-first], input, textarea, select, button') ?? node);
   target.focus({ preventScroll: true });
   return {
     destroy() {

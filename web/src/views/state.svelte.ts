@@ -24,7 +24,8 @@ class Derived {
       else groups.set(agent.team, [agent]);
     }
     for (const group of groups.values()) group.sort((a, b) => (order.get(a.uid) ?? 1e9) - (order.get(b.uid) ?? 1e9));
-    return [...groups];
+    // What nobody gave a team stands last.
+    return [...groups].sort(([a], [b]) => Number(a === 'default') - Number(b === 'default'));
   });
   workspace = $derived.by(() => {
     const route = place.route;
