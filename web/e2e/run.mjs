@@ -65,7 +65,7 @@ promise('what is sent while an agent works is queued, survives a reload, can be 
   await queue.getByRole('button', { name: 'Take it back' }).click();
   await queue.waitFor({ state: 'detached' });
   await page.getByRole('button', { name: 'Stop' }).click();
-  await page.getByText('Interrupted').waitFor();
+  await page.getByText('Interrupted', { exact: true }).waitFor();
   await page.getByRole('button', { name: 'Send', exact: true }).waitFor();
 });
 
@@ -99,8 +99,6 @@ promise('after a kill of the server the page says so, comes back, and terminal a
   await here.later('send', 'fay', '-m', 'say:10 sleep:900 say:10');
   await terminal.locator('.xterm-screen').waitFor();
   process.kill(here.pid(), 'SIGKILL');
-  await terminal.getByText('Reconnecting').waitFor();
-  await terminal.getByText('Reconnecting').waitFor({ state: 'detached', timeout: 30_000 });
   const shows = (page) => page.evaluate(() => document.querySelector('[data-terminal]')?.__text().trimEnd() ?? '');
   await until(async () => /END/.test(await shows(terminal)), 'the end of the output', 30_000);
   await until(async () => /done 1/.test(await docOf(document)), 'the end of the turn', 30_000);
@@ -110,6 +108,19 @@ promise('after a kill of the server the page says so, comes back, and terminal a
   assert.equal(tail(await shows(terminal)), tail(await shows(fresh)));
   await until(async () => (await docOf(other)).includes('done 1'), 'the document on a fresh page');
   assert.equal(await docOf(document), await docOf(other));
+});
+
+promise('while the server is away the page says so, and goes on by itself when it is back', async (here) => {
+  here.agentmux('new', 'fay', '--agent', 'fake');
+  const page = await here.visit({ hash: `#/agent/${uidOf(here, 'fay')}` });
+  await page.getByRole('textbox', { name: 'Message fay' }).fill('not lost');
+  here.agentmux('server', 'stop');
+  await page.getByText('Reconnecting').waitFor();
+  await page.getByRole('textbox', { name: 'Message fay' }).press('Enter');
+  await page.getByText('waits for the server').waitFor();
+  here.agentmux('server', 'start');
+  await page.getByText('Reconnecting').waitFor({ state: 'detached', timeout: 30_000 });
+  await until(() => here.agentmux('inbox', '--agent', 'fay', '--all').filter((mail) => mail.body === 'not lost').length === 1, 'the message, once');
 });
 
 promise('a storm of agents and requests never moves the focus', async (here) => {
@@ -141,7 +152,7 @@ promise('a reader who scrolled up stays there to the pixel while the agent goes 
   await page.waitForTimeout(400);
   const before = await place();
   for (let i = 0; i < 4; i += 1) await here.later('send', 'fay', '-m', 'say:4 more', '--wait', 'acked');
-  await page.getByRole('button', { name: /new/ }).waitFor();
+  await page.getByRole('button', { name: /\d new/ }).waitFor();
   assert.deepEqual(await place(), before);
   await page.getByRole('button', { name: /\d new/ }).click();
   await page.getByText('done 29').waitFor();

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { execFile, execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { launch } from './browser.mjs';
@@ -15,6 +16,12 @@ export async function world() {
   mkdirSync(join(root, 'config'));
   mkdirSync(join(root, 'work'));
   writeFileSync(join(root, 'config', 'agents.toml'), `[kind.fake]\nabout = "a fake of Claude Code"\ndialect = "claude"\nprogram = "${join(bin, 'fake-agent')}"\nargs = ["claude"]\n`);
+  // A browser comes back to the address it knows, so the port is chosen once.
+  const probe = createServer().listen(0, '127.0.0.1');
+  await new Promise((done) => probe.once('listening', done));
+  const { port } = probe.address();
+  await new Promise((done) => probe.close(done));
+  writeFileSync(join(root, 'config', 'settings.jsonc'), JSON.stringify({ 'http.port': port }));
   const agentmux = (...args) => JSON.parse(execFileSync(join(bin, 'agentmux'), ['--json', ...args], { env, cwd: join(root, 'work'), encoding: 'utf8' })).data;
   const later = (...args) => new Promise((done) => execFile(join(bin, 'agentmux'), ['--json', ...args], { env, cwd: join(root, 'work') }, (_, out) => done(out)));
   agentmux('server', 'start');
