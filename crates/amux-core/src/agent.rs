@@ -466,10 +466,7 @@ pub(crate) fn apply(state: &mut State, at: Time, event: &Event) {
             change(&mut state.agents, agent, |agent| agent.mail = *mail);
         }
         Event::Drafted(Drafted { agent, text }) => {
-            // No revision: who types to it must not refuse whoever changes it.
-            if let Some(agent) = state.agents.get_mut(agent) {
-                agent.draft.clone_from(text);
-            }
+            change(&mut state.agents, agent, |agent| agent.draft.clone_from(text));
         }
         Event::StartWanted(StartWanted { agent, run }) => change(&mut state.agents, agent, |agent| {
             agent.desired = Desired::Running { run: *run };

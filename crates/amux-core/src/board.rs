@@ -179,7 +179,9 @@ pub fn row(state: &State, key: &Key, now: Time) -> (Row, Option<Time>) {
         Key::Team(id) => Row::Team { key: *id, row: state.teams.get(id).cloned() },
         Key::Kind(name) => Row::Kind { key: name.clone(), row: kind::find(state, &KindName(name.clone())).ok() },
         Key::Setting(key) => Row::Setting { key: key.clone(), row: shown_setting(state, key) },
-        Key::Agent(id) => Row::Agent { key: *id, row: state.agents.get(id).map(|agent| shown_agent(state, agent)) },
+        Key::Agent(id) => {
+            Row::Agent { key: *id, row: state.agents.get(id).map(|agent| Box::new(shown_agent(state, agent))) }
+        }
         Key::Pane(id) => Row::Pane { key: *id, row: state.panes.get(id).cloned() },
         Key::Tab(id) => Row::Tab { key: *id, row: state.tabs.get(id).cloned() },
         Key::Workspace(id) => {

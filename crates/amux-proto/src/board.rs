@@ -38,7 +38,7 @@ pub struct Rows {
 pub enum Row {
     Agent {
         key: AgentId,
-        row: Option<Agent>,
+        row: Option<Box<Agent>>,
     },
     Team {
         key: TeamId,

@@ -193,7 +193,7 @@ impl Keys {
         written.map(|()| ended)
     }
 
-    /// For what lives no longer than the session.
+    /// For what ends with the session.
     pub(crate) fn signed_in(self: &Arc<Self>, cookie: &str) -> SignedIn {
         SignedIn { hash: hash(cookie), signed_out: self.signed_out.subscribe(), keys: Arc::clone(self) }
     }

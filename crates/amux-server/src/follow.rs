@@ -39,6 +39,8 @@ struct Following {
     at: u64,
     told: watch::Receiver<Told>,
     moved: watch::Receiver<u64>,
+    /// Something about the agent is different since its newest run was looked at.
+    has_moved: bool,
 }
 
 impl Follows {
@@ -71,6 +73,7 @@ impl Follows {
             at: 0,
             told,
             moved,
+            has_moved: true,
         });
         Ok(())
     }
@@ -114,13 +117,10 @@ impl Following {
         let told = *self.told.borrow_and_update();
         self.has_more |= told.run == self.run && told.end > self.at;
         // A run that begins, and an agent that goes.
-        let moved = self.moved.has_changed().unwrap_or(false);
-        if moved {
+        if std::mem::take(&mut self.has_moved) || self.moved.has_changed().unwrap_or(false) {
             self.moved.borrow_and_update();
-        }
-        let is_behind = |newest: Option<RunNo>| newest.is_none_or(|newest| self.goes_on && newest > self.run);
-        if moved && is_behind(newest_run(daemon, self.agent)) {
-            self.has_more = true;
+            let newest = newest_run(daemon, self.agent);
+            self.has_more |= newest.is_none_or(|newest| self.goes_on && newest > self.run);
         }
         self.has_more
     }
@@ -128,7 +128,11 @@ impl Following {
     async fn changed(&mut self) {
         tokio::select! {
             changed = self.told.changed() => if changed.is_err() { std::future::pending().await },
-            changed = self.moved.changed() => if changed.is_err() { std::future::pending().await },
+            changed = self.moved.changed() => match changed {
+                // Waiting takes note of it; what it means is looked at by whoever asks next.
+                Ok(()) => self.has_moved = true,
+                Err(_) => std::future::pending().await,
+            },
         }
     }
 

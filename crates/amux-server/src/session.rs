@@ -60,7 +60,7 @@ const SUBSCRIPTIONS_MAX: usize = 16;
 const PAGE_EVENTS: usize = 256;
 
 /// Serves a client until it leaves, breaks the rules, or the server ends.
-/// `signed_in`: the browser's session that it lives no longer than.
+/// `signed_in`: the browser's session that it ends with.
 pub(crate) async fn serve(
     daemon: Arc<Daemon>,
     mut carrier: impl Carrier,

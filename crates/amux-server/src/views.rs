@@ -231,10 +231,11 @@ impl Viewed {
             if spent.is_stalled && spent.bytes > CREDIT_BYTES / 2 {
                 return None;
             }
-            let is_far_behind = end - self.at > CREDIT_BYTES / 4;
-            if std::mem::take(&mut spent.is_stalled) && is_far_behind {
+            let is_far_behind = end.saturating_sub(self.at) > CREDIT_BYTES / 4;
+            if spent.is_stalled && is_far_behind {
                 return Some(News::Screen);
             }
+            spent.is_stalled = false;
             if spent.bytes >= CREDIT_BYTES {
                 spent.is_stalled = true;
                 return None;
@@ -251,7 +252,7 @@ impl Viewed {
     }
 
     fn urgency(&self, news: News) -> Urgency {
-        let behind = *self.view.grown.borrow() - self.at;
+        let behind = self.view.grown.borrow().saturating_sub(self.at);
         if news == News::Output && behind > ECHO_BYTES { Urgency::Bulk } else { Urgency::Echo }
     }
 
@@ -301,12 +302,15 @@ impl Viewed {
         daemon.runner.ask(self.agent, Ask::ViewAgain { viewer, reply }).await.ok()?;
         self.view = answer.await.ok()?.ok()?;
         self.at = self.view.offset;
+        if let Some(spent) = &mut self.credit {
+            spent.is_stalled = false;
+        }
         Some(self.screen(daemon))
     }
 
     async fn output(&mut self, daemon: &Arc<Daemon>) -> Result<Vec<Out>, String> {
         let end = *self.view.grown.borrow();
-        if end - self.at > BEHIND_BYTES_MAX
+        if end.saturating_sub(self.at) > BEHIND_BYTES_MAX
             && let Some(screen) = self.again(daemon).await
         {
             return Ok(screen);
