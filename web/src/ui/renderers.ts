@@ -4,14 +4,14 @@ const CONTEXTS_MAX = 8;
 let taken = 0;
 
 export const renderers = {
-  take(make: () => () => void): () => void {
+  /** The renderer goes with its terminal; what is given back is the place. */
+  take(make: () => void): () => void {
     if (taken >= CONTEXTS_MAX) return () => undefined;
     try {
-      const dispose = make();
+      make();
       taken += 1;
       return () => {
         taken -= 1;
-        dispose();
       };
     } catch {
       // No WebGL here.

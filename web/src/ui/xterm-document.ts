@@ -1,7 +1,17 @@
 // xterm.js writes `<style>` elements and `style` attributes, which the policy of our page forbids, rightly: both are doors for
 // what an agent prints. It may be given the document it makes elements with; ours hands out a stand-in for `<style>` whose text
-// goes into a constructed sheet, and spans whose `style` attribute is set through CSSOM. Both are allowed without
-// `unsafe-inline`, so the policy stays whole for every renderer.
+// goes into a constructed sheet. Its renderer of elements takes the window's document whatever it is given, and sets `style`
+// attributes of spans; those go through CSSOM. Both are allowed without `unsafe-inline`, so the policy stays whole for every
+// renderer.
+
+const { setAttribute } = Element.prototype;
+Object.defineProperty(HTMLSpanElement.prototype, 'setAttribute', {
+  configurable: true,
+  value(this: HTMLSpanElement, name: string, value: string) {
+    if (name === 'style') this.style.cssText = value;
+    else setAttribute.call(this, name, value);
+  },
+});
 
 export function cspDocument(): { document: Document; during(work: () => void): void; dispose(): void } {
   const sheets = new Set<CSSStyleSheet>();
@@ -37,16 +47,7 @@ export function cspDocument(): { document: Document; during(work: () => void): v
     return element;
   }
 
-  function span(): HTMLElement {
-    const element = plain('span') as HTMLElement;
-    element.setAttribute = (name: string, value: string) => {
-      if (name === 'style') element.style.cssText = value;
-      else HTMLElement.prototype.setAttribute.call(element, name, value);
-    };
-    return element;
-  }
-
-  const create = (tag: string, options?: ElementCreationOptions) => (tag === 'style' ? style() : tag === 'span' ? span() : plain(tag, options));
+  const create = (tag: string, options?: ElementCreationOptions) => (tag === 'style' ? style() : plain(tag, options));
   const made = new Proxy(own, {
     get(target, name) {
       if (name === 'createElement') {
