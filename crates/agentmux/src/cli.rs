@@ -12,6 +12,7 @@ mod events;
 mod import;
 mod inbox;
 mod layout;
+mod letter;
 mod log;
 mod ls;
 mod mail;
@@ -20,6 +21,7 @@ mod message;
 mod msg;
 mod open;
 mod pane;
+mod policy;
 mod request;
 mod server;
 mod tab;
@@ -217,6 +219,9 @@ enum Verb {
     /// Settings: check the file, show what holds, print where it is
     #[command(subcommand, after_help = "Example: agentmux config show")]
     Config(config::Config),
+    /// What agents may do to each other
+    #[command(subcommand, after_help = "Example: agentmux policy show")]
+    Policy(policy::Policy),
     /// Team files from what another tool was configured with
     #[command(subcommand, after_help = "Example: agentmux import relay ~/.config/agentmux")]
     Import(import::Import),
@@ -292,6 +297,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Verb::Diag(diag) => diag.run(&context),
         Verb::Archive(archive) => archive.run(&context),
         Verb::Config(config) => config.run(&context),
+        Verb::Policy(policy) => policy.run(&context),
         Verb::Import(import) => import.run(&context),
         Verb::Completions { .. } | Verb::Internal(_) => Ok(ExitCode::SUCCESS),
         Verb::Version => server::version(&context),

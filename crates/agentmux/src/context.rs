@@ -1,13 +1,16 @@
 //! What every command starts from: where things are, who may start a server, how to speak.
 
 use std::ffi::OsString;
+use std::fs::File;
+use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use amux_client::{Answer, Bootstrap, Client, Error as ClientError, Start, ensure, new_cmd_id, persist};
 use amux_launcher::lookup;
 use amux_proto::exit::Exit;
-use amux_proto::{Code, Rev, env};
+use amux_proto::view::Stored;
+use amux_proto::{Code, Rejection, Rev, env};
 use amux_sys::paths::Layout;
 use serde_json::Value;
 
@@ -92,6 +95,29 @@ impl Context {
         self.persist(|client| client.get(name, args), ClientError::is_lost)
     }
 
+    /// Brings a file: as a whole again when the server goes away in between, as it is named by what it holds.
+    pub(crate) fn upload(&self, from: &mut (impl Read + Seek)) -> Result<Stored, Failure> {
+        let stored = self.persist(
+            |client| {
+                from.rewind().map_err(unusable)?;
+                client.upload(from)
+            },
+            ClientError::is_passing,
+        )?;
+        serde_json::from_value(stored).map_err(|error| Failure::failed(format!("the answer is none: {error}")))
+    }
+
+    /// Fills a file with what is attached to a message.
+    pub(crate) fn download(&self, message: &str, name: &str, mut to: &File) -> Result<Value, Failure> {
+        self.persist(
+            |client| {
+                to.set_len(0).and_then(|()| to.rewind()).map_err(unusable)?;
+                client.download(message, Some(name), &mut to)
+            },
+            ClientError::is_lost,
+        )
+    }
+
     fn persist(
         &self,
         attempt: impl FnMut(&mut Client) -> Result<Answer, ClientError>,
@@ -99,6 +125,10 @@ impl Context {
     ) -> Result<Value, Failure> {
         value(&persist(&self.bootstrap(self.start), PATIENCE, attempt, again)?)
     }
+}
+
+fn unusable(error: std::io::Error) -> ClientError {
+    Rejection::new(Code::Internal, format!("the file cannot be used: {error}")).into()
 }
 
 /// An empty variable says nothing.

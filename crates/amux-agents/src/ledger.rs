@@ -21,6 +21,9 @@ pub struct Ledger {
     /// Inputs of several messages, until nothing more is said of them.
     #[serde(default)]
     several: BTreeMap<String, Vec<String>>,
+    /// Its conversation was shortened, and it was given nothing since.
+    #[serde(default)]
+    was_shortened: bool,
 }
 
 /// Turns the CLI's id of a question into ours, the same one every time.
@@ -38,6 +41,16 @@ impl Ledger {
 
     pub fn activity(&self) -> &Activity {
         &self.activity
+    }
+
+    /// Whether it may have forgotten what it was told, and nobody has reminded it.
+    pub fn was_shortened(&self) -> bool {
+        self.was_shortened
+    }
+
+    /// It was given something, with whatever it had to be reminded of.
+    pub fn was_told(&mut self) {
+        self.was_shortened = false;
     }
 
     /// Takes one item of input `n`.
@@ -90,6 +103,7 @@ impl Ledger {
                 self.enter(Phase::Compacting, "the CLI said so".to_owned(), now);
             }
             Item::Compaction { done: true, .. } => {
+                self.was_shortened = true;
                 let phase = if self.activity.turn_open { Phase::Working { doing: None } } else { Phase::Idle };
                 self.enter(phase, "the conversation was shortened".to_owned(), now);
             }

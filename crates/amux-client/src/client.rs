@@ -250,7 +250,7 @@ pub(crate) fn is_timeout(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
 }
 
-fn raw(args: &impl serde::Serialize) -> Result<Box<RawValue>, Error> {
+pub(crate) fn raw(args: &impl serde::Serialize) -> Result<Box<RawValue>, Error> {
     serde_json::value::to_raw_value(args).map_err(|error| Error::Garbled(error.to_string()))
 }
 

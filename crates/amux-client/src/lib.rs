@@ -6,6 +6,7 @@
 
 pub mod bootstrap;
 mod client;
+mod file;
 pub mod follow;
 mod viewer;
 

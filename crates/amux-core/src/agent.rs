@@ -16,7 +16,7 @@ use amux_proto::event::message::{self, Staged};
 use amux_proto::event::pane::{self, Shown};
 use amux_proto::event::request::{self, Withdrawn};
 use amux_proto::event::session::{self, Chosen};
-use amux_proto::{AgentId, Code, Name, Rejection, RunNo, TeamId, Time, env};
+use amux_proto::{AgentId, Code, Name, Principal, Rejection, RunNo, TeamId, Time, env};
 use serde_json::{Value, json};
 
 use crate::bounds::{self, AGENTS_MAX, bad};
@@ -48,7 +48,10 @@ fn create(case: &mut Case<'_>, order: &Create) -> Result<Value, Rejection> {
     let definition = definition(state, order)?;
     let team = match &order.team {
         Some(reference) => Some(resolve::team(state, reference)?),
-        None => state.team_named(&team::default_name()),
+        None => match case.ctx.actor {
+            Principal::Agent { agent, .. } => state.agents.get(&agent).and_then(|maker| state.teams.get(&maker.team)),
+            Principal::Operator | Principal::Peer(_) | Principal::System => state.team_named(&team::default_name()),
+        },
     };
     if let Some(team) = team.filter(|team| team.removing) {
         return Err(Rejection::new(Code::Conflict, format!("the team is being removed: {}", team.name)));

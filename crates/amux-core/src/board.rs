@@ -50,7 +50,7 @@ const BUILT_IN: [&str; 3] = [KindName::SHELL, KindName::CMD, KindName::TMUX];
 /// Every key but those of messages.
 pub fn keys(state: &State) -> BTreeSet<Key> {
     let kinds = state.kinds.keys().map(|name| name.0.clone()).chain(BUILT_IN.map(str::to_owned));
-    let known = setting::REGISTRY.iter().map(|known| known.key).chain(setting::LISTS.iter().map(|list| list.key));
+    let known = setting::REGISTRY.iter().map(|known| known.key).chain(setting::WORDS.iter().map(|known| known.key));
     let settings = known.map(str::to_owned).chain(state.settings.keys().cloned());
     let mut keys: BTreeSet<Key> = kinds.map(Key::Kind).chain(settings.map(Key::Setting)).collect();
     keys.extend(state.teams.keys().copied().map(Key::Team));
@@ -246,20 +246,28 @@ fn shown_agent(state: &State, agent: &entity::Agent) -> Agent {
 
 fn shown_setting(state: &State, key: &str) -> Option<proto_board::Setting> {
     let set = state.settings.get(key);
-    let list = setting::LISTS.iter().find(|list| list.key == key);
+    let words = setting::WORDS.iter().find(|known| known.key == key);
     let number = setting::REGISTRY.iter().find(|known| known.key == key);
-    let (default, takes, about) = match (number, list) {
+    let (default, takes, about) = match (number, words) {
         (Some(known), _) => {
             (json!(known.default), SettingTakes::Number { min: known.min, max: known.max }, known.about)
         }
-        (None, Some(list)) => (json!([]), SettingTakes::Texts { max: list.max as u64 }, list.about),
+        (None, Some(known)) => {
+            let among = known.takes.among().iter().map(|word| (*word).to_owned()).collect();
+            (json!(known.default), SettingTakes::Texts { max: known.max as u64, among }, known.about)
+        }
         (None, None) => (json!(null), SettingTakes::Unknown, ""),
     };
     if set.is_none() && takes == SettingTakes::Unknown {
         return None;
     }
+    // One word that stands for a list of one is shown as that.
+    let value = |set: &entity::Setting| match words {
+        Some(_) if set.value.is_string() => json!([set.value]),
+        Some(_) | None => set.value.clone(),
+    };
     Some(Setting {
-        value: set.map_or_else(|| default.clone(), |set| set.value.clone()),
+        value: set.map_or_else(|| default.clone(), value),
         default,
         source: set.map(|set| set.source),
         takes,

@@ -31,8 +31,6 @@ pub(crate) const GRACE_MS_MAX: u64 = 10 * 60 * 1000;
 
 /// Names of workspaces and tabs, titles of panes.
 pub(crate) const LABEL_BYTES_MAX: usize = 200;
-/// One message is read by a model as one turn, and fits a frame with room to spare.
-pub(crate) const BODY_BYTES_MAX: usize = 256 * 1024;
 /// They are addresses, not labels.
 pub(crate) const GROUPS_MAX: usize = 32;
 /// Names in one `to`; groups stand for more.
@@ -45,6 +43,10 @@ pub(crate) const REQUESTS_OF_AGENT_MAX: usize = 100;
 pub(crate) const KINDS_MAX: usize = 200;
 /// They are compared one by one with everything that is asked.
 pub(crate) const RULES_MAX: usize = 1000;
+/// All of them are read for every agent that one agent might see.
+pub(crate) const MAY_MAX: usize = 200;
+/// A team in which agents make agents does not grow beyond what a person can still look over.
+pub(crate) const MADE_BY_AGENTS_MAX: usize = 32;
 /// Conversations an agent has lost; older ones cannot come back by accident.
 pub(crate) const DEAD_SESSIONS_MAX: usize = 16;
 pub(crate) const OPTIONS_MAX: usize = 32;

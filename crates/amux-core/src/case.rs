@@ -68,7 +68,7 @@ impl<'a> Case<'a> {
 
     /// A message, of today or old.
     pub(crate) fn message(&self, reference: &str) -> Result<&'a Message, Rejection> {
-        resolve::message_or_old(self.state, &self.ctx.recalled, reference)
+        resolve::message_or_old(self.state, &self.ctx.recalled, &self.ctx.actor, reference)
     }
 
     pub(crate) fn message_of(&self, id: MessageId) -> Option<&'a Message> {

@@ -5,6 +5,7 @@
 //! projections are written from [`row`], the outbox from [`wish`], and every answer comes from [`view`].
 
 mod agent;
+pub mod attachment;
 mod bounds;
 mod case;
 mod host;
@@ -14,6 +15,7 @@ mod message;
 mod near;
 mod pane;
 mod request;
+mod right;
 mod rule;
 mod run;
 mod state;
@@ -24,10 +26,12 @@ mod workspace;
 pub mod board;
 pub mod invariant;
 pub mod kind;
+pub mod notice;
 pub mod policy;
 pub mod resolve;
 pub mod row;
 pub mod setting;
+pub mod sight;
 pub mod view;
 pub mod wish;
 
@@ -41,8 +45,7 @@ use amux_proto::{Command, Event, Rejection, Time};
 /// What a command comes to, in a state, by someone, at a moment. Total, and without effect: a rejection changed
 /// nothing, and the same arguments give the same events.
 pub fn decide(state: &State, command: &Command, ctx: &Ctx) -> Result<Decided, Rejection> {
-    policy::allows(&ctx.actor, command.name())?;
-    policy::is_current(state, &ctx.actor)?;
+    policy::may_order(state, &ctx.actor, command)?;
     let mut case = case::Case::new(state, ctx);
     let answer = match command {
         Command::Team(command) => team::decide(&mut case, command),

@@ -2,7 +2,7 @@
 //! time anybody asks, so that no reason can be older than the facts it rests on.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use amux_proto::command::message;
 use amux_proto::entity::{
@@ -37,6 +37,9 @@ const BATCH_BYTES_MAX: usize = 64 * 1024;
 /// As many of the messages that wait are looked at; who has more has enough to do with these.
 const LOOKED_AT_MAX: usize = 500;
 
+/// And as many if all of those are held: behind the heartbeats of a day there may be a request.
+const SEARCHED_MAX: usize = 20_000;
+
 /// What is worth knowing is collected for so long.
 const INFO_MS: i64 = 30_000;
 
@@ -60,29 +63,47 @@ const AFTER_LIMIT_MS: i64 = 1_000;
 pub fn due(state: &State, agent: AgentId, now: Time, is_given: impl Fn(MessageId, u32) -> bool) -> Due {
     let Some(agent) = state.agents.get(&agent) else { return Due::default() };
     let to = Recipient::Agent { agent: agent.id };
+    let copy_of = |message: &'_ Message| message.deliveries.iter().position(|delivery| delivery.to == to);
+    let is_released = |message: &Message| copy_of(message).is_some_and(|at| message.deliveries[at].released);
     let (is_idle, gate) = match gate(state, agent, now) {
         Ok(activity) => (!activity.turn_open, None),
-        Err(hold) => (true, Some(hold)),
+        Err(gate) => (true, Some(gate)),
     };
-    let mut next = None::<Time>;
+    let mut next = gate.as_ref().and_then(|gate| gate.hold.until);
+    let may_be_overruled = gate.as_ref().is_none_or(|gate| gate.may_be_overruled);
+    let is_open = gate.is_none();
+    // While it takes nothing there is only what a person let through.
+    if !may_be_overruled || !(is_open || state.waiting_for(agent.id).take(LOOKED_AT_MAX).any(is_released)) {
+        return Due { batch: Vec::new(), next };
+    }
+    // Looked up once for all of them.
+    let mut wakes = None;
     let mut waiting = Vec::new();
-    for message in state.waiting_for(agent.id).take(LOOKED_AT_MAX) {
-        let Some(copy) = message.deliveries.iter().find(|delivery| delivery.to == to) else { continue };
+    let mut is_found = false;
+    for (at, message) in state.waiting_for(agent.id).enumerate().take(SEARCHED_MAX) {
+        // What holds up those in front need not hold up who stands behind them.
+        if at >= LOOKED_AT_MAX && (is_found || !is_open) {
+            break;
+        }
+        let Some(copy) = copy_of(message).map(|at| &message.deliveries[at]) else { continue };
         let attempt = attempts(copy);
         if is_given(message.id, attempt) || is_stopped(copy) || is_over(message, now) {
             continue;
         }
-        let hold = match &gate {
-            Some(hold) if !(copy.released && hold.may_be_overruled) => Some(hold.hold.clone()),
-            Some(_) | None => hold_of_one(state, agent, message, copy, now),
+        let is_held = if is_open || copy.released {
+            let hold = hold_of_one(state, agent, message, copy, now, &mut wakes);
+            if let Some(until) = hold.as_ref().and_then(|hold| hold.until) {
+                next = Some(next.map_or(until, |next| next.min(until)));
+            }
+            hold.is_some()
+        } else {
+            true
         };
-        if let Some(until) = hold.as_ref().and_then(|hold| hold.until) {
-            next = Some(next.map_or(until, |next| next.min(until)));
-        }
-        waiting.push((message, attempt, hold));
+        is_found |= !is_held;
+        waiting.push((message, attempt, is_held));
     }
     // The order of one sender's messages is kept, so what one of them may do now, those before it may too.
-    let Some(first) = waiting.iter().find(|(_, _, hold)| hold.is_none()).map(|(message, _, _)| *message) else {
+    let Some(first) = waiting.iter().find(|(_, _, is_held)| !is_held).map(|(message, _, _)| *message) else {
         return Due { batch: Vec::new(), next };
     };
     let sender = Sender::from(&first.from);
@@ -97,10 +118,10 @@ pub fn due(state: &State, agent: AgentId, now: Time, is_given: impl Fn(MessageId
     let mut batch = Vec::new();
     let mut bytes = 0;
     let mut passed_over = BTreeSet::new();
-    for (message, attempt, hold) in &waiting {
+    for (message, attempt, is_held) in &waiting {
         let from = Sender::from(&message.from);
-        let goes_along = gate.is_none() && is_idle;
-        let may_go = is_of_agent(message) && (hold.is_none() || goes_along || from == sender);
+        let goes_along = is_open && is_idle;
+        let may_go = is_of_agent(message) && (!is_held || goes_along || from == sender);
         if !may_go || passed_over.contains(&from) {
             passed_over.insert(from);
             continue;
@@ -123,8 +144,31 @@ pub fn hold(state: &State, message: &Message, copy: &Delivery, now: Time) -> Opt
     let agent = state.agents.get(&agent)?;
     match gate(state, agent, now) {
         Err(gate) if !(copy.released && gate.may_be_overruled) => Some(gate.hold),
-        Err(_) | Ok(_) => hold_of_one(state, agent, message, copy, now),
+        Err(_) | Ok(_) => hold_of_one(state, agent, message, copy, now, &mut None),
     }
+}
+
+/// More than this is not a reminder.
+const OWED_MAX: usize = 10;
+
+/// What the run of an agent was asked and has begun with, and nobody has an answer to. Oldest first.
+pub fn owed(state: &State, agent: AgentId) -> Vec<MessageId> {
+    let to = Recipient::Agent { agent };
+    let run = state.agents.get(&agent).and_then(|agent| Some(agent.run.as_ref()?.no));
+    let is_owed = |message: &&Message| {
+        let Some(copy) = message.deliveries.iter().find(|copy| copy.to == to && copy.run == run) else { return false };
+        let is_asked = is_of_agent(message) && message.class == Class::Request && message.reply_to.is_none();
+        match copy.stage {
+            Stage::Begun => message.wants_answer || is_asked,
+            // The turn is over, and whoever waits for an answer still waits.
+            Stage::Acked => message.wants_answer,
+            _ => false,
+        }
+    };
+    let newest = state.mail_of(to).rev().take(LOOKED_AT_MAX).filter(is_owed).take(OWED_MAX);
+    let mut owed: Vec<MessageId> = newest.map(|message| message.id).collect();
+    owed.reverse();
+    owed
 }
 
 /// How often it was given.
@@ -147,7 +191,7 @@ pub fn absent<'a>(state: &State, actor: &Principal, command: &'a Command) -> Abs
     let Command::Message(command) = command else { return Absent::default() };
     let mut absent = Absent::default();
     let mut refer = |reference: Cow<'a, str>| {
-        if resolve::message(state, &reference).is_err_and(|why| why.code == Code::NotFound) {
+        if resolve::message(state, actor, &reference).is_err_and(|why| why.code == Code::NotFound) {
             absent.references.push(reference);
         }
     };
@@ -238,7 +282,14 @@ fn asks<'a>(state: &'a State, agent: &Agent, run: &Run) -> Option<&'a str> {
 }
 
 /// Why this one waits while its agent takes others.
-fn hold_of_one(state: &State, agent: &Agent, message: &Message, copy: &Delivery, now: Time) -> Option<Hold> {
+fn hold_of_one(
+    state: &State,
+    agent: &Agent,
+    message: &Message,
+    copy: &Delivery,
+    now: Time,
+    wakes: &mut Option<Wakes>,
+) -> Option<Hold> {
     if copy.released || message.priority == Priority::Urgent {
         return None;
     }
@@ -276,35 +327,49 @@ fn hold_of_one(state: &State, agent: &Agent, message: &Message, copy: &Delivery,
     if message.class == Class::Info {
         return until("it is collected with others", after(message.created, INFO_MS));
     }
-    if is_of_agent(message) { budget(state, agent, message, now) } else { None }
+    if !is_of_agent(message) {
+        return None;
+    }
+    let wakes = wakes.get_or_insert_with(|| Wakes::of(state, agent, now));
+    budget(agent, wakes, &Sender::from(&message.from), now)
+}
+
+/// When agents woke an agent, as far back as anybody may hold that against them.
+struct Wakes {
+    all: BTreeSet<Time>,
+    by: BTreeMap<Sender, BTreeSet<Time>>,
+}
+
+impl Wakes {
+    fn of(state: &State, agent: &Agent, now: Time) -> Self {
+        let to = Recipient::Agent { agent: agent.id };
+        let since = now.0.saturating_sub(HOUR_MS);
+        let (mut all, mut by) = (BTreeSet::new(), BTreeMap::<_, BTreeSet<_>>::new());
+        // Newest first; what came before the hour may have been given in it, but not much of it.
+        for known in state.mail_of(to).rev().filter(|known| is_of_agent(known)).take(LOOKED_AT_MAX) {
+            let Some(copy) = known.deliveries.iter().find(|delivery| delivery.to == to) else { continue };
+            let given = copy.history.iter().filter(|passed| matches!(passed.stage, Stage::Routed { .. }));
+            for at in given.map(|passed| passed.at).filter(|at| at.0 > since) {
+                // What was given in one piece was one wake.
+                all.insert(at);
+                by.entry(Sender::from(&known.from)).or_default().insert(at);
+            }
+        }
+        Self { all, by }
+    }
 }
 
 /// Agents may wake an agent only so often.
-fn budget(state: &State, agent: &Agent, message: &Message, now: Time) -> Option<Hold> {
-    let to = Recipient::Agent { agent: agent.id };
-    let since = now.0.saturating_sub(HOUR_MS);
-    let sender = Sender::from(&message.from);
-    let (mut all, mut by_one) = (BTreeSet::new(), BTreeSet::new());
-    // Newest first; what came before the hour may have been given in it, but not much of it.
-    for known in state.mail_of(to).rev().filter(|known| is_of_agent(known)).take(LOOKED_AT_MAX) {
-        let Some(copy) = known.deliveries.iter().find(|delivery| delivery.to == to) else { continue };
-        let given = copy.history.iter().filter(|passed| matches!(passed.stage, Stage::Routed { .. }));
-        for at in given.map(|passed| passed.at).filter(|at| at.0 > since) {
-            // What was given in one piece was one wake.
-            all.insert(at);
-            if Sender::from(&known.from) == sender {
-                by_one.insert(at);
-            }
-        }
-    }
+fn budget(agent: &Agent, wakes: &Wakes, sender: &Sender, now: Time) -> Option<Hold> {
+    let by_one = wakes.by.get(sender).into_iter().flatten().copied();
+    let recent: BTreeSet<Time> = by_one.filter(|at| at.0 > now.0.saturating_sub(WAKES_BY_ONE_MS)).collect();
     let oldest_of = |wakes: &BTreeSet<Time>, max: usize| wakes.iter().rev().nth(max.saturating_sub(1)).copied();
-    let recent: BTreeSet<Time> = by_one.into_iter().filter(|at| at.0 > now.0.saturating_sub(WAKES_BY_ONE_MS)).collect();
     let hour = usize::try_from(agent.mail.wakes_per_hour).unwrap_or(usize::MAX);
     let hold = |reason: String, until: i64| Some(Hold { reason, until: Some(Time(until)) });
     if hour == 0 {
         return Some(Hold { reason: "other agents may not wake it".to_owned(), until: None });
     }
-    if let Some(oldest) = oldest_of(&all, hour) {
+    if let Some(oldest) = oldest_of(&wakes.all, hour) {
         return hold(format!("agents woke it {hour} times in an hour"), oldest.0.saturating_add(HOUR_MS));
     }
     if let Some(oldest) = oldest_of(&recent, WAKES_BY_ONE) {

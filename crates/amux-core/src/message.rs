@@ -11,15 +11,17 @@ use amux_proto::event::message::{Edited, Event, Filed, Moved, Recalled, Released
 use amux_proto::event::request;
 use amux_proto::transcript::InputStage;
 use amux_proto::view::{self as proto_view, SentDelivery};
-use amux_proto::{AgentId, Code, MessageId, Name, Principal, Rejection, RequestId, RunNo, ThreadId, Time};
+use amux_proto::{
+    AgentId, BODY_BYTES_MAX, Code, MessageId, Name, Principal, Rejection, RequestId, RunNo, ThreadId, Time,
+};
 use serde_json::{Value, json};
 
-use crate::bounds::{self, BODY_BYTES_MAX, KEY_BYTES_MAX, RECIPIENTS_MAX, bad};
+use crate::bounds::{self, KEY_BYTES_MAX, RECIPIENTS_MAX, bad};
 use crate::case::Case;
 use crate::near::nearest;
 use crate::policy::denied;
 use crate::state::{FIRST_REV, Sender, State, change};
-use crate::{agent, mail, resolve, view};
+use crate::{agent, attachment, mail, resolve, sight, view};
 
 pub(crate) fn decide(case: &mut Case<'_>, command: &Command) -> Result<Value, Rejection> {
     match command {
@@ -37,7 +39,7 @@ pub(crate) fn decide(case: &mut Case<'_>, command: &Command) -> Result<Value, Re
 }
 
 fn send(case: &mut Case<'_>, order: &Send) -> Result<Value, Rejection> {
-    let Send { id, to, body, reply_to, thread, key, priority, class, ttl_ms, wants_answer } = order;
+    let Send { id, to, body, reply_to, thread, key, priority, class, ttl_ms, wants_answer, attachments } = order;
     let state = case.state;
     let from = case.ctx.actor.clone();
     if let Some(key) = key {
@@ -50,6 +52,7 @@ fn send(case: &mut Case<'_>, order: &Send) -> Result<Value, Rejection> {
         }
     }
     check_body(body)?;
+    attachment::check(state, attachments)?;
     if let Some(ms) = ttl_ms.filter(|ms| *ms == 0 || *ms > TTL_MS_MAX) {
         return Err(bad(format!("a message is kept for 1 ms to {} days: {ms} ms", TTL_MS_MAX / DAY_MS)));
     }
@@ -63,11 +66,17 @@ fn send(case: &mut Case<'_>, order: &Send) -> Result<Value, Rejection> {
     }
     let recipients = recipients(state, &from, to)?;
     let replied = match reply_to {
-        Some(id) => Some(case.message_of(*id).ok_or_else(|| {
+        Some(id) => Some(case.message_of(*id).filter(|known| sight::reads(state, &from, known)).ok_or_else(|| {
             Rejection::new(Code::NotFound, format!("no such message to reply to: {id}")).hint("agentmux inbox --all")
         })?),
         None => None,
     };
+    // Nobody joins a conversation that it cannot read.
+    let joined = thread.and_then(|thread| state.thread(thread).next().map(|_| thread));
+    if let Some(joined) = joined.filter(|thread| !state.thread(*thread).any(|known| sight::reads(state, &from, known)))
+    {
+        return Err(Rejection::new(Code::NotFound, format!("no such thread: {joined}")));
+    }
     let id = match id {
         Some(id) if case.message_of(*id).is_some() => {
             return Err(Rejection::new(Code::Exists, format!("a message has this id already: {id}")));
@@ -96,6 +105,7 @@ fn send(case: &mut Case<'_>, order: &Send) -> Result<Value, Rejection> {
         expires: ttl_ms.map(|ms| Time(at.0.saturating_add(i64::try_from(ms).unwrap_or(i64::MAX)))),
         wants_answer: *wants_answer,
         cause,
+        attachments: attachments.clone(),
         created: at,
         deliveries,
         rev: FIRST_REV,
@@ -302,7 +312,7 @@ pub(crate) fn run_ended(case: &mut Case<'_>, of: (AgentId, RunNo), never_opened:
 }
 
 /// Everybody who is meant, once. One name that means nobody refuses the whole, and the details say which.
-fn recipients(state: &State, from: &Principal, to: &[String]) -> Result<BTreeSet<Recipient>, Rejection> {
+pub(crate) fn recipients(state: &State, from: &Principal, to: &[String]) -> Result<BTreeSet<Recipient>, Rejection> {
     if to.is_empty() {
         return Err(bad("a recipient is needed: to"));
     }
@@ -381,7 +391,7 @@ fn ack(case: &mut Case<'_>, order: &Ack) -> Result<Value, Rejection> {
     let message = case.message(&order.message)?;
     case.expect(message.rev)?;
     let Some(delivery) = own_copy(message, &case.ctx.actor) else {
-        return Err(denied("recipient", &case.ctx.actor, "message.ack"));
+        return Err(denied("recipient", &case.ctx.actor, "message.ack").hint("whom it was sent to takes it"));
     };
     match &delivery.stage {
         Stage::Acked | Stage::Answered { .. } => {}
@@ -405,7 +415,7 @@ fn ack(case: &mut Case<'_>, order: &Ack) -> Result<Value, Rejection> {
 fn answers_for(case: &Case<'_>, message: &Message, verb: &str) -> Result<(), Rejection> {
     let actor = &case.ctx.actor;
     if *actor != Principal::Operator && Sender::from(actor) != Sender::from(&message.from) {
-        return Err(denied("sender", actor, verb));
+        return Err(denied("sender", actor, verb).hint("its sender may, or a person"));
     }
     Ok(())
 }
@@ -537,7 +547,7 @@ fn reorder(case: &mut Case<'_>, order: &Move) -> Result<Value, Rejection> {
         }
         return Ok(json!({ "id": message.id }));
     };
-    let before = resolve::message(state, before)?;
+    let before = resolve::message(state, &case.ctx.actor, before)?;
     if before.id == message.id {
         return Ok(json!({ "id": message.id }));
     }
@@ -601,6 +611,9 @@ fn expire(case: &mut Case<'_>, order: &Expire) -> Result<Value, Rejection> {
 const SETTLED_MS: i64 = 60 * 60_000;
 const SETTLED_MAX: usize = 3_000;
 
+/// Once an hour it is looked which files messages of today hold on to; those must be seen by that.
+const SETTLED_WITH_FILES_MS: i64 = 3 * SETTLED_MS;
+
 /// Settled mail is put away when this much more has come than may stay, so that it costs one event for many.
 const FILED_AT_ONCE_MAX: usize = 500;
 
@@ -613,9 +626,13 @@ fn file(case: &mut Case<'_>) -> Result<Value, Rejection> {
     let state = case.state;
     let old = Time(case.ctx.now.0.saturating_sub(SETTLED_MS));
     let too_many = state.settled_count().saturating_sub(SETTLED_MAX);
+    let kept_longer = Time(case.ctx.now.0.saturating_sub(SETTLED_WITH_FILES_MS));
     let oldest = state.settled().take(FILED_AT_ONCE_MAX).enumerate();
-    let messages: Vec<MessageId> =
-        oldest.take_while(|(at, (settled, _))| *at < too_many || *settled <= old).map(|(_, (_, id))| id).collect();
+    let messages: Vec<MessageId> = oldest
+        .take_while(|(at, (settled, _))| *at < too_many || *settled <= old)
+        .filter(|(_, (settled, id))| *settled <= kept_longer || state.messages[id].attachments.is_empty())
+        .map(|(_, (_, id))| id)
+        .collect();
     let filed = messages.len();
     if filed > 0 {
         case.emit(Event::Filed(Filed { messages }));
@@ -654,7 +671,7 @@ const SEEN_MAX: usize = 1_000;
 const OPERATOR: &str = "operator";
 
 /// The delivery to the one who speaks.
-fn own_copy<'a>(message: &'a Message, actor: &Principal) -> Option<&'a Delivery> {
+pub(crate) fn own_copy<'a>(message: &'a Message, actor: &Principal) -> Option<&'a Delivery> {
     let me = match actor {
         Principal::Operator => Recipient::Operator,
         Principal::Agent { agent, .. } => Recipient::Agent { agent: *agent },
@@ -699,6 +716,7 @@ pub(crate) fn shown(state: &State, message: &Message, now: Time) -> proto_view::
         class: message.class,
         expires: message.expires,
         cause: message.cause,
+        attachments: message.attachments.clone(),
         created: message.created,
         to: message.deliveries.iter().map(|copy| recipient_name(state, copy.to)).collect(),
         deliveries: deliveries.collect(),
@@ -718,6 +736,7 @@ pub(crate) fn mail_of(state: &State, message: &Message, to: Recipient, now: Time
         reply_to: message.reply_to,
         priority: message.priority,
         class: message.class,
+        attachments: message.attachments.clone(),
         created: message.created,
         stage: stage.to_owned(),
         reason,

@@ -12,7 +12,6 @@ use serde_json::{Value, json};
 
 use crate::bounds::{self, DETAIL_BYTES_MAX, OPTIONS_MAX, REQUESTS_OF_AGENT_MAX, bad};
 use crate::case::Case;
-use crate::policy::denied;
 use crate::state::{FIRST_REV, State, change};
 use crate::{message, resolve, rule};
 
@@ -70,10 +69,6 @@ pub(crate) fn close(case: &mut Case<'_>, by: (AgentId, RunNo), id: RequestId, wh
 fn decide_one(case: &mut Case<'_>, order: &Decide) -> Result<Value, Rejection> {
     let request = resolve::request(case.state, &order.request)?;
     case.expect(request.rev)?;
-    let actor = &case.ctx.actor;
-    if matches!(actor, Principal::Agent { agent, .. } if *agent == request.agent) {
-        return Err(denied("own_request", actor, "request.decide"));
-    }
     if request.decided.is_some() {
         return Err(Rejection::new(Code::Conflict, format!("the request is decided already: {}", request.id)));
     }
@@ -84,7 +79,7 @@ fn decide_one(case: &mut Case<'_>, order: &Decide) -> Result<Value, Rejection> {
     case.emit(Event::Decided(Decided {
         request: request.id,
         answer: order.answer.clone(),
-        by: actor.clone(),
+        by: case.ctx.actor.clone(),
         rule: None,
     }));
     match request.kind {

@@ -4,13 +4,13 @@
 use std::collections::BTreeMap;
 
 use amux_proto::entity::{Agent, Message, Pane, Request, Tab, Team, Workspace};
-use amux_proto::{Code, MessageId, Name, Rejection};
+use amux_proto::{Code, MessageId, Name, Principal, Rejection};
 use serde_json::json;
 use uuid::Uuid;
 
 use crate::near::nearest;
 use crate::state::State;
-use crate::view;
+use crate::{sight, view};
 
 /// Shorter ends of ids are too easily mistyped into another one.
 const SUFFIX_HEX_MIN: usize = 4;
@@ -86,28 +86,38 @@ pub fn request<'a>(state: &'a State, reference: &str) -> Result<&'a Request, Rej
     plain("request", &state.requests, reference, |request| request.id.to_string(), "agentmux requests")
 }
 
-pub fn message<'a>(state: &'a State, reference: &str) -> Result<&'a Message, Rejection> {
-    plain("message", &state.messages, reference, |message| message.id.to_string(), "agentmux inbox --all")
+/// Of the messages that `actor` may read: of the others nobody is told that they are there.
+pub fn message<'a>(state: &'a State, actor: &Principal, reference: &str) -> Result<&'a Message, Rejection> {
+    let is_read = |message: &&'a Message| sight::reads(state, actor, message);
+    if let Some(message) = by_id(&state.messages, reference).filter(is_read) {
+        return Ok(message);
+    }
+    let found = by_suffix(&state.messages, reference).into_iter().filter(is_read).collect();
+    let label = |message: &Message| message.id.to_string();
+    one("message", reference, found, label, || (Vec::new(), Some("agentmux inbox --all")))
 }
 
 /// A message of today, or one of these old ones.
-pub fn message_or_old<'a>(state: &'a State, old: &'a [Message], reference: &str) -> Result<&'a Message, Rejection> {
-    match message(state, reference) {
-        Err(why) if why.code == Code::NotFound => among_old(old, reference, why),
-        known => known,
-    }
-}
-
-fn among_old<'a>(old: &'a [Message], reference: &str, why: Rejection) -> Result<&'a Message, Rejection> {
-    let is_it = |message: &&Message| Uuid::parse_str(reference).is_ok_and(|id| message.id == MessageId(id));
-    if let Some(exact) = old.iter().find(is_it) {
+pub fn message_or_old<'a>(
+    state: &'a State,
+    old: &'a [Message],
+    actor: &Principal,
+    reference: &str,
+) -> Result<&'a Message, Rejection> {
+    let why = match message(state, actor, reference) {
+        Err(why) if why.code == Code::NotFound => why,
+        known => return known,
+    };
+    let read: Vec<&Message> = old.iter().filter(|message| sight::reads(state, actor, message)).collect();
+    let is_it = |message: &&&Message| Uuid::parse_str(reference).is_ok_and(|id| message.id == MessageId(id));
+    if let Some(exact) = read.iter().find(is_it) {
         return Ok(exact);
     }
-    let found: Vec<&Message> = old.iter().filter(|message| ends_with(&message.id, reference)).collect();
-    if found.is_empty() {
-        return Err(why);
+    let found: Vec<&Message> = read.into_iter().filter(|message| ends_with(&message.id, reference)).collect();
+    match found.is_empty() {
+        true => Err(why),
+        false => one("message", reference, found, |message| message.id.to_string(), || (Vec::new(), None)),
     }
-    one("message", reference, found, |message| message.id.to_string(), || (Vec::new(), None))
 }
 
 /// Things with names that several may have.

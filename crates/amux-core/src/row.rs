@@ -118,7 +118,7 @@ pub fn all(state: &State) -> Vec<Row> {
                 Table::Flow => ids(&state.flows),
                 Table::Host => vec![HOST.to_owned()],
                 Table::Kind => state.kinds.keys().map(|name| name.0.clone()).collect(),
-                Table::Policy => vec![RULES.to_owned()],
+                Table::Policy => vec![RULES.to_owned(), MAY.to_owned()],
                 Table::Order => vec![WORKSPACES.to_owned(), CLOSED.to_owned()],
             },
         );
@@ -137,6 +137,7 @@ pub fn load(rows: impl Iterator<Item = (Table, String, String)>) -> Result<State
 }
 
 const RULES: &str = "rules";
+const MAY: &str = "may";
 const HOST: &str = "host";
 const WORKSPACES: &str = "workspaces";
 const CLOSED: &str = "closed";
@@ -185,7 +186,11 @@ fn put(state: &mut State, table: Table, id: &str, body: &str) -> Result<(), serd
         Table::Kind => {
             state.kinds.insert(KindName(id.to_owned()), read(body)?);
         }
-        Table::Policy => state.rules = read(body)?,
+        Table::Policy => match id {
+            RULES => state.rules = read(body)?,
+            MAY => state.may = read(body)?,
+            unknown => return Err(serde::de::Error::custom(format!("no such part of the policy: {unknown}"))),
+        },
         Table::Order => match id {
             WORKSPACES => state.order.workspaces = read(body)?,
             CLOSED => state.order.closed = read(body)?,
@@ -220,7 +225,8 @@ fn row(state: &State, table: Table, id: String) -> Row {
         Table::Flow => entity(&state.flows, &id, |flow| flow.rev),
         Table::Host => state.host.as_ref().map(|host| (host.rev, json(host))),
         Table::Kind => state.kinds.get(&KindName(id.clone())).map(|kind| (Rev(0), json(kind))),
-        Table::Policy => order(&state.rules),
+        Table::Policy if id == RULES => order(&state.rules),
+        Table::Policy => order(&state.may),
         Table::Order if id == WORKSPACES => order(&state.order.workspaces),
         Table::Order => order(&state.order.closed),
     };
@@ -324,7 +330,10 @@ fn touch(event: &Event, to: &mut dyn FnMut(Table, String)) {
                 kind::Event::Removed(event) => event.name.0.clone(),
             },
         ),
-        Event::Policy(_) => to(Table::Policy, RULES.to_owned()),
+        Event::Policy(_) => {
+            to(Table::Policy, RULES.to_owned());
+            to(Table::Policy, MAY.to_owned());
+        }
     }
 }
 

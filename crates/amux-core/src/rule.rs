@@ -1,5 +1,5 @@
 //! The rules of `policy.toml`: what is allowed or denied without asking a person. What no rule speaks of is asked, and
-//! no time-out ever answers.
+//! no time-out ever answers. Who may do what is in [`crate::right`]; the file is loaded here.
 
 use amux_proto::command::policy::{Command, Load};
 use amux_proto::entity::{Answer, RequestOption, RequestOptionKind, Rule, RuleAnswer};
@@ -8,10 +8,10 @@ use amux_proto::transcript::Ask;
 use amux_proto::{AgentId, Rejection};
 use serde_json::{Value, json};
 
-use crate::bounds::{self, RULES_MAX, bad};
+use crate::bounds::{self, MAY_MAX, RULES_MAX, bad};
 use crate::case::Case;
 use crate::state::State;
-use crate::view;
+use crate::{right, view};
 
 /// What lets one command line hold two. A pattern that ends with `*` allows nothing that has one of these behind its
 /// beginning: allowing `git *` does not allow what somebody writes behind a semicolon. Denying is not held back by it.
@@ -19,22 +19,28 @@ const SHELL_GLUE: &[char] = &[';', '|', '&', '$', '`', '<', '>', '(', ')', '\n',
 
 pub(crate) fn decide(case: &mut Case<'_>, command: &Command) -> Result<Value, Rejection> {
     match command {
-        Command::Load(Load { rules }) => {
+        Command::Load(Load { rules, may }) => {
             if rules.len() > RULES_MAX {
                 return Err(bounds::limit("rules", RULES_MAX));
+            }
+            if may.len() > MAY_MAX {
+                return Err(bounds::limit("entries of who may do what", MAY_MAX));
             }
             for rule in rules {
                 check(rule)?;
             }
-            if case.state.rules != *rules {
-                case.emit(Event::Changed(Changed { rules: rules.clone() }));
+            for may in may {
+                right::check(may).map_err(bad)?;
             }
-            Ok(json!({ "rules": rules.len() }))
+            if case.state.rules != *rules || case.state.may != *may {
+                case.emit(Event::Changed(Changed { rules: rules.clone(), may: may.clone() }));
+            }
+            Ok(json!({ "rules": rules.len(), "may": may.len() }))
         }
     }
 }
 
-fn check(rule: &Rule) -> Result<(), Rejection> {
+pub(crate) fn check(rule: &Rule) -> Result<(), Rejection> {
     for text in [&rule.agent, &rule.tool, &rule.subject].into_iter().flatten() {
         bounds::at_most("a word of a rule", text.len(), bounds::REASON_BYTES_MAX)?;
         bounds::no_nul("a word of a rule", text)?;
@@ -77,7 +83,10 @@ fn matches(rule: &Rule, agent: &str, ask: &Ask) -> bool {
 
 pub(crate) fn apply(state: &mut State, event: &Event) {
     match event {
-        Event::Changed(Changed { rules }) => state.rules.clone_from(rules),
+        Event::Changed(Changed { rules, may }) => {
+            state.rules.clone_from(rules);
+            state.may.clone_from(may);
+        }
     }
 }
 

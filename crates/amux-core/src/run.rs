@@ -4,7 +4,7 @@
 pub mod machine;
 
 use amux_proto::command::run::{self as order, Command, Fact};
-use amux_proto::entity::{Activity, Agent, Desired, ExitWhy, Run, RunState, Session};
+use amux_proto::entity::{Activity, Agent, Desired, ExitWhy, Message, Recipient, Run, RunState, Session};
 use amux_proto::event::agent::{self as agent_event, StartWanted};
 use amux_proto::event::request::{self as request_event, Withdrawn};
 use amux_proto::event::run::{Active, Event, Exited, Failed, Lost, Started};
@@ -86,7 +86,7 @@ fn scene(state: &State, agent: &Agent, facts: &[Fact]) -> State {
                 scene.requests.extend(state.requests.get_key_value(request).map(|(id, known)| (*id, known.clone())));
             }
             Fact::Input { message, .. } => {
-                state.messages.get(message).into_iter().for_each(|message| scene.put_message(message.clone()));
+                state.messages.get(message).into_iter().for_each(|known| scene.put_message(own_copy(known, agent.id)));
             }
             Fact::Session { .. } | Fact::SessionLost { .. } | Fact::TurnStarted { .. } | Fact::TurnEnded { .. } => {}
         }
@@ -97,6 +97,28 @@ fn scene(state: &State, agent: &Agent, facts: &[Fact]) -> State {
         scene.rules.clone_from(&state.rules);
     }
     scene
+}
+
+/// What a fact about one agent can touch of a message: neither its words nor the copies of a thousand others.
+fn own_copy(message: &Message, agent: AgentId) -> Message {
+    let to = Recipient::Agent { agent };
+    Message {
+        id: message.id,
+        from: message.from.clone(),
+        body: String::new(),
+        attachments: Vec::new(),
+        thread: message.thread,
+        reply_to: message.reply_to,
+        key: None,
+        priority: message.priority,
+        class: message.class,
+        expires: message.expires,
+        wants_answer: message.wants_answer,
+        cause: message.cause,
+        created: message.created,
+        deliveries: message.deliveries.iter().filter(|copy| copy.to == to).cloned().collect(),
+        rev: message.rev,
+    }
 }
 
 fn note(case: &mut Case<'_>, id: AgentId, run: RunNo, fact: &Fact) {

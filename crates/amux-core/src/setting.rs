@@ -11,7 +11,7 @@ use crate::case::Case;
 use crate::near::nearest;
 use crate::state::{Revised as _, State};
 
-/// A key that takes a whole number.
+/// One key whose value is a whole number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Known {
     pub key: &'static str,
@@ -22,6 +22,98 @@ pub struct Known {
     pub about: &'static str,
 }
 
+/// One key whose value is a list of words; a list of one may be that word alone.
+#[derive(Debug, Clone, Copy)]
+pub struct KnownWords {
+    pub key: &'static str,
+    /// So many at most.
+    pub max: usize,
+    pub takes: Takes,
+    pub default: &'static [&'static str],
+    /// What it is, in a sentence.
+    pub about: &'static str,
+}
+
+/// What each word of a list may be.
+#[derive(Debug, Clone, Copy)]
+pub enum Takes {
+    Any,
+    Among(&'static [&'static str]),
+    /// As browsers write it.
+    Origin,
+}
+
+const NOTIFY_COMMAND: KnownWords = KnownWords {
+    key: "notify.command",
+    max: COMMAND_WORDS_MAX,
+    takes: Takes::Any,
+    default: &[],
+    about: "A program and its arguments that shows what waits for you, told in AGENTMUX_NOTICE…; none: nothing is shown.",
+};
+const NOTIFY_ON: KnownWords = KnownWords {
+    key: "notify.on",
+    max: crate::notice::KINDS.len(),
+    takes: Takes::Among(crate::notice::KINDS),
+    default: crate::notice::KINDS_DEFAULT,
+    about: "What is shown by notify.command.",
+};
+
+const HTTP_ALLOWED_ORIGINS: KnownWords = KnownWords {
+    key: "http.allowed_origins",
+    max: 16,
+    takes: Takes::Origin,
+    default: &[],
+    about: "Under which addresses, beside 127.0.0.1, a browser may reach the server: those of your reverse proxy.",
+};
+
+/// Every key of that kind, by name.
+pub const WORDS: &[KnownWords] = &[HTTP_ALLOWED_ORIGINS, NOTIFY_COMMAND, NOTIFY_ON];
+
+/// A command line of a person.
+const COMMAND_WORDS_MAX: usize = 64;
+const WORD_BYTES_MAX: usize = 4096;
+
+impl Takes {
+    /// Those there are; empty: they are not to be listed.
+    pub fn among(self) -> &'static [&'static str] {
+        match self {
+            Self::Among(words) => words,
+            Self::Any | Self::Origin => &[],
+        }
+    }
+
+    /// What is needed, for whoever wrote something else.
+    fn sentence(self) -> String {
+        match self {
+            Self::Any => "a list of words is needed".into(),
+            Self::Among(words) => format!("a list of these is needed: {}", words.join(", ")),
+            Self::Origin => "a list of origins is needed, each like https://mux.example.org or http://host:port".into(),
+        }
+    }
+
+    fn takes(self, word: &str) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Among(words) => words.contains(&word),
+            Self::Origin => is_origin(word),
+        }
+    }
+}
+
+/// Scheme, host in lower case, a port that is not the scheme's, and nothing behind it.
+fn is_origin(text: &str) -> bool {
+    let Some((scheme, host)) = text.split_once("://") else { return false };
+    let of_host = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-._:[]".contains(c);
+    ["http", "https"].contains(&scheme) && !host.is_empty() && host.len() <= 255 && host.chars().all(of_host)
+}
+
+const NOTIFY_PAUSE_MS: Known = Known {
+    key: "notify.pause_ms",
+    min: 0,
+    max: 3_600_000,
+    default: 5_000,
+    about: "After something was shown by notify.command, what comes in so many milliseconds is shown in one.",
+};
 const STOP_GRACE_MS: Known = Known {
     key: "agent.stop_grace_ms",
     min: 0,
@@ -70,6 +162,15 @@ const TAPE_MAX_MB: Known = Known {
     max: 100_000,
     default: 64,
     about: "What the tape of one terminal may take, in megabytes; its oldest output goes first.",
+};
+/// A drawing, a log, a diff. What is larger is better left where it is and named: every attachment is kept for as long
+/// as its message, and a model reads none of that size.
+const ATTACHMENT_MAX_MB: Known = Known {
+    key: "message.attachment_max_mb",
+    min: 1,
+    max: 1_000,
+    default: 10,
+    about: "What one file that goes with a message may have, in megabytes.",
 };
 const EVENTS_KEEP_DAYS: Known = Known {
     key: "events.keep_days",
@@ -121,37 +222,6 @@ const TERMINAL_ROWS: Known = Known {
     about: "Rows of a new agent's terminal until somebody looks at it.",
 };
 
-/// A key that takes a list of text.
-#[derive(Debug, Clone, Copy)]
-pub struct KnownList {
-    pub key: &'static str,
-    /// So many at most.
-    pub max: usize,
-    /// What each of them is, for whoever wrote another.
-    pub each: &'static str,
-    takes: fn(&str) -> bool,
-    /// What it is, in a sentence.
-    pub about: &'static str,
-}
-
-const HTTP_ALLOWED_ORIGINS: KnownList = KnownList {
-    key: "http.allowed_origins",
-    max: 16,
-    each: "an origin, https://mux.example.org or http://host:port",
-    takes: is_origin,
-    about: "Under which addresses, beside 127.0.0.1, a browser may reach the server: those of your reverse proxy.",
-};
-
-/// The keys that take lists, by name; each is empty until it is set.
-pub const LISTS: &[KnownList] = &[HTTP_ALLOWED_ORIGINS];
-
-/// As browsers write it: scheme, host in lower case, a port that is not the scheme's, and nothing behind it.
-fn is_origin(text: &str) -> bool {
-    let Some((scheme, host)) = text.split_once("://") else { return false };
-    let of_host = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-._:[]".contains(c);
-    ["http", "https"].contains(&scheme) && !host.is_empty() && host.len() <= 255 && host.chars().all(of_host)
-}
-
 /// Every key that takes a number, by name.
 pub const REGISTRY: &[Known] = &[
     IDLE_OUTPUT_MS,
@@ -164,6 +234,8 @@ pub const REGISTRY: &[Known] = &[
     EVENTS_KEEP_ROWS,
     HTTP_PORT,
     LOG_KEEP_DAYS,
+    ATTACHMENT_MAX_MB,
+    NOTIFY_PAUSE_MS,
     SHELF_KEEP,
     TAPE_MAX_MB,
     TERMINAL_COLS,
@@ -194,6 +266,23 @@ pub fn archive_max_mb(state: &State) -> u64 {
     value(state, &ARCHIVE_MAX_MB)
 }
 
+/// The program that is told what waits for a person, with its arguments; empty when there is none.
+pub fn notify_command(state: &State) -> Vec<String> {
+    words(state, &NOTIFY_COMMAND)
+}
+
+pub fn notify_on(state: &State) -> Vec<String> {
+    words(state, &NOTIFY_ON)
+}
+
+pub fn notify_pause_ms(state: &State) -> u64 {
+    value(state, &NOTIFY_PAUSE_MS)
+}
+
+pub fn attachment_bytes_max(state: &State) -> u64 {
+    value(state, &ATTACHMENT_MAX_MB) * 1_000_000
+}
+
 pub fn tape_max_mb(state: &State) -> u64 {
     value(state, &TAPE_MAX_MB)
 }
@@ -211,9 +300,7 @@ pub fn http_port(state: &State) -> u16 {
 }
 
 pub fn http_allowed_origins(state: &State) -> Vec<String> {
-    let set = state.settings.get(HTTP_ALLOWED_ORIGINS.key).and_then(|setting| setting.value.as_array());
-    let texts = set.into_iter().flatten().filter_map(Value::as_str);
-    texts.filter(|text| is_origin(text)).map(str::to_owned).collect()
+    words(state, &HTTP_ALLOWED_ORIGINS)
 }
 
 pub fn log_keep_days(state: &State) -> u64 {
@@ -234,8 +321,8 @@ pub fn terminal_rows(state: &State) -> u16 {
 
 /// Whether there is such a key and it may have this value; the rejection names the nearest key, or the bounds.
 pub fn check(key: &str, value: &Value) -> Result<(), Rejection> {
-    if let Some(list) = LISTS.iter().find(|list| list.key == key) {
-        return check_list(list, value);
+    if let Some(known) = WORDS.iter().find(|known| known.key == key) {
+        return if read_words(known, value).is_some() { Ok(()) } else { Err(bad_words(known)) };
     }
     let known = known(key)?;
     if value.as_u64().is_some_and(|number| (known.min..=known.max).contains(&number)) {
@@ -245,18 +332,28 @@ pub fn check(key: &str, value: &Value) -> Result<(), Rejection> {
         .details(json!({ "key": key, "min": known.min, "max": known.max, "default": known.default })))
 }
 
-fn check_list(list: &KnownList, value: &Value) -> Result<(), Rejection> {
-    let bad = |message: String| Err(Rejection::new(Code::BadArgs, message).details(json!({ "key": list.key })));
-    let Some(texts) = value.as_array() else {
-        return bad(format!("a list is needed, each {}: {}", list.each, list.key));
+fn bad_words(known: &KnownWords) -> Rejection {
+    Rejection::new(Code::BadArgs, format!("{}: {}", known.takes.sentence(), known.key))
+        .details(json!({ "key": known.key, "among": known.takes.among(), "max": known.max, "default": known.default }))
+}
+
+/// `None` when it is no list that may be.
+fn read_words(known: &KnownWords, value: &Value) -> Option<Vec<String>> {
+    let list = match value {
+        Value::Array(list) => &list[..],
+        Value::String(_) => std::slice::from_ref(value),
+        _ => return None,
     };
-    if texts.len() > list.max {
-        return bad(format!("at most {} are taken: {}", list.max, list.key));
-    }
-    match texts.iter().find(|text| !text.as_str().is_some_and(list.takes)) {
-        Some(wrong) => bad(format!("not {}: {wrong}", list.each)),
-        None => Ok(()),
-    }
+    let is_good = |word: &str| {
+        !word.is_empty() && word.len() <= WORD_BYTES_MAX && !word.contains('\0') && known.takes.takes(word)
+    };
+    let word = |value: &Value| value.as_str().filter(|word| is_good(word)).map(str::to_owned);
+    if list.len() > known.max { None } else { list.iter().map(word).collect() }
+}
+
+fn words(state: &State, known: &KnownWords) -> Vec<String> {
+    let set = state.settings.get(known.key).and_then(|setting| read_words(known, &setting.value));
+    set.unwrap_or_else(|| known.default.iter().map(|word| (*word).to_owned()).collect())
 }
 
 /// The key's description.
@@ -265,8 +362,7 @@ pub fn known(key: &str) -> Result<&'static Known, Rejection> {
         return Ok(known);
     }
     let shown: String = key.chars().take(100).collect();
-    let keys = REGISTRY.iter().map(|known| known.key).chain(LISTS.iter().map(|list| list.key));
-    let near = nearest(key, keys);
+    let near = nearest(key, REGISTRY.iter().map(|known| known.key).chain(WORDS.iter().map(|known| known.key)));
     let rejection = Rejection::new(Code::BadArgs, format!("no such setting: {shown}"));
     let rejection = match near.first() {
         Some(nearest) => rejection.hint(format!("did you mean {nearest}?")),
@@ -304,12 +400,12 @@ fn set(case: &mut Case<'_>, order: &Set) -> Result<Value, Rejection> {
 fn unset(case: &mut Case<'_>, order: &Unset) -> Result<Value, Rejection> {
     // What an older build knew, a newer one must still be able to forget.
     let current = case.state.settings.get(&order.key);
-    let is_list = LISTS.iter().any(|list| list.key == order.key);
-    let default = match (known(&order.key), current) {
-        _ if is_list => json!([]),
-        (Ok(known), _) => json!(known.default),
-        (Err(_), Some(_)) => Value::Null,
-        (Err(unknown), None) => return Err(unknown),
+    let words = WORDS.iter().find(|known| known.key == order.key);
+    let default = match (words, known(&order.key), current) {
+        (Some(known), ..) => json!(known.default),
+        (None, Ok(known), _) => json!(known.default),
+        (None, Err(_), Some(_)) => Value::Null,
+        (None, Err(unknown), None) => return Err(unknown),
     };
     case.expect(current.map_or(Rev(0), |setting| setting.rev))?;
     refuse_if_in_file(current)?;

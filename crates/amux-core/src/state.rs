@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use amux_proto::entity::{
-    Agent, Closed, Delivery, Flow, Host, Kind, KindName, Message, Pane, Recipient, Request, Rule, Setting, Tab, Team,
-    Workspace,
+    Agent, Closed, Delivery, Flow, Host, Kind, KindName, May, Message, Pane, Recipient, Request, Rule, Setting, Tab,
+    Team, Workspace,
 };
 use amux_proto::{
     AgentId, ClosedId, FlowId, MessageId, Name, PaneId, Principal, RequestId, Rev, TabId, TeamId, ThreadId, Time,
@@ -28,6 +28,7 @@ pub struct State {
     pub host: Option<Host>,
     pub kinds: BTreeMap<KindName, Kind>,
     pub rules: Vec<Rule>,
+    pub may: Vec<May>,
     pub(crate) index: Index,
 }
 

@@ -8,6 +8,7 @@ use amux_proto::query;
 use amux_proto::view::{self as proto_view, AgentDetail, AgentState, Evidence, Request, Snapshot};
 use amux_proto::{AgentId, Epoch, Principal, Rejection, Seq, Time};
 
+use crate::sight::Sight;
 use crate::state::State;
 use crate::{policy, resolve};
 
@@ -31,6 +32,7 @@ pub fn snapshot(state: &State, epoch: Epoch, seq: Seq) -> Snapshot {
         host: state.host.clone(),
         kinds: state.kinds.iter().map(|(name, kind)| (name.0.clone(), kind.clone())).collect(),
         rules: state.rules.clone(),
+        may: state.may.clone(),
     }
 }
 
@@ -78,7 +80,11 @@ pub fn detail(state: &State, reference: &str) -> Result<AgentDetail, Rejection> 
 
 /// What waits for a human, oldest first.
 pub fn requests(state: &State) -> Vec<Request> {
-    let mut requests: Vec<_> = undecided(state).collect();
+    requests_where(state, |_| true)
+}
+
+pub(crate) fn requests_where(state: &State, is_wanted: impl Fn(&entity::Request) -> bool) -> Vec<Request> {
+    let mut requests: Vec<_> = undecided(state).filter(|request| is_wanted(request)).collect();
     requests.sort_by_key(|request| (request.created, request.id));
     requests.into_iter().map(|request| shown_request(state, request)).collect()
 }
@@ -93,8 +99,14 @@ fn asking(state: &State) -> impl Iterator<Item = &entity::Request> {
 }
 
 /// One message, by its id or the end of it; `old`: what was put away that this may mean.
-pub fn message(state: &State, old: &[Message], reference: &str, now: Time) -> Result<proto_view::Message, Rejection> {
-    resolve::message_or_old(state, old, reference).map(|found| crate::message::shown(state, found, now))
+pub fn message(
+    state: &State,
+    old: &[Message],
+    actor: &Principal,
+    reference: &str,
+    now: Time,
+) -> Result<proto_view::Message, Rejection> {
+    resolve::message_or_old(state, old, actor, reference).map(|found| crate::message::shown(state, found, now))
 }
 
 /// A page of an inbox when nobody says how much.
@@ -113,7 +125,9 @@ pub fn inbox(
     if let Principal::Agent { agent, .. } = actor
         && of != (Recipient::Agent { agent: *agent })
     {
-        return Err(policy::denied("own_inbox", actor, "inbox"));
+        return Err(
+            policy::denied("own_inbox", actor, "inbox").hint("agentmux inbox; nothing in policy.toml gives another's")
+        );
     }
     let is_wanted = |message: &&Message| {
         let copy = message.deliveries.iter().find(|copy| copy.to == of);
@@ -171,16 +185,19 @@ pub fn queue(state: &State, query: &query::Queue, now: Time) -> Result<Vec<proto
     Ok(waiting.filter_map(|message| crate::message::mail_of(state, message, to, now)).collect())
 }
 
-/// A conversation, oldest first; the newest of a long one.
+/// A conversation, oldest first; the newest of a long one. As much of it as may be read.
 pub fn thread(
     state: &State,
     old: &[Message],
+    actor: &Principal,
     query: &query::Thread,
     now: Time,
 ) -> Result<Vec<proto_view::Message>, Rejection> {
     // Whatever of a thread is named, the thread is meant: it has the id of its first message.
-    let thread = resolve::message_or_old(state, old, &query.thread)?.thread;
-    let newest = newest(old.iter(), state.thread(thread), THREAD_MAX);
+    let thread = resolve::message_or_old(state, old, actor, &query.thread)?.thread;
+    let sight = Sight::of(state, actor);
+    let is_read = |message: &&Message| sight.reads(message);
+    let newest = newest(old.iter().filter(is_read), state.thread(thread).filter(is_read), THREAD_MAX);
     Ok(newest.into_iter().map(|message| crate::message::shown(state, message, now)).collect())
 }
 

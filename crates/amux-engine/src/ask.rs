@@ -1,11 +1,14 @@
 //! Questions about the domain, answered from the committed state. What only the daemon knows (its health, the
 //! screens) is answered by the doors.
 
-use amux_core::{kind, mail, policy, resolve, setting, view};
-use amux_proto::entity::{Activity, Definition, Dialect, Kind, Message, Recipient, Request, RunState};
-use amux_proto::query::Query;
+use amux_core::sight::Sight;
+use amux_core::{attachment, kind, mail, notice, policy, resolve, setting, view};
+use amux_proto::entity::{
+    Activity, Attachment, Definition, Dialect, Kind, Message, Recipient, Request, Right, RunState,
+};
+use amux_proto::query::{Act, Query};
 use amux_proto::view::{AgentDetail, Snapshot};
-use amux_proto::{AgentId, Code, MessageId, Principal, Rejection, RequestId, RunNo, Time};
+use amux_proto::{AgentId, Code, Digest, MessageId, Principal, Rejection, RequestId, RunNo, Time};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -33,10 +36,31 @@ pub struct Plan {
 }
 
 impl Published {
-    /// Whether this principal may use this verb, command, act or question, and still is who it was.
-    pub fn allows(&self, actor: &Principal, verb: &str) -> Result<(), Rejection> {
+    /// Whether this principal may do this now, and still is who it was.
+    pub fn may_act(&self, actor: &Principal, act: &Act) -> Result<(), Rejection> {
+        self.is_current(actor)?;
+        self.read(|state, _| policy::may_act(state, actor, act))
+    }
+
+    /// Whether this principal may ask this, and still is who it was.
+    pub fn may_ask(&self, actor: &Principal, query: &Query) -> Result<(), Rejection> {
+        self.is_current(actor)?;
+        self.read(|state, _| policy::may_ask(state, actor, query))
+    }
+
+    /// Whether this principal may use a verb that is about nobody else, and still is who it was.
+    pub fn may_use(&self, actor: &Principal, verb: &str) -> Result<(), Rejection> {
         self.is_current(actor)?;
         policy::allows(actor, verb)
+    }
+
+    /// Whether this principal may do this to an agent, and still is who it was.
+    pub fn may(&self, actor: &Principal, right: Right, agent: AgentId) -> Result<(), Rejection> {
+        if *actor == Principal::Operator {
+            return Ok(());
+        }
+        self.is_current(actor)?;
+        self.read(|state, _| policy::may(state, actor, right, agent))
     }
 
     /// An agent speaks for one run, and only while that run lives.
@@ -44,7 +68,7 @@ impl Published {
         match actor {
             Principal::Agent { agent, run } if !self.is_live(*agent, *run) => {
                 let message = format!("this run has ended: {}, run {run}", self.label(*agent));
-                Err(Rejection::new(Code::Denied, message))
+                Err(Rejection::new(Code::Denied, message).details(serde_json::json!({ "rule": "current_run" })))
             }
             _ => Ok(()),
         }
@@ -60,26 +84,31 @@ impl Published {
     ) -> Option<Result<Box<RawValue>, Rejection>> {
         let epoch = self.epoch();
         self.read(|state, head| {
+            let sight = || Sight::of(state, actor);
             Some(match query {
-                Query::Snapshot(_) => raw(&view::snapshot(state, epoch, head)),
-                Query::Agents(query) => view::agents(state, query).and_then(|agents| raw(&agents)),
-                Query::Agent(query) => view::detail(state, &query.agent).and_then(|detail| raw(&detail)),
+                Query::Snapshot(_) => raw(&sight().snapshot(view::snapshot(state, epoch, head))),
+                Query::Agents(query) => view::agents(state, query).and_then(|agents| raw(&sight().agents(agents))),
+                Query::Agent(query) => {
+                    view::detail(state, &query.agent).and_then(|detail| raw(&sight().detail(detail)))
+                }
                 Query::Teams(_) => raw(&state.teams.values().collect::<Vec<_>>()),
-                Query::Requests(_) => raw(&view::requests(state)),
+                Query::Requests(_) => raw(&sight().requests()),
                 Query::Settings(_) => raw(&state.settings.values().collect::<Vec<_>>()),
                 Query::Message(query) => {
-                    view::message(state, old, &query.message, now).and_then(|message| raw(&message))
+                    view::message(state, old, actor, &query.message, now).and_then(|message| raw(&message))
                 }
                 Query::Inbox(query) => view::inbox(state, old, actor, query, now).and_then(|mail| raw(&mail)),
                 Query::Queue(query) => view::queue(state, query, now).and_then(|mail| raw(&mail)),
-                Query::Thread(query) => view::thread(state, old, query, now).and_then(|messages| raw(&messages)),
-                Query::Kinds(_) => raw(&view::kinds(state)),
+                Query::Thread(query) => view::thread(state, old, actor, query, now).and_then(|messages| raw(&messages)),
+                Query::Kinds(_) => raw(&sight().kinds()),
+                Query::Rights(query) => policy::rights(state, query.agent.as_deref()).and_then(|rights| raw(&rights)),
                 Query::Status(_)
                 | Query::Diag(_)
                 | Query::Doctor(_)
                 | Query::Look(_)
                 | Query::Processes(_)
                 | Query::Transcript(_)
+                | Query::Attachment(_)
                 | Query::Events(_)
                 | Query::Sessions(_)
                 | Query::LoginCode(_) => return None,
@@ -87,9 +116,10 @@ impl Published {
         })
     }
 
-    pub fn snapshot(&self) -> Snapshot {
+    /// As much of everything as this principal sees.
+    pub fn snapshot(&self, actor: &Principal) -> Snapshot {
         let epoch = self.epoch();
-        self.read(|state, head| view::snapshot(state, epoch, head))
+        self.read(|state, head| Sight::of(state, actor).snapshot(view::snapshot(state, epoch, head)))
     }
 
     /// The agent a reference means.
@@ -154,9 +184,50 @@ impl Published {
         self.read(|state, _| state.messages.get(&message).cloned())
     }
 
+    /// What waits for a person, of the kinds the settings name.
+    pub fn waiting(&self, now: Time) -> Vec<notice::Waiting> {
+        self.read(|state, _| notice::waiting(state, now))
+    }
+
+    /// The command that shows it, empty when there is none, and the pause between two of them.
+    pub fn notify(&self) -> (Vec<String>, u64) {
+        self.read(|state, _| (setting::notify_command(state), setting::notify_pause_ms(state)))
+    }
+
+    /// What somebody may have of a message.
+    pub fn attachment(
+        &self,
+        actor: &Principal,
+        old: &[Message],
+        message: &str,
+        name: Option<&str>,
+    ) -> Result<Attachment, Rejection> {
+        self.read(|state, _| attachment::find(state, old, actor, message, name).cloned())
+    }
+
+    /// The same, by what it holds; `None` where nothing of that kind is for them.
+    pub fn held_attachment(&self, actor: &Principal, old: &[Message], digest: &Digest) -> Option<Attachment> {
+        self.read(|state, _| attachment::held(state, old, actor, digest).cloned())
+    }
+
+    /// What messages hold on to.
+    pub fn named_attachments(&self) -> std::collections::BTreeSet<Digest> {
+        self.read(|state, _| attachment::named(state))
+    }
+
+    /// Whether a file that goes with a message may be so large.
+    pub fn check_attachment_size(&self, bytes: u64) -> Result<(), Rejection> {
+        self.read(|state, _| attachment::check_size(state, bytes))
+    }
+
     /// What an agent is to be given now.
     pub fn due(&self, agent: AgentId, now: Time, is_given: impl Fn(MessageId, u32) -> bool) -> mail::Due {
         self.read(|state, _| mail::due(state, agent, now, is_given))
+    }
+
+    /// What an agent was asked and has not answered.
+    pub fn owed(&self, agent: AgentId) -> Vec<MessageId> {
+        self.read(|state, _| mail::owed(state, agent))
     }
 
     /// Whether a part of an input still waits for its agent, as far as the log knows.

@@ -9,11 +9,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, Weak};
 
 use amux_core::board::Touch;
+use amux_core::sight::Sight;
 use amux_core::{State, resolve, view};
 use amux_proto::entity::Message;
 use amux_proto::event::{Line, Record};
 use amux_proto::query::Query;
-use amux_proto::{AgentId, Effect, Epoch, Principal, Seq, effect};
+use amux_proto::{AgentId, Digest, Effect, Epoch, Event, Principal, Seq, effect};
 use rusqlite::Connection;
 use tokio::sync::{Notify, watch};
 
@@ -246,6 +247,32 @@ impl Published {
         fold.wishes.get_mut(key).map(note);
     }
 
+    /// What this principal sees of these events.
+    pub fn seen(&self, actor: &Principal, entries: Vec<Entry>) -> Vec<Entry> {
+        if *actor == Principal::Operator {
+            return entries;
+        }
+        // The writer waits for whoever reads the state; so it is read between the parsing and the writing.
+        let read: Vec<(Entry, Line, Event)> = entries.into_iter().filter_map(parsed).collect();
+        let seen: Vec<_> = self.read(|state, _| {
+            let sight = Sight::of(state, actor);
+            let each = read.into_iter().filter_map(|(entry, line, event)| {
+                let seen = sight.event(event.clone())?;
+                let is_whole = seen == event;
+                Some((entry, line, (!is_whole).then_some(seen)))
+            });
+            each.collect()
+        });
+        let written = seen.into_iter().filter_map(|(entry, line, narrowed)| match narrowed {
+            None => Some(entry),
+            Some(event) => {
+                let json = serde_json::to_string(&Line { data: event.encode().ok()?, ..line }).ok()?;
+                Some(Entry { json: json.into(), ..entry })
+            }
+        });
+        written.collect()
+    }
+
     pub(crate) fn set_floor(&self, floor: Seq) {
         *self.floor.write().unwrap_or_else(PoisonError::into_inner) = floor;
     }
@@ -334,9 +361,10 @@ impl Feed {
     }
 
     /// Whether a question may be about old mail.
-    pub fn asks_for_old_mail(&self, query: &Query) -> bool {
+    pub fn asks_for_old_mail(&self, actor: &Principal, query: &Query) -> bool {
         match query {
-            Query::Message(query) => !self.published.read(|state, _| is_of_today(state, &query.message)),
+            Query::Message(query) => !self.published.read(|state, _| is_of_today(state, actor, &query.message)),
+            Query::Attachment(query) => !self.published.read(|state, _| is_of_today(state, actor, &query.message)),
             Query::Inbox(query) => query.all,
             Query::Thread(_) => true,
             _ => false,
@@ -348,6 +376,7 @@ impl Feed {
         let conn = self.log.take()?;
         let old = match query {
             Query::Message(query) => filed::named(&conn, &query.message)?,
+            Query::Attachment(query) => filed::named(&conn, &query.message)?,
             Query::Inbox(query) => match self.published.read(|state, _| view::whose(state, actor, query)) {
                 Ok(of) => filed::mail_of(&conn, of, view::inbox_limit(query))?,
                 Err(_) => Vec::new(),
@@ -355,7 +384,7 @@ impl Feed {
             Query::Thread(query) => {
                 let named = filed::named(&conn, &query.thread)?;
                 let of_today =
-                    self.published.read(|state, _| resolve::message(state, &query.thread).map(|of| of.thread));
+                    self.published.read(|state, _| resolve::message(state, actor, &query.thread).map(|of| of.thread));
                 match of_today.ok().or(named.first().map(|message| message.thread)) {
                     Some(thread) => [named, filed::thread(&conn, thread, view::THREAD_MAX)?].concat(),
                     None => named,
@@ -367,6 +396,14 @@ impl Feed {
         Ok(old)
     }
 
+    /// The newest old mail that holds on to a file. Blocks, and reads all of it.
+    pub fn old_mail_with(&self, digest: &Digest) -> Result<Vec<Message>, Error> {
+        let conn = self.log.take()?;
+        let old = filed::holding(&conn, digest)?;
+        self.log.give_back(conn);
+        Ok(old)
+    }
+
     fn reaches(&self, cursor: Cursor) -> bool {
         cursor.epoch == self.published.epoch
             && cursor.seq >= self.published.floor()
@@ -374,8 +411,8 @@ impl Feed {
     }
 }
 
-fn is_of_today(state: &State, reference: &str) -> bool {
-    resolve::message(state, reference).is_ok()
+fn is_of_today(state: &State, actor: &Principal, reference: &str) -> bool {
+    resolve::message(state, actor, reference).is_ok()
 }
 
 impl Log {
@@ -390,6 +427,13 @@ impl Log {
             idle.push(conn);
         }
     }
+}
+
+/// What cannot be read again is shown to nobody who may not see everything.
+fn parsed(entry: Entry) -> Option<(Entry, Line, Event)> {
+    let line: Line = serde_json::from_str(&entry.json).ok()?;
+    let event = Event::decode(&line.kind, line.data.get())?.ok()?;
+    Some((entry, line, event))
 }
 
 fn entry(epoch: Epoch, record: &Record) -> Entry {

@@ -93,7 +93,7 @@ impl Post {
     fn asks(&mut self, query: &Query) -> Value {
         let now = self.now;
         let feed = self.writer().feed();
-        let asks = feed.asks_for_old_mail(query);
+        let asks = feed.asks_for_old_mail(&Principal::Operator, query);
         let old = if asks { feed.old_mail(&Principal::Operator, query).unwrap() } else { Vec::new() };
         let answer = feed.published().answer(&Principal::Operator, query, &old, now).unwrap().unwrap();
         serde_json::from_str(answer.get()).unwrap()

@@ -14,6 +14,7 @@ mod text;
 mod tool;
 mod waiting;
 
+use amux_proto::entity::Attachment;
 use amux_proto::{Rejection, Seq};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -31,6 +32,9 @@ pub trait World: Send + Sync + 'static {
 
     /// A question.
     fn ask(&self, name: &'static str, args: Value) -> impl Future<Output = Result<Box<RawValue>, Rejection>> + Send;
+
+    /// Brings a file that whoever is served can read, to be named by a message.
+    fn upload(&self, path: String) -> impl Future<Output = Result<Attachment, Rejection>> + Send;
 
     /// Changes after everything that happens from the answer on.
     fn bell(&self) -> impl Future<Output = Result<watch::Receiver<Seq>, Rejection>> + Send;

@@ -28,6 +28,8 @@ pub(crate) struct Send {
     /// The same key is the same message
     key: Option<String>,
     wait: Option<Stage>,
+    /// Paths
+    attach: Option<Vec<String>>,
 }
 
 // How far a copy can come, as far as it is worth waiting for.
@@ -61,7 +63,7 @@ struct Copy {
 }
 
 pub(crate) async fn send(world: &impl World, args: Send) -> Result<Sent, Rejection> {
-    let Send { to, text, priority, class, reply_to, thread, key, wait } = args;
+    let Send { to, text, priority, class, reply_to, thread, key, wait, attach } = args;
     // Before it is sent, so that what cannot be waited for is not.
     let waiting = match wait {
         Some(stage) => Some((stage, Waiting::begin(world, None).await?)),
@@ -75,8 +77,12 @@ pub(crate) async fn send(world: &impl World, args: Send) -> Result<Sent, Rejecti
         Some(id) => Some(message(world, &id).await?.thread),
         None => None,
     };
+    let mut attachments = Vec::new();
+    for path in attach.into_iter().flatten() {
+        attachments.push(world.upload(path).await?);
+    }
     let args = json!({
-        "to": to, "body": text, "priority": priority.unwrap_or_default(), "class": class.unwrap_or_default(),
+        "to": to, "body": text, "attachments": attachments, "priority": priority.unwrap_or_default(), "class": class.unwrap_or_default(),
         "reply_to": reply_to, "thread": thread, "key": key,
     });
     let mut sent = sent(world, args).await?;
@@ -255,6 +261,9 @@ struct Mail {
     created: String,
     stage: String,
     unread: bool,
+    /// agentmux msg save ID NAME
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    attached: Vec<String>,
 }
 
 /// Ids of a page, as many as the server takes at once.
@@ -289,6 +298,7 @@ async fn listed(world: &impl World, args: serde_json::Value) -> Result<Inbox, Re
         created: mail.created.to_string(),
         stage: mail.stage,
         unread: mail.unread,
+        attached: mail.attachments.into_iter().map(|file| file.name).collect(),
     });
     Ok(Inbox { messages: each.collect() })
 }
@@ -305,7 +315,9 @@ impl Outcome for Inbox {
                 Class::State => "state",
             };
             let of = mail.reply_to.as_ref().map_or_else(String::new, |id| format!(", answers {id}"));
-            format!("{} from {} ({wants}, {}{of}):\n{}", mail.id, mail.from, mail.stage, quoted(&mail.text))
+            let files = mail.attached.iter().map(|name| format!("\nattached: {name} (agentmux msg save {})", mail.id));
+            let files: String = files.collect();
+            format!("{} from {} ({wants}, {}{of}):{files}\n{}", mail.id, mail.from, mail.stage, quoted(&mail.text))
         });
         each.collect::<Vec<_>>().join("\n\n")
     }

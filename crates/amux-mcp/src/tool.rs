@@ -48,7 +48,7 @@ const TABLE: &[Row] = &[
     ),
     row::<mail::Send, mail::Sent>(
         "send",
-        "Send a durable message; returns at once unless `wait` names a stage. To need an answer, use ask.",
+        "Send a durable message; returns at once unless `wait` names a stage. For an answer, use ask.",
         Effect::Adds,
     ),
     row::<mail::Ask, mail::Asked>(
@@ -64,15 +64,19 @@ const TABLE: &[Row] = &[
     ),
     row::<mail::Ack, mail::Acked>("ack", "Say that you have taken messages and no answer is needed.", Effect::Marks),
     row::<mail::Reply, mail::Sent>("reply", "Answer a message; its sender gets it in the same thread.", Effect::Adds),
-    row::<team::Look, team::Looked>("look", "An agent's screen, or the end of its transcript.", Effect::Reads),
+    row::<team::Look, team::Looked>(
+        "look",
+        "The screen of an agent of your team, or the end of its transcript.",
+        Effect::Reads,
+    ),
     row::<team::Wait, team::Waited>(
         "wait",
-        "Wait until every one of `agents` is in one of the states `for`. Use this instead of asking again and again.",
+        "Wait until every one of `agents` is in one of the states `for`. Do not poll: use this.",
         Effect::Reads,
     ),
     row::<team::Spawn, team::Changed>("spawn", "Create and start an agent, where policy allows it.", Effect::Adds),
     row::<team::Stop, team::Changed>("stop", "Stop an agent, where policy allows it.", Effect::Ends),
-    row::<team::Nothing, team::Requests>("requests", "What waits for a person to decide.", Effect::Reads),
+    row::<team::Nothing, team::Requests>("requests", "What waits for a person to decide in your team.", Effect::Reads),
 ];
 
 const fn row<I: JsonSchema, O: Outcome>(name: &'static str, about: &'static str, effect: Effect) -> Row {

@@ -161,8 +161,8 @@ pub struct Setting {
 pub enum SettingTakes {
     /// A whole number.
     Number { min: u64, max: u64 },
-    /// A list of text.
-    Texts { max: u64 },
+    /// A list of text; of these, unless there are none.
+    Texts { max: u64, among: Vec<String> },
     /// Of an older or newer build.
     Unknown,
 }

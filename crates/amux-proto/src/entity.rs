@@ -10,7 +10,8 @@ use serde_json::Value;
 use ts_rs::TS;
 
 use crate::ids::{
-    AgentId, ClosedId, FlowId, MessageId, Name, PaneId, RequestId, Rev, RunNo, TabId, TeamId, ThreadId, WorkspaceId,
+    AgentId, ClosedId, Digest, FlowId, MessageId, Name, PaneId, RequestId, Rev, RunNo, TabId, TeamId, ThreadId,
+    WorkspaceId,
 };
 use crate::layout::Node;
 use crate::principal::Principal;
@@ -232,6 +233,84 @@ pub enum RuleAnswer {
     Allow,
     Deny,
     Ask,
+}
+
+/// One entry of `policy.toml`: who may do what to whom. What is said of somebody about a right takes the place of the
+/// default for it; several entries add up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
+#[serde(deny_unknown_fields)]
+#[ts(rename = "PolicyMay", optional_fields)]
+#[schemars(rename = "PolicyMay")]
+pub struct May {
+    /// `name@team`, `team:NAME`, `role:WORDS` or `agents`.
+    #[serde(default = "May::everybody")]
+    pub who: String,
+    #[serde(rename = "do")]
+    pub rights: Vec<Right>,
+    /// `self`, `team`, `all`, `nobody`, `name@team` or `team:NAME`. `team` and `all` are the others.
+    pub to: String,
+}
+
+impl May {
+    fn everybody() -> String {
+        "agents".into()
+    }
+}
+
+/// What one may do to an agent, where `policy.toml` has a say in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema, TS)]
+#[serde(rename_all = "snake_case")]
+#[ts(rename = "PolicyRight")]
+#[schemars(rename = "PolicyRight")]
+pub enum Right {
+    /// Send it messages.
+    Send,
+    /// See its screen, transcript, queue, processes, requests, definition, and the messages it sends and gets.
+    Look,
+    /// Say when it may be given mail.
+    Mail,
+    /// End its turn.
+    Interrupt,
+    /// Press keys in its terminal.
+    Keys,
+    /// Decide what it asks.
+    Decide,
+    Start,
+    Stop,
+    /// Make agents in its team.
+    Create,
+    Remove,
+}
+
+impl Right {
+    pub const ALL: [Self; 10] = [
+        Self::Send,
+        Self::Look,
+        Self::Mail,
+        Self::Interrupt,
+        Self::Keys,
+        Self::Decide,
+        Self::Start,
+        Self::Stop,
+        Self::Create,
+        Self::Remove,
+    ];
+
+    /// The word for it in `policy.toml` and on every wire.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Send => "send",
+            Self::Look => "look",
+            Self::Mail => "mail",
+            Self::Interrupt => "interrupt",
+            Self::Keys => "keys",
+            Self::Decide => "decide",
+            Self::Start => "start",
+            Self::Stop => "stop",
+            Self::Create => "create",
+            Self::Remove => "remove",
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
@@ -584,9 +663,22 @@ pub struct Message {
     /// The message its sender was working on; what makes a loop of polite agents visible.
     #[serde(default)]
     pub cause: Option<MessageId>,
+    /// Files that go with it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attachments: Vec<Attachment>,
     pub created: Time,
     pub deliveries: Vec<Delivery>,
     pub rev: Rev,
+}
+
+/// A file that goes with a message. What it holds is kept once, under its digest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
+#[serde(deny_unknown_fields)]
+pub struct Attachment {
+    /// What its recipient sees it as: one part of a path.
+    pub name: String,
+    pub bytes: u64,
+    pub digest: Digest,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
@@ -644,6 +736,15 @@ pub enum Class {
 pub enum Recipient {
     Operator,
     Agent { agent: AgentId },
+}
+
+impl Recipient {
+    pub fn agent(self) -> Option<AgentId> {
+        match self {
+            Self::Agent { agent } => Some(agent),
+            Self::Operator => None,
+        }
+    }
 }
 
 /// The receipt ladder. A stage is only claimed with evidence.

@@ -38,6 +38,12 @@ pub const TOKEN: &str = "AGENTMUX_TOKEN";
 pub const SOCKET: &str = "AGENTMUX_SOCKET";
 pub const LOCAL_URL: &str = "AGENTMUX_LOCAL_URL";
 
+/// Given to the command that shows notifications: `tell` or `resolved`, words, and all of it as JSON.
+pub const NOTICE: &str = "AGENTMUX_NOTICE";
+pub const NOTICE_TITLE: &str = "AGENTMUX_NOTICE_TITLE";
+pub const NOTICE_TEXT: &str = "AGENTMUX_NOTICE_TEXT";
+pub const NOTICE_JSON: &str = "AGENTMUX_NOTICE_JSON";
+
 /// What a launcher must not pass on: a nested start would otherwise believe the outer one's words.
 pub fn is_ours(name: &str) -> bool {
     name.starts_with("AGENTMUX_")

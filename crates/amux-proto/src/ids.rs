@@ -143,3 +143,50 @@ impl fmt::Display for Name {
         self.0.fmt(f)
     }
 }
+
+/// What a file holds, by the SHA-256 of it: 64 lower-case hexadecimal digits, as `sha256sum` prints them.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema, TS)]
+#[serde(try_from = "String", into = "String")]
+#[schemars(with = "String")]
+#[ts(type = "string")]
+pub struct Digest(String);
+
+const DIGEST_CHARS: usize = 64;
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a digest is 64 of 0-9 a-f, not {0:?}")]
+pub struct BadDigest(String);
+
+impl Digest {
+    pub fn new(text: &str) -> Result<Self, BadDigest> {
+        let is_good = text.len() == DIGEST_CHARS && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        if is_good { Ok(Self(text.to_owned())) } else { Err(BadDigest(text.chars().take(DIGEST_CHARS).collect())) }
+    }
+
+    pub fn of(hash: [u8; 32]) -> Self {
+        Self(hash.iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for Digest {
+    type Error = BadDigest;
+    fn try_from(text: String) -> Result<Self, BadDigest> {
+        Self::new(&text)
+    }
+}
+
+impl From<Digest> for String {
+    fn from(digest: Digest) -> Self {
+        digest.0
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}

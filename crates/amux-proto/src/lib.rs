@@ -31,8 +31,8 @@ pub use command::Command;
 pub use effect::Effect;
 pub use event::Event;
 pub use ids::{
-    AgentId, ClosedId, CmdId, Epoch, FlowId, MessageId, Name, NodeId, PaneId, RequestId, Rev, RunNo, Seq, TabId,
-    TeamId, ThreadId, WorkspaceId,
+    AgentId, ClosedId, CmdId, Digest, Epoch, FlowId, MessageId, Name, NodeId, PaneId, RequestId, Rev, RunNo, Seq,
+    TabId, TeamId, ThreadId, WorkspaceId,
 };
 pub use principal::Principal;
 pub use query::Query;
@@ -44,3 +44,16 @@ pub const PROTOCOL: u32 = 1;
 
 /// A frame is one line or one WebSocket message. Larger bodies travel as attachments.
 pub const FRAME_BYTES_MAX: usize = 1024 * 1024;
+
+/// The body of one message: it is read by a model as one turn, and fits a frame with room to spare. What is longer
+/// travels as an attachment.
+pub const BODY_BYTES_MAX: usize = 256 * 1024;
+
+/// So much of a file goes into one frame: as Base64, and with all that is around it.
+pub const PART_BYTES_MAX: usize = 512 * 1024;
+
+/// Files that one message carries; more than these are an archive of their own.
+pub const ATTACHMENTS_MAX: usize = 8;
+
+/// What a file system takes as one part of a path.
+pub const FILE_NAME_BYTES_MAX: usize = 255;

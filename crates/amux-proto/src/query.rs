@@ -41,10 +41,18 @@ mod questions {
         }
         /// What waits for an agent, in the order it will be given, and why it waits.
         "queue" "GetQueue" Queue { agent: String }
+        /// A part of what an attachment holds, for whoever sent or was sent the message. Without a name: the only one.
+        "attachment" "GetAttachment" Attachment {
+            message: String,
+            #[serde(default)] name: Option<String>,
+            #[serde(default)] offset: u64,
+        }
         /// The messages of one thread, oldest first.
         "thread" "GetThread" Thread { thread: String }
         "settings" "GetSettings" Settings {}
         "kinds" "GetKinds" Kinds {}
+        /// What an agent may do, and the rule that says so; without one, of every agent.
+        "rights" "GetRights" Rights { #[serde(default)] agent: Option<String> }
         /// Processes of an agent's tree, with what they use.
         "processes" "GetProcesses" Processes { agent: String }
         /// What an agent said and did: the newest `limit` entries, those after `after`, or the last ones before `before`.
@@ -96,6 +104,15 @@ pub mod act {
         }
         /// End whoever drives this agent's conversation elsewhere on this machine, so that it can be started here.
         "agent.take_over" "AgentTakeOver" TakeOver { agent: String }
+        /// A part of a file that a message is to carry. One at a time on a connection, in order: what is at 0 begins a
+        /// file, and what was begun and not finished before is forgotten, as it is when the connection ends.
+        "attachment.put" "AttachmentPut" Put {
+            offset: u64,
+            /// Base64; so much of the file that it fits a frame.
+            data: String,
+            /// With this it is whole: it is on disk when that is answered, with its digest.
+            #[serde(default)] last: bool,
+        }
         /// Write a rule to `policy.toml` and use it.
         "policy.add" "PolicyAdd" AddRule { rule: crate::entity::Rule }
         /// Sign a browser out; without an id every one.

@@ -79,6 +79,21 @@ pub fn openapi() -> Value {
             "content": { "application/json": { "schema": schema } } } } } });
         paths.insert(path.into(), answer);
     }
+    let bytes = json!({ "application/octet-stream": { "schema": { "type": "string", "format": "binary" } } });
+    paths.insert(
+        "/v1/attachments".into(),
+        json!({ "post": {
+            "requestBody": { "required": true, "content": bytes },
+            "responses": { "200": {
+                "description": "On disk, and can be named by a message.",
+                "content": { "application/json": { "schema": generator.subschema_for::<view::Stored>() } } } } } }),
+    );
+    paths.insert(
+        "/v1/attachments/{digest}".into(),
+        json!({ "get": {
+            "parameters": [{ "name": "digest", "in": "path", "required": true, "schema": { "type": "string" } }],
+            "responses": { "200": { "description": "What it holds.", "content": bytes } } } }),
+    );
     for (path, what) in [("/healthz", "Alive and serving."), ("/metrics", "Prometheus text.")] {
         paths.insert(path.into(), json!({ "get": { "responses": { "200": { "description": what } } } }));
     }
@@ -118,6 +133,8 @@ fn typescript() -> String {
     Declarations::add::<view::Session>(&mut declarations);
     Declarations::add::<crate::board::Row>(&mut declarations);
     Declarations::add::<crate::transcript::Entry>(&mut declarations);
+    Declarations::add::<view::Stored>(&mut declarations);
+    Declarations::add::<view::AttachmentPart>(&mut declarations);
     Declarations::add::<crate::endpoint::Endpoint>(&mut declarations);
     for (docs, declaration) in declarations.0.into_values() {
         let _ = write!(out, "{docs}export {declaration}\n\n");

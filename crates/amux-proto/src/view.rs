@@ -6,7 +6,7 @@ use serde_json::Value;
 use ts_rs::TS;
 
 use crate::entity::{self, RequestKind, RequestOption};
-use crate::ids::{AgentId, Epoch, MessageId, Name, RequestId, RunNo, Seq, ThreadId};
+use crate::ids::{AgentId, Digest, Epoch, MessageId, Name, RequestId, RunNo, Seq, ThreadId};
 use crate::time::Time;
 
 /// Everything a client needs to follow the events after `seq`.
@@ -30,6 +30,8 @@ pub struct Snapshot {
     pub kinds: std::collections::BTreeMap<String, entity::Kind>,
     #[serde(default)]
     pub rules: Vec<entity::Rule>,
+    #[serde(default)]
+    pub may: Vec<entity::May>,
 }
 
 /// One row of `agentmux ls`.
@@ -141,6 +143,8 @@ pub struct Message {
     pub expires: Option<Time>,
     /// The message its sender was working on.
     pub cause: Option<MessageId>,
+    #[serde(default)]
+    pub attachments: Vec<entity::Attachment>,
     pub created: Time,
     /// To whom, as names.
     pub to: Vec<String>,
@@ -194,11 +198,30 @@ pub struct Mail {
     pub reply_to: Option<MessageId>,
     pub priority: entity::Priority,
     pub class: entity::Class,
+    #[serde(default)]
+    pub attachments: Vec<entity::Attachment>,
     pub created: Time,
     pub stage: String,
     pub reason: Option<String>,
     pub until: Option<Time>,
     pub unread: bool,
+}
+
+/// The answer to the last `attachment.put` of a file: it is on disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
+pub struct Stored {
+    pub bytes: u64,
+    pub digest: Digest,
+}
+
+/// A part of what an attachment holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
+pub struct AttachmentPart {
+    pub attachment: entity::Attachment,
+    /// Base64, from the offset that was asked for.
+    pub data: String,
+    /// Where the next part begins; the end when it is as large as the file.
+    pub next: u64,
 }
 
 /// `agentmux server status`.
@@ -331,4 +354,23 @@ pub struct ProcessUse {
     pub rss_bytes: u64,
     /// Since it began.
     pub cpu_ms: u64,
+}
+
+/// What an agent may do, and what says so.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
+pub struct Rights {
+    /// `name@team`
+    pub agent: String,
+    /// Every right, in their order.
+    pub may: Vec<Granted>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
+pub struct Granted {
+    #[serde(rename = "do")]
+    pub right: entity::Right,
+    /// As in `policy.toml`.
+    pub to: String,
+    /// `default look`, `may 2 of policy.toml`.
+    pub rule: String,
 }

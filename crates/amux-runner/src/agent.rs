@@ -289,6 +289,12 @@ async fn begin(shared: &Arc<Shared>, agent: AgentId, start: &Start) -> Option<Li
             let process = Process { pid: live.process.pid, start_ticks: live.process.start_ticks };
             shared.set_run(agent, Some(start.run));
             tracing::info!(agent = %live.label, run = %live.no, pid = process.pid, "A run begins.");
+            // Nobody may take it for one that is open in between.
+            if let Body::Lines(lines) = &mut live.body
+                && let Some((activity, facts)) = lines.report()
+            {
+                report::seen(Arc::clone(shared), agent, start.run, activity, facts).await;
+            }
             report::started(shared, agent, start.run, process).await;
             if let (Body::Lines(lines), Some(order)) = (&mut live.body, order) {
                 let _ = lines.order(&order);
@@ -786,7 +792,17 @@ impl Live {
     fn give(&mut self, published: &amux_engine::Published, batch: &[(MessageId, u32)]) -> bool {
         let messages: Vec<Message> = batch.iter().filter_map(|(id, _)| published.message(*id)).collect();
         let parts: Vec<String> = batch.iter().map(|(id, attempt)| part::name(*id, *attempt)).collect();
-        let text = envelope::letter(messages.iter().map(|message| (message, published.sender(message))));
+        let mut text = envelope::letter(
+            messages.iter().map(|message| (message, published.sender(message))),
+            &self.shared.world.attachments,
+        );
+        if let Body::Lines(lines) = &self.body
+            && lines.book.was_shortened()
+        {
+            let owed = published.owed(self.agent).into_iter().filter_map(|id| published.message(id));
+            let owed: Vec<(String, Message)> = owed.map(|message| (published.sender(&message), message)).collect();
+            text = envelope::reminder(&owed) + &text;
+        }
         let is_noted = match &mut self.body {
             Body::Terminal(terminal) => terminal.put_in(parts.clone(), &text).is_ok(),
             Body::Pane(pane) => pane.put_in(parts.clone(), &text).is_ok(),

@@ -2,7 +2,7 @@
 //! lines to be written. Inputs are counted; the same inputs in the same order lead here again, and what was told
 //! already is not told again.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -36,8 +36,8 @@ pub(crate) struct Book {
     reported: Activity,
     /// Lines on their way out, oldest first.
     pub(crate) writes: VecDeque<Writing>,
-    /// Parts of inputs that were ordered, newest last.
-    ordered: VecDeque<String>,
+    /// Parts of inputs that were ordered.
+    ordered: Ordered,
     /// Set while the past is gone through: nothing is written into the journal then.
     replaying: bool,
     /// A part of the past was not there: where this stands cannot be worked out again, so it is noted at once.
@@ -91,6 +91,30 @@ struct Position {
     /// A conversation that is gone; the one that is opened says so.
     #[serde(default)]
     lost: Option<String>,
+}
+
+/// Each of hundreds that wait is looked up here whenever anything happens.
+struct Ordered {
+    oldest_first: VecDeque<String>,
+    all: HashSet<String>,
+}
+
+impl Ordered {
+    fn of(oldest_first: VecDeque<String>) -> Self {
+        Self { all: oldest_first.iter().cloned().collect(), oldest_first }
+    }
+
+    fn put(&mut self, part: &str) {
+        if !self.all.insert(part.to_owned()) {
+            return;
+        }
+        self.oldest_first.push_back(part.to_owned());
+        if self.oldest_first.len() > ORDERED_MAX
+            && let Some(oldest) = self.oldest_first.pop_front()
+        {
+            self.all.remove(&oldest);
+        }
+    }
 }
 
 impl Position {
@@ -164,7 +188,7 @@ impl Book {
             facts: Vec::new(),
             reported: Activity::default(),
             writes: std::mem::take(&mut kept.writes),
-            ordered: std::mem::take(&mut kept.ordered),
+            ordered: Ordered::of(std::mem::take(&mut kept.ordered)),
             kept,
             replaying: false,
             gap: false,
@@ -422,10 +446,7 @@ impl Book {
         if let Order::Input { input, parts, .. } = order {
             self.kept.ledger.consists_of(input, parts);
             let parts = if parts.is_empty() { std::slice::from_ref(input) } else { parts.as_slice() };
-            self.ordered.extend(parts.iter().cloned());
-            while self.ordered.len() > ORDERED_MAX {
-                self.ordered.pop_front();
-            }
+            parts.iter().for_each(|part| self.ordered.put(part));
         }
         let mut out = Out::default();
         let answer = self.kept.machine.order(order, at, &mut out);
@@ -433,6 +454,9 @@ impl Book {
             && self.kept.n > self.known
         {
             self.kept.ledger.input(input, InputStage::Refused, &refused.to_string(), &mut self.facts);
+        }
+        if let (Ok(()), Order::Input { .. }) = (&answer, order) {
+            self.kept.ledger.was_told();
         }
         self.take(out, at);
         Ok(answer?)
@@ -585,7 +609,8 @@ impl Book {
         }
         self.kept.journal = self.journal.end();
         self.kept.transcript = self.transcript.end();
-        let kept = Position { writes: self.writes.clone(), ordered: self.ordered.clone(), ..self.kept.clone() };
+        let kept =
+            Position { writes: self.writes.clone(), ordered: self.ordered.oldest_first.clone(), ..self.kept.clone() };
         let kept = serde_json::to_vec(&kept).map_err(io::Error::other);
         match kept.and_then(|text| disk::replace(&self.dir.join(POSITION), &text)) {
             Ok(()) => self.gap = false,
@@ -609,8 +634,13 @@ impl Book {
         self.kept.ledger.complained(complaint);
     }
 
+    /// Its conversation was shortened, and it was given nothing since.
+    pub(crate) fn was_shortened(&self) -> bool {
+        self.kept.ledger.was_shortened()
+    }
+
     pub(crate) fn was_ordered(&self, part: &str) -> bool {
-        self.ordered.iter().rev().any(|ordered| ordered == part)
+        self.ordered.all.contains(part)
     }
 
     /// Nothing was said yet, not even the first order.

@@ -5,6 +5,7 @@
 //! a live agent through [`Runner::ask`].
 
 mod agent;
+mod attached;
 mod bells;
 mod book;
 mod display;
@@ -68,6 +69,8 @@ pub struct World {
     pub leases: PathBuf,
     /// Where agents that want one get a worktree.
     pub worktrees: PathBuf,
+    /// Where what messages carry is kept, each under its digest.
+    pub attachments: PathBuf,
 }
 
 /// How an adopted process, which is not our child, ended; told by the launcher, which reaped it.

@@ -14,7 +14,7 @@ pub(crate) type Answer = Result<(Box<RawValue>, Seq), Rejection>;
 
 pub(crate) async fn perform(daemon: &Daemon, principal: &Principal, act: &Act) -> Answer {
     let published = daemon.engine.published();
-    published.allows(principal, act.name())?;
+    published.may_act(principal, act)?;
     let body = match act {
         Act::Keys(keys) => {
             let agent = published.resolve_agent(&keys.agent)?;
@@ -74,6 +74,10 @@ pub(crate) async fn perform(daemon: &Daemon, principal: &Principal, act: &Act) -
             let agents = published.live_runs().len();
             daemon.end(End::Restart);
             json!({ "pid": std::process::id(), "agents": agents })
+        }
+        Act::Put(_) => {
+            let message = "a file comes in parts over one connection; this request is all there is";
+            return Err(Rejection::new(Code::Unsupported, message).hint("POST /v1/attachments"));
         }
         Act::Reload(_) => {
             let changed = daemon.load_settings().await? + daemon.load_files().await?;

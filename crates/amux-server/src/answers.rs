@@ -3,7 +3,7 @@
 use amux_engine::{Cursor, Page, ask, doctor};
 use amux_proto::entity::{Message, Size};
 use amux_proto::query::{self, Query};
-use amux_proto::view::{Finding, Level, Look, Mode, Snapshot, Status};
+use amux_proto::view::{Finding, Level, Look, Mode, Status};
 use amux_proto::{Code, Principal, Rejection, Seq, Time, event};
 use amux_runner::Ask;
 use serde_json::json;
@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 
 use crate::acts::{Answer, ask_live};
 use crate::daemon::Daemon;
-use crate::{logs, transcripts};
+use crate::{attachments, logs, transcripts};
 
 /// Rows of a page of the log, and the most one answer holds.
 const EVENTS_DEFAULT: u32 = 100;
@@ -22,7 +22,7 @@ pub(crate) async fn answer(daemon: &Daemon, principal: &Principal, name: &str, a
         .ok_or_else(|| Rejection::new(Code::UnknownVerb, format!("no such question: {name}")))?
         .map_err(|error| Rejection::new(Code::BadArgs, format!("{name}: {error}")))?;
     let published = daemon.engine.published();
-    published.allows(principal, query.name())?;
+    published.may_ask(principal, &query)?;
     let head = published.read(|_, head| head);
     let old = old_mail(daemon, principal, &query).await?;
     if let Some(body) = published.answer(principal, &query, &old, Time(amux_sys::clock::now_ms())) {
@@ -31,15 +31,12 @@ pub(crate) async fn answer(daemon: &Daemon, principal: &Principal, name: &str, a
     let body = match &query {
         Query::Status(_) => ask::raw(&status(daemon))?,
         Query::Diag(diag) => diagnose(daemon, &diag.topic)?,
-        Query::Doctor(_) if matches!(principal, Principal::Agent { .. }) => {
-            let message = "the store is checked for the operator only: it takes a while";
-            return Err(Rejection::new(Code::Denied, message));
-        }
         Query::Doctor(_) => ask::raw(&examine(daemon).await?)?,
         Query::Look(look) => ask::raw(&look_at(daemon, look).await?)?,
         Query::Processes(processes) => ask::raw(&transcripts::processes(daemon, &processes.agent).await?)?,
         Query::Transcript(asked) => ask::raw(&transcripts::page(daemon, asked).await?)?,
-        Query::Events(events) => page(daemon, events).await?,
+        Query::Attachment(asked) => ask::raw(&attachments::part(daemon, principal, &old, asked).await?)?,
+        Query::Events(events) => page(daemon, principal, events).await?,
         Query::LoginCode(_) => ask::raw(&json!({ "code": daemon.keys.new_code(), "web_url": daemon.web_url }))?,
         Query::Sessions(_) => ask::raw(&daemon.keys.sessions())?,
         Query::Snapshot(_)
@@ -52,14 +49,15 @@ pub(crate) async fn answer(daemon: &Daemon, principal: &Principal, name: &str, a
         | Query::Queue(_)
         | Query::Thread(_)
         | Query::Settings(_)
-        | Query::Kinds(_) => return Err(Rejection::new(Code::Internal, format!("nobody answers: {name}"))),
+        | Query::Kinds(_)
+        | Query::Rights(_) => return Err(Rejection::new(Code::Internal, format!("nobody answers: {name}"))),
     };
     Ok((body, head))
 }
 
 async fn old_mail(daemon: &Daemon, principal: &Principal, query: &Query) -> Result<Vec<Message>, Rejection> {
     let feed = daemon.engine.feed().clone();
-    if !feed.asks_for_old_mail(query) {
+    if !feed.asks_for_old_mail(principal, query) {
         return Ok(Vec::new());
     }
     let (principal, query) = (principal.clone(), query.clone());
@@ -68,10 +66,6 @@ async fn old_mail(daemon: &Daemon, principal: &Principal, query: &Query) -> Resu
         .await
         .map_err(|error| unreadable(error.to_string()))?
         .map_err(|error| unreadable(error.to_string()))
-}
-
-pub(crate) fn snapshot(daemon: &Daemon) -> Snapshot {
-    daemon.engine.published().snapshot()
 }
 
 pub(crate) fn status(daemon: &Daemon) -> Status {
@@ -226,7 +220,7 @@ async fn look_at(daemon: &Daemon, look: &query::Look) -> Result<Look, Rejection>
     Ok(Look { lines: rows.map_err(|error| unreadable(error.to_string()))?, ..seen })
 }
 
-async fn page(daemon: &Daemon, events: &query::Events) -> Result<Box<RawValue>, Rejection> {
+async fn page(daemon: &Daemon, principal: &Principal, events: &query::Events) -> Result<Box<RawValue>, Rejection> {
     let published = daemon.engine.published();
     let limit = events.limit.unwrap_or(EVENTS_DEFAULT).min(EVENTS_MAX) as usize;
     let (head, floor) = (published.read(|_, head| head), published.floor());
@@ -242,7 +236,7 @@ async fn page(daemon: &Daemon, events: &query::Events) -> Result<Box<RawValue>, 
         page => page,
     };
     let entries = match page {
-        Page::Events(entries) => entries,
+        Page::Events(entries) => published.seen(principal, entries),
         Page::InLog | Page::Reset => Vec::new(),
     };
     let wanted = |topic: &str| events.topics.is_empty() || events.topics.iter().any(|of| event::topic_of(of) == topic);

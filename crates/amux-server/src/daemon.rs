@@ -33,13 +33,14 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 
+use crate::attachments::Attachments;
 use crate::auth::{Family, Keys};
 use crate::board::Board;
 use crate::boot::Boot;
 use crate::metrics::Counters;
 use crate::places::Places;
 use crate::tasks::Tasks;
-use crate::{board, files, http, keeping, local, logs, session, settings};
+use crate::{board, files, http, keeping, local, logs, notice, session, settings};
 
 /// What the process was given by whoever started it.
 pub struct Config {
@@ -95,6 +96,7 @@ pub(crate) struct Daemon {
     pub(crate) engine: Handle,
     pub(crate) runner: Runner,
     pub(crate) keys: Arc<Keys>,
+    pub(crate) attachments: Attachments,
     pub(crate) web_url: String,
     pub(crate) hosts: Vec<String>,
     /// Browsers keep cookies by host and not by port: two servers must not have one of the same name.
@@ -331,9 +333,10 @@ async fn serve(
         kept: config.kept,
         leases: leases(&config.base_env, &config.layout.state_dir),
         worktrees: config.layout.worktrees(),
+        attachments: config.layout.attachments(),
         exe: std::env::current_exe().unwrap_or_else(|_| "agentmux".into()),
         profile: config.profile.clone(),
-        base_env: config.base_env,
+        base_env: config.base_env.clone(),
         shell: config.shell,
         token: Arc::new(move |agent, run| token_keys.new_token(agent, run)),
         socket: config.layout.srv_socket(),
@@ -362,6 +365,7 @@ async fn serve(
     let place = blake3::hash(config.layout.state_dir.as_os_str().as_encoded_bytes()).to_hex();
     let daemon = Arc::new(Daemon {
         cookie: format!("agentmux_session_{}", &place[..12]),
+        attachments: Attachments::new(config.layout.attachments()),
         layout: config.layout,
         profile: config.profile,
         launcher_pid: config.launcher_pid,
@@ -389,6 +393,7 @@ async fn serve(
     }
     tasks.spawn("keeping", keeping::keep(Arc::clone(&daemon)));
     tasks.spawn("board", board::keep(Arc::clone(&daemon)));
+    tasks.spawn("notices", notice::keep(Arc::clone(&daemon), config.base_env));
     tasks.spawn("room", wait_for_room(Arc::clone(&daemon), is_noted));
     tasks.spawn("signals", follow_signals(Arc::clone(&daemon)));
     if let Some(lifeline) = config.lifeline {
@@ -529,12 +534,12 @@ async fn load_settings(engine: &Handle, layout: &Layout) -> Result<u64, Rejectio
 /// Kinds of agents and rules. A file that cannot be used leaves what was known before.
 async fn load_files(engine: &Handle, layout: &Layout) -> Result<u64, Rejection> {
     let before = engine.published().read(|_, head| head);
-    let (kinds, rules) = (files::kinds(&layout.kinds()), files::rules(&layout.policy()));
+    let (kinds, policy) = (files::kinds(&layout.kinds()), files::policy(&layout.policy()));
     let mut after = before;
     let mut first_error = None;
     let commands = [
         kinds.map(|kinds| Command::Kind(kind::Command::Load(kind::Load { kinds }))),
-        rules.map(|rules| Command::Policy(policy::Command::Load(policy::Load { rules }))),
+        policy.map(|files::Policy { rules, may }| Command::Policy(policy::Command::Load(policy::Load { rules, may }))),
     ];
     for command in commands {
         let loaded = match command {

@@ -1,4 +1,4 @@
-//! The user's other files: `agents.toml` with kinds of agents, `policy.toml` with rules. Like the settings they are a
+//! The user's other files: `agents.toml` with kinds of agents, `policy.toml` with rules and rights. Like the settings they are a
 //! person's, and the server tells the log what they say.
 
 use std::collections::BTreeMap;
@@ -8,18 +8,20 @@ use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use amux_proto::entity::{Kind, Rule};
+use amux_proto::entity::{Kind, May, Rule};
 use amux_proto::{Code, Rejection};
 use serde::{Deserialize, Serialize};
 
 /// More than this is not written by hand.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
 
-#[derive(Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Policy {
-    #[serde(default, rename = "rule")]
-    rules: Vec<Rule>,
+pub(crate) struct Policy {
+    #[serde(default, rename = "rule", skip_serializing_if = "Vec::is_empty")]
+    pub(crate) rules: Vec<Rule>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) may: Vec<May>,
 }
 
 pub(crate) fn kinds(path: &Path) -> Result<BTreeMap<String, Kind>, Rejection> {
@@ -27,10 +29,9 @@ pub(crate) fn kinds(path: &Path) -> Result<BTreeMap<String, Kind>, Rejection> {
     amux_runner::kinds::with(text.as_deref()).map_err(|error| bad(&error.to_string()))
 }
 
-pub(crate) fn rules(path: &Path) -> Result<Vec<Rule>, Rejection> {
-    let Some(text) = read(path)? else { return Ok(Vec::new()) };
-    let policy: Policy = toml::from_str(&text).map_err(|error| bad(&format!("policy.toml: {error}")))?;
-    Ok(policy.rules)
+pub(crate) fn policy(path: &Path) -> Result<Policy, Rejection> {
+    let Some(text) = read(path)? else { return Ok(Policy::default()) };
+    toml::from_str(&text).map_err(|error| bad(&format!("policy.toml: {error}")))
 }
 
 /// Held from the reading of a file to its writing: of two rules added at once neither is lost.
@@ -39,11 +40,11 @@ static ADDING: Mutex<()> = Mutex::new(());
 /// Puts a rule behind those there are; what a person wrote stays as it is.
 pub(crate) fn add_rule(path: &Path, rule: &Rule) -> Result<(), Rejection> {
     let _adding = ADDING.lock().unwrap_or_else(PoisonError::into_inner);
-    let before = rules(path)?;
-    if before.contains(rule) {
+    let before = policy(path)?;
+    if before.rules.contains(rule) {
         return Ok(());
     }
-    let text = toml::to_string(&Policy { rules: vec![rule.clone()] })
+    let text = toml::to_string(&Policy { rules: vec![rule.clone()], may: Vec::new() })
         .map_err(|error| Rejection::new(Code::Internal, format!("the rule cannot be written: {error}")))?;
     let written = read(path)?.unwrap_or_default();
     let all = if written.is_empty() { text } else { format!("{}\n\n{text}", written.trim_end()) };
@@ -98,7 +99,7 @@ mod tests {
                 scope.spawn(move || add_rule(path, &rule(&n.to_string())).unwrap());
             }
         });
-        assert_eq!(rules(&path).unwrap().len(), 16);
+        assert_eq!(policy(&path).unwrap().rules.len(), 16);
     }
 
     #[test]
@@ -113,7 +114,7 @@ mod tests {
         std::fs::set_permissions(&real, std::fs::Permissions::from_mode(0o664)).unwrap();
         add_rule(&path, &rule("two")).unwrap();
         assert!(path.is_symlink());
-        assert_eq!((rules(&real).unwrap().len(), mode(&real)), (2, 0o664));
+        assert_eq!((policy(&real).unwrap().rules.len(), mode(&real)), (2, 0o664));
     }
 
     #[test]
@@ -130,11 +131,11 @@ mod tests {
         };
         add_rule(&path, &rule).unwrap();
         add_rule(&path, &rule).unwrap();
-        let all = rules(&path).unwrap();
+        let all = policy(&path).unwrap().rules;
         assert_eq!((all.len(), all.last()), (2, Some(&rule)));
         assert!(std::fs::read_to_string(&path).unwrap().starts_with("# mine"));
         std::fs::write(&path, "[[rule]]\nanwser = \"allow\"\n").unwrap();
-        assert!(rules(&path).unwrap_err().message.contains("anwser"));
+        assert!(policy(&path).unwrap_err().message.contains("anwser"));
         std::fs::remove_dir_all(&dir).unwrap();
     }
 }

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use amux_proto::board::Entries;
+use amux_proto::entity::Right;
 use amux_proto::frame::{Follow, FrameId, ServerFrame};
 use amux_proto::{AgentId, Code, Principal, Rejection, RunNo};
 use amux_runner::{Told, journal};
@@ -52,7 +53,7 @@ impl Follows {
         wanted: &Follow,
     ) -> Result<(), Rejection> {
         let published = daemon.engine.published();
-        published.allows(principal, "transcript")?;
+        published.is_current(principal)?;
         if self.0.len() >= FOLLOWS_MAX {
             return Err(Rejection::new(Code::Limit, format!("at most {FOLLOWS_MAX} transcripts on one connection")));
         }
@@ -60,6 +61,7 @@ impl Follows {
             return Err(Rejection::new(Code::Exists, format!("a transcript is followed with this id: {id}")));
         }
         let agent = published.resolve_agent(&wanted.agent)?;
+        published.may(principal, Right::Look, agent)?;
         let (told, moved) = (daemon.runner.follow_transcript(agent), published.watch_agent(agent));
         let newest = newest_run(daemon, agent).unwrap_or_default();
         let tail = wanted.tail.unwrap_or(TAIL_DEFAULT).min(TAIL_MAX) as usize;
@@ -97,9 +99,14 @@ impl Follows {
     }
 
     /// What there is to say, if it is anything.
-    pub(crate) async fn step(&mut self, daemon: &Arc<Daemon>, at: usize) -> Option<ServerFrame> {
+    pub(crate) async fn step(&mut self, daemon: &Arc<Daemon>, principal: &Principal, at: usize) -> Option<ServerFrame> {
         let following = &mut self.0[at];
-        match following.next(daemon).await {
+        // Whoever may not look any more is told nothing more.
+        let said = match daemon.engine.published().may(principal, Right::Look, following.agent) {
+            Ok(()) => following.next(daemon).await,
+            Err(refusal) => Err(refusal),
+        };
+        match said {
             Ok(None) => None,
             Ok(Some(entries)) => {
                 Some(ServerFrame { id: Some(following.id), entries: Some(entries), ..ServerFrame::default() })

@@ -32,7 +32,7 @@ use crate::auth::{Admission, Keys};
 use crate::daemon::Daemon;
 use crate::places::{Guest, Places};
 use crate::session::{self, Carrier, Incoming, Order};
-use crate::{acts, answers, mcp, metrics, web};
+use crate::{acts, answers, attachments, mcp, metrics, web};
 
 /// A browser with a few tabs, some scripts, and room.
 const CONNECTIONS_MAX: usize = 256;
@@ -65,6 +65,9 @@ pub const ROUTES: &[(&str, &str, Access)] = &[
     ("GET", "/v1/agents", Access::Known),
     ("GET", "/v1/stream", Access::Known),
     ("POST", "/v1/cmd/{name}", Access::Known),
+    // The file itself is the body; and comes as one that is saved, not shown.
+    ("POST", "/v1/attachments", Access::Known),
+    ("GET", "/v1/attachments/{digest}", Access::Known),
     ("POST", "/mcp", Access::Known),
     // Here it is said that there is no stream to open and no session to end, in the way hosts understand.
     ("GET", "/mcp", Access::Known),
@@ -91,6 +94,8 @@ pub(crate) fn router(daemon: Arc<Daemon>) -> Router {
             ("GET", "/v1/agents") => router.route(path, get(show_agents)),
             ("GET", "/v1/stream") => router.route(path, get(stream)),
             ("POST", "/v1/cmd/{name}") => router.route(path, post(command)),
+            ("POST", "/v1/attachments") => router.route(path, post(attachments::post)),
+            ("GET", "/v1/attachments/{digest}") => router.route(path, get(attachments::get)),
             ("POST", "/mcp") => router.route(path, post(mcp::serve)),
             ("GET", "/mcp") => router.route(path, get(mcp::serve)),
             ("DELETE", "/mcp") => router.route(path, delete(mcp::serve)),
@@ -241,8 +246,12 @@ async fn command(
     }
     answered(match session::order(&name, args) {
         Ok(Order::Command(command)) => {
-            let submission = session::submission(*command, principal, body.cmd_id, body.expect);
-            daemon.engine.submit(submission).await.map(|committed| (committed.answer, committed.seq))
+            match session::admitted(&daemon, *command, principal, body.cmd_id, body.expect) {
+                Ok(submission) => {
+                    daemon.engine.submit(submission).await.map(|committed| (committed.answer, committed.seq))
+                }
+                Err(rejection) => Err(rejection),
+            }
         }
         Ok(Order::Act(act)) => acts::perform(&daemon, &principal, &act).await,
         Err(rejection) => Err(rejection),

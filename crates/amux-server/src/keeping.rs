@@ -1,8 +1,8 @@
-//! How long things are kept: slices of old history, log files, tapes of runs that nobody touches. Once an hour, one
-//! thing after the other.
+//! How long things are kept: attachments without a message, slices of old history, log files, tapes of runs that nobody
+//! touches. Once an hour, one thing after the other.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use amux_engine::archive::{Policy, Roots};
 use amux_sys::clock;
@@ -14,6 +14,14 @@ const EVERY: Duration = Duration::from_secs(60 * 60);
 
 pub(crate) async fn keep(daemon: Arc<Daemon>) {
     loop {
+        // Before mail that names one can be put away.
+        let of = Arc::clone(&daemon);
+        let pruned = tokio::task::spawn_blocking(move || {
+            of.attachments.prune(|| of.engine.published().named_attachments(), SystemTime::now())
+        });
+        if let Err(error) = pruned.await.map_err(std::io::Error::other).and_then(|pruned| pruned) {
+            tracing::warn!(%error, "Attachments that no message names could not be removed.");
+        }
         let keep = daemon.engine.published().keep();
         while daemon.engine.compact(keep).await {
             tokio::task::yield_now().await;

@@ -5,6 +5,7 @@
 
 mod acts;
 mod answers;
+mod attachments;
 mod auth;
 mod board;
 mod boot;
@@ -17,6 +18,7 @@ mod local;
 mod logs;
 mod mcp;
 mod metrics;
+mod notice;
 mod places;
 mod session;
 mod settings;

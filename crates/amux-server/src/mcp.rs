@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use amux_mcp::World;
+use amux_proto::entity::Attachment;
 use amux_proto::{Code, Principal, Rejection, Seq};
 use axum::extract::{ConnectInfo, Extension, Request, State};
 use axum::http::{HeaderValue, header};
@@ -59,12 +60,17 @@ impl World for Inside {
         let Order::Command(command) = session::order(name, &args.to_string())? else {
             return Err(Rejection::new(Code::Internal, format!("a tool acts by commands only: {name}")));
         };
-        let submission = session::submission(*command, self.principal.clone(), None, None);
+        let submission = session::admitted(&self.daemon, *command, self.principal.clone(), None, None)?;
         self.daemon.engine.submit(submission).await.map(|committed| committed.answer)
     }
 
     async fn ask(&self, name: &'static str, args: Value) -> Result<Box<RawValue>, Rejection> {
         answers::answer(&self.daemon, &self.principal, name, &args.to_string()).await.map(|(body, _)| body)
+    }
+
+    async fn upload(&self, _: String) -> Result<Attachment, Rejection> {
+        let message = "a path is a file of whoever calls, and cannot be read from here";
+        Err(Rejection::new(Code::Unsupported, message).hint("in a shell: agentmux send TARGET -m TEXT --attach FILE"))
     }
 
     async fn bell(&self) -> Result<watch::Receiver<Seq>, Rejection> {

@@ -14,7 +14,7 @@ use amux_engine::{Cursor, Page, Submission};
 use amux_proto::command::agent;
 use amux_proto::event;
 use amux_proto::frame::{Binary, CaughtUp, Client, FrameId, Hello, Reset, ServerFrame, Sub, Welcome};
-use amux_proto::query::{Act, Query};
+use amux_proto::query::{self, Act, Query};
 use amux_proto::{CmdId, Code, Command, Epoch, FRAME_BYTES_MAX, PROTOCOL, Principal, Rejection, Rev, Seq};
 use amux_sys::clock;
 use futures_util::StreamExt as _;
@@ -28,7 +28,7 @@ use crate::board::Watching;
 use crate::daemon::{Daemon, End};
 use crate::follow::Follows;
 use crate::views::{Out, Urgency, Views};
-use crate::{acts, answers, auth};
+use crate::{acts, answers, attachments, auth};
 
 /// Where frames come from and go to.
 pub(crate) trait Carrier: Send {
@@ -89,6 +89,8 @@ struct Session {
     views: Views,
     follows: Follows,
     watching: Option<Watching>,
+    /// Ends with the connection.
+    coming: attachments::Coming,
     signed_in: Option<SignedIn>,
     /// Jobs that were done.
     turns: u32,
@@ -163,6 +165,7 @@ impl Session {
             views: Views::default(),
             follows: Follows::default(),
             watching: None,
+            coming: attachments::Coming::default(),
             signed_in,
             turns: 0,
         }))
@@ -233,9 +236,11 @@ impl Session {
     async fn perform(&mut self, job: Job, head: Seq) -> Result<Vec<Out>, Rejection> {
         self.turns = self.turns.wrapping_add(1);
         Ok(match job {
-            Job::View(at) => self.views.step(&self.daemon, at).await,
+            Job::View(at) => self.views.step(&self.daemon, &self.principal, at).await,
             Job::Rows => self.watching.as_mut().map(|watching| Out::Line(watching.frame())).into_iter().collect(),
-            Job::Entries(at) => self.follows.step(&self.daemon, at).await.map(Out::from).into_iter().collect(),
+            Job::Entries(at) => {
+                self.follows.step(&self.daemon, &self.principal, at).await.map(Out::from).into_iter().collect()
+            }
             Job::Events => vec![Out::Line(self.pump(head).await?)],
         })
     }
@@ -336,7 +341,10 @@ impl Session {
     fn watch(&mut self, id: FrameId) -> Result<(), Rejection> {
         if self.principal != Principal::Operator {
             let message = "the board is for the operator only";
-            return Err(Rejection::new(Code::Denied, message).details(serde_json::json!({ "rule": "operator_only" })));
+            let rule = serde_json::json!({ "rule": "operator_only" });
+            return Err(Rejection::new(Code::Denied, message)
+                .hint("an agent asks: agents, inbox, events")
+                .details(rule));
         }
         if self.watching.is_some() {
             return Err(Rejection::new(Code::Exists, "the board is watched on this connection already"));
@@ -363,7 +371,7 @@ impl Session {
         match order(name, args)? {
             Order::Command(command) => {
                 let removes = matches!(*command, Command::Agent(agent::Command::Remove(_)));
-                let submission = submission(*command, self.principal.clone(), cmd_id, expect);
+                let submission = admitted(&self.daemon, *command, self.principal.clone(), cmd_id, expect)?;
                 let answer = self.daemon.engine.enqueue(submission).await?;
                 let daemon = Arc::clone(&self.daemon);
                 Ok(Box::pin(async move {
@@ -381,6 +389,16 @@ impl Session {
                     }
                 }))
             }
+            Order::Act(Act::Put(part)) => {
+                let (daemon, principal) = (Arc::clone(&self.daemon), self.principal.clone());
+                let coming = Arc::clone(&self.coming);
+                Ok(Box::pin(async move {
+                    match attachments::put(daemon, principal, coming, part).await {
+                        Ok((body, seq)) => ServerFrame::ok(id, body, seq),
+                        Err(refusal) => ServerFrame::error(Some(id), refusal),
+                    }
+                }))
+            }
             Order::Act(act) => {
                 let (daemon, principal) = (Arc::clone(&self.daemon), self.principal.clone());
                 Ok(Box::pin(async move {
@@ -395,7 +413,8 @@ impl Session {
 
     fn subscribe(&mut self, id: FrameId, sub: Sub) -> Result<ServerFrame, Rejection> {
         let published = self.daemon.engine.published();
-        published.allows(&self.principal, "events")?;
+        published
+            .may_ask(&self.principal, &Query::Events(query::Events { from: None, limit: None, topics: Vec::new() }))?;
         if self.subscriptions.len() >= SUBSCRIPTIONS_MAX {
             let message = format!("at most {SUBSCRIPTIONS_MAX} subscriptions on one connection");
             return Err(Rejection::new(Code::Limit, message));
@@ -413,7 +432,7 @@ impl Session {
         });
         let (seq, frame) = match reached {
             Some(from) => (from.seq, ServerFrame { id: Some(id), resumed: Some(true), ..ServerFrame::default() }),
-            None => reset_frame(&self.daemon, id),
+            None => reset_frame(&self.daemon, &self.principal, id),
         };
         self.subscriptions.push(Subscription { id, topics: sub.topics, seq, caught_up: false });
         Ok(frame)
@@ -426,7 +445,7 @@ impl Session {
         for subscription in &mut self.subscriptions {
             if subscription.seq < head {
                 let page = page(&self.daemon, epoch, subscription.seq).await?;
-                subscription.write(&self.daemon, page, &mut lines);
+                subscription.write(&self.daemon, &self.principal, page, &mut lines);
             }
             if !subscription.caught_up && subscription.seq >= head {
                 subscription.caught_up = true;
@@ -439,11 +458,11 @@ impl Session {
 }
 
 impl Subscription {
-    fn write(&mut self, daemon: &Daemon, page: Page, lines: &mut String) {
+    fn write(&mut self, daemon: &Daemon, principal: &Principal, page: Page, lines: &mut String) {
         match page {
             Page::Events(entries) => {
-                for entry in entries {
-                    self.seq = entry.seq;
+                self.seq = entries.last().map_or(self.seq, |entry| entry.seq);
+                for entry in daemon.engine.published().seen(principal, entries) {
                     if self.topics.is_empty() || self.topics.iter().any(|topic| topic == entry.topic) {
                         lines.push_str("{\"event\":");
                         lines.push_str(&entry.json);
@@ -455,7 +474,7 @@ impl Subscription {
             }
             // History was compacted away under a reader that slept: it starts over from what is.
             Page::Reset | Page::InLog => {
-                let (seq, frame) = reset_frame(daemon, self.id);
+                let (seq, frame) = reset_frame(daemon, principal, self.id);
                 self.seq = seq;
                 self.caught_up = false;
                 push(lines, &frame);
@@ -477,8 +496,8 @@ async fn page(daemon: &Daemon, epoch: Epoch, seq: Seq) -> Result<Page, Rejection
     }
 }
 
-fn reset_frame(daemon: &Daemon, id: FrameId) -> (Seq, ServerFrame) {
-    let snapshot = answers::snapshot(daemon);
+fn reset_frame(daemon: &Daemon, principal: &Principal, id: FrameId) -> (Seq, ServerFrame) {
+    let snapshot = daemon.engine.published().snapshot(principal);
     let (epoch, seq) = (snapshot.epoch, snapshot.seq);
     let reset = Some(Reset { epoch, seq, snapshot });
     (seq, ServerFrame { id: Some(id), reset, ..ServerFrame::default() })
@@ -528,6 +547,18 @@ pub(crate) fn order(name: &str, args: &str) -> Result<Order, Rejection> {
     }
     let verb = Rejection::new(Code::UnknownVerb, format!("no such command: {name}"));
     Err(if Query::NAMES.contains(&name) { verb.hint(format!("{{\"get\":\"{name}\"}}")) } else { verb })
+}
+
+/// A command that came in by a door: what it relies on outside the log is there.
+pub(crate) fn admitted(
+    daemon: &Daemon,
+    command: Command,
+    actor: Principal,
+    cmd_id: Option<CmdId>,
+    expect: Option<Rev>,
+) -> Result<Submission, Rejection> {
+    attachments::check(daemon, &actor, &command)?;
+    Ok(submission(command, actor, cmd_id, expect))
 }
 
 pub(crate) fn submission(command: Command, actor: Principal, cmd_id: Option<CmdId>, expect: Option<Rev>) -> Submission {

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use amux_proto::entity::Size;
+use amux_proto::entity::{Right, Size};
 use amux_proto::frame::{
     Binary, CREDIT_BYTES, Credit, FrameId, OutputFrame, Resized, ScreenFrame, ServerFrame, Typed, ViewTerminal,
 };
@@ -86,7 +86,6 @@ impl Views {
         takes_bytes: bool,
     ) -> Result<Vec<Out>, Rejection> {
         let published = daemon.engine.published();
-        published.allows(principal, "look")?;
         if self.0.len() >= VIEWS_MAX {
             return Err(Rejection::new(Code::Limit, format!("at most {VIEWS_MAX} terminals on one connection")));
         }
@@ -97,8 +96,10 @@ impl Views {
             let message = "a binary view is for a WebSocket, and its id is below 2^32";
             return Err(Rejection::new(Code::BadArgs, message));
         }
+        published.is_current(principal)?;
         let agent = published.resolve_agent(&wanted.agent)?;
-        let may_type = published.allows(principal, "agent.keys").is_ok();
+        published.may(principal, Right::Look, agent)?;
+        let may_type = published.may(principal, Right::Keys, agent).is_ok();
         let size = match (wanted.rows, wanted.cols, may_type) {
             (Some(rows), Some(cols), true) => Some(Size { rows: rows.clamp(1, 1000), cols: cols.clamp(2, 1000) }),
             _ => None,
@@ -137,8 +138,8 @@ impl Views {
         view: FrameId,
         bytes: Vec<u8>,
     ) -> Result<(), Rejection> {
-        daemon.engine.published().allows(principal, "agent.keys")?;
         let viewed = self.find(view)?;
+        daemon.engine.published().may(principal, Right::Keys, viewed.agent)?;
         if bytes.len() > TYPED_BYTES_MAX {
             let message = format!("too many keys at once: {} bytes, at most {TYPED_BYTES_MAX}", bytes.len());
             return Err(Rejection::new(Code::TooLarge, message));
@@ -154,8 +155,8 @@ impl Views {
         principal: &Principal,
         resized: Resized,
     ) -> Result<Vec<Out>, Rejection> {
-        daemon.engine.published().allows(principal, "agent.resize")?;
         let viewed = self.find(resized.view)?;
+        daemon.engine.published().may(principal, Right::Keys, viewed.agent)?;
         let size = Size { rows: resized.rows.clamp(1, 1000), cols: resized.cols.clamp(2, 1000) };
         let (viewer, agent) = (Some(viewed.view.viewer), viewed.agent);
         ask_live(daemon, agent, |reply| Ask::Resize { viewer, size, reply }).await??;
@@ -194,8 +195,13 @@ impl Views {
     }
 
     /// What it says.
-    pub(crate) async fn step(&mut self, daemon: &Arc<Daemon>, at: usize) -> Vec<Out> {
+    pub(crate) async fn step(&mut self, daemon: &Arc<Daemon>, principal: &Principal, at: usize) -> Vec<Out> {
         let viewed = &mut self.0[at];
+        // Whoever may not look any more is shown nothing more.
+        if let Err(refusal) = daemon.engine.published().may(principal, Right::Look, viewed.agent) {
+            let viewed = self.0.remove(at);
+            return vec![ServerFrame::error(Some(viewed.id), refusal).into()];
+        }
         let said = match viewed.news() {
             None => return Vec::new(),
             Some(News::Output) => viewed.output(daemon).await,

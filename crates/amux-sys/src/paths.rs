@@ -196,6 +196,10 @@ impl Layout {
     pub fn worktrees(&self) -> PathBuf {
         self.state_dir.join("worktrees")
     }
+    /// What messages carry; see the server for what is in it.
+    pub fn attachments(&self) -> PathBuf {
+        self.state_dir.join("attachments")
+    }
     pub fn settings(&self) -> PathBuf {
         self.config_dir.join("settings.jsonc")
     }

@@ -10,14 +10,14 @@ use amux_proto::command::{
     agent, host, kind, layout, message, pane, policy, request, run, setting, tab, team, workspace,
 };
 use amux_proto::entity::{
-    self, Activity, Answer, Class, ClosedWhat, Content, Dialect, Exit, ExitWhy, KindName, Phase, Priority, Process,
-    RequestKind, RequestOption, RequestOptionKind, Rule, RuleAnswer, Size, WhileWorking,
+    self, Activity, Answer, Attachment, Class, ClosedWhat, Content, Dialect, Exit, ExitWhy, KindName, May, Phase,
+    Priority, Process, RequestKind, RequestOption, RequestOptionKind, Right, Rule, RuleAnswer, Size, WhileWorking,
 };
 use amux_proto::layout::{Node, Place, Side};
 use amux_proto::transcript::{Ask, InputStage, Opened, SessionOpened, Trigger, TurnEnd};
 use amux_proto::{
-    AgentId, ClosedId, Command, MessageId, Name, NodeId, PaneId, Principal, RequestId, RunNo, TabId, TeamId, ThreadId,
-    Time, WorkspaceId,
+    AgentId, ClosedId, Command, Digest, MessageId, Name, NodeId, PaneId, Principal, RequestId, RunNo, TabId, TeamId,
+    ThreadId, Time, WorkspaceId,
 };
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -632,7 +632,15 @@ fn policy_load(s: &mut Say<'_>) -> Command {
         answer: s.rng.pick(answers).unwrap_or(RuleAnswer::Ask),
     });
     let rules = rules.collect();
-    policy::Command::Load(policy::Load { rules }).into()
+    let who = ["agents", "team:shop", "role:plans", "scout@default", "lead@shop"];
+    let to = ["self", "team", "all", "nobody", "team:shop", "api@default"];
+    let may = (0..s.rng.below(4)).map(|_| May {
+        who: s.rng.pick(who).unwrap_or("agents").to_owned(),
+        rights: Right::ALL.into_iter().filter(|_| s.rng.one_in(2)).collect(),
+        to: s.rng.pick(to).unwrap_or("all").to_owned(),
+    });
+    let may = may.collect();
+    policy::Command::Load(policy::Load { rules, may }).into()
 }
 
 fn run_lost(s: &mut Say<'_>) -> Command {
@@ -839,8 +847,20 @@ fn message_send(s: &mut Say<'_>) -> Command {
         },
         ttl_ms: s.rng.one_in(4).then(|| s.rng.below(5_000)),
         wants_answer: s.rng.one_in(6),
+        attachments: attachments(s),
     })
     .into()
+}
+
+/// Mostly none, and now and then one that may not be.
+fn attachments(s: &mut Say<'_>) -> Vec<Attachment> {
+    let count = if s.rng.one_in(8) { s.rng.below(3) } else { 0 };
+    let one = |s: &mut Say<'_>| {
+        let name = if s.rng.one_in(6) { "../x".to_owned() } else { format!("file-{}", s.rng.below(4)) };
+        let digest = Digest::of([u8::try_from(s.rng.below(4)).unwrap_or(0); 32]);
+        Attachment { name, bytes: s.rng.below(12_000_000), digest }
+    };
+    (0..count).map(|_| one(s)).collect()
 }
 
 /// Mostly the newest: old ones are long over.

@@ -12,7 +12,7 @@
 //! - `--ignore-term`, `--children bg|setsid|hold|storm`, `--swallow-enter`.
 //!
 //! In a prompt: `ask` (a permission, as often as it stands there), `say:N` (N bytes), `sleep:MS`, `die`, `hold` (works
-//! until it is interrupted).
+//! until it is interrupted), `compact` (forgets most of what was said, where the dialect has a word for that).
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
@@ -302,6 +302,7 @@ enum Act {
     Say(usize),
     Sleep(Duration),
     Hold,
+    Compact,
     Die,
 }
 
@@ -312,6 +313,7 @@ fn acts(prompt: &str) -> Vec<Act> {
         Some(("sleep", ms)) => Some(Act::Sleep(Duration::from_millis(number(ms)))),
         None if word == "ask" => Some(Act::Ask),
         None if word == "hold" => Some(Act::Hold),
+        None if word == "compact" => Some(Act::Compact),
         None if word == "die" => Some(Act::Die),
         _ => None,
     };
@@ -395,6 +397,12 @@ fn claude(agent: &Arc<Agent>) {
                     }
                     return;
                 }
+                Act::Compact => {
+                    agent.say(&json!({ "type": "system", "subtype": "status", "status": "compacting" }));
+                    let metadata = json!({ "trigger": "auto", "pre_tokens": 100_000 });
+                    agent
+                        .say(&json!({ "type": "system", "subtype": "compact_boundary", "compact_metadata": metadata }));
+                }
                 Act::Die => die(3),
             }
         }
@@ -465,6 +473,7 @@ fn codex(agent: &Arc<Agent>) {
                             status = "interrupted";
                             break;
                         }
+                        Act::Compact => {}
                         Act::Die => die(3),
                     }
                 }
@@ -550,6 +559,7 @@ fn acp(agent: &Arc<Agent>) {
                             reason = "cancelled";
                             break;
                         }
+                        Act::Compact => {}
                         Act::Die => die(3),
                     }
                 }

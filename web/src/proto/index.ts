@@ -34,7 +34,8 @@ cwd?: string,
 draft: boolean, };
 
 /**
- * Make an agent and, unless `start` is false, start it. Without a team it joins `default`.
+ * Make an agent and, unless `start` is false, start it. Without a team it joins `default`, or the team of the
+ * agent that makes it.
  */
 export type AgentCreate = { id?: AgentId, name: Name, team?: string, kind: KindName, argv: Array<string>, 
 /**
@@ -245,6 +246,42 @@ id: string, kind: RequestKind, title: string, detail: string, options: Array<Req
  * What a rule can match: the tool's name and its subject (a command line, a path).
  */
 tool?: string, subject?: string, };
+
+/**
+ * A file that goes with a message. What it holds is kept once, under its digest.
+ */
+export type Attachment = { 
+/**
+ * What its recipient sees it as: one part of a path.
+ */
+name: string, bytes: number, digest: Digest, };
+
+/**
+ * A part of what an attachment holds.
+ */
+export type AttachmentPart = { attachment: Attachment, 
+/**
+ * Base64, from the offset that was asked for.
+ */
+data: string, 
+/**
+ * Where the next part begins; the end when it is as large as the file.
+ */
+next: number, };
+
+/**
+ * A part of a file that a message is to carry. One at a time on a connection, in order: what is at 0 begins a
+ * file, and what was begun and not finished before is forgotten, as it is when the connection ends.
+ */
+export type AttachmentPut = { offset: number, 
+/**
+ * Base64; so much of the file that it fits a frame.
+ */
+data: string, 
+/**
+ * With this it is whole: it is on disk when that is answered, with its digest.
+ */
+last: boolean, };
 
 /**
  * An agent as `agentmux ls` shows it, and what an interface needs beside it.
@@ -469,6 +506,11 @@ export type Dialect = "pty" | "claude" | "codex" | "acp" | "codex_exec" | "claud
 
 export type DiffChange = { "type": "texts", old?: string, new: string, } | { "type": "unified", diff: string, };
 
+/**
+ * What a file holds, by the SHA-256 of it: 64 lower-case hexadecimal digits, as `sha256sum` prints them.
+ */
+export type Digest = string;
+
 export type Direction = "row" | "column";
 
 export type Endpoint = { pid: number, launcher_pid: number | null, epoch: Epoch, version: string, socket: string, web_url: string, ws_url: string, };
@@ -553,6 +595,11 @@ export type GetAgent = { agent: string, };
 export type GetAgents = { all: boolean, team?: string, };
 
 /**
+ * A part of what an attachment holds, for whoever sent or was sent the message. Without a name: the only one.
+ */
+export type GetAttachment = { message: string, name?: string, offset: number, };
+
+/**
  * A part of the server in detail: `boot`, `store`, `outbox`, `flows`, `connections`, `tasks`, `runs`.
  */
 export type GetDiag = { topic: string, };
@@ -597,6 +644,11 @@ export type GetProcesses = { agent: string, };
 export type GetQueue = { agent: string, };
 
 export type GetRequests = Record<symbol, never>;
+
+/**
+ * What an agent may do, and the rule that says so; without one, of every agent.
+ */
+export type GetRights = { agent?: string, };
 
 /**
  * Browsers that are signed in.
@@ -768,7 +820,11 @@ wants_answer?: boolean,
 /**
  * The message its sender was working on; what makes a loop of polite agents visible.
  */
-cause: MessageId | null, created: Time, deliveries: Array<Delivery>, rev: Rev, };
+cause: MessageId | null, 
+/**
+ * Files that go with it.
+ */
+attachments?: Array<Attachment>, created: Time, deliveries: Array<Delivery>, rev: Rev, };
 
 /**
  * Its time is over; only the server says this.
@@ -831,7 +887,11 @@ ttl_ms?: number,
 /**
  * Its recipient is told how to answer.
  */
-wants_answer?: boolean, };
+wants_answer?: boolean, 
+/**
+ * Their content is with the server before: `attachment.put`, or `POST /v1/attachments`.
+ */
+attachments?: Array<Attachment>, };
 
 export type MessageSent = { message: MessageEntity, };
 
@@ -844,7 +904,7 @@ export type MessageView = { id: MessageId, from: string, body: string, thread: T
 /**
  * The message its sender was working on.
  */
-cause: MessageId | null, created: Time, 
+cause: MessageId | null, attachments: Array<Attachment>, created: Time, 
 /**
  * To whom, as names.
  */
@@ -950,12 +1010,31 @@ export type PolicyAdd = { rule: PolicyRule, };
 /**
  * All of them, in their order.
  */
-export type PolicyChanged = { rules: Array<PolicyRule>, };
+export type PolicyChanged = { rules: Array<PolicyRule>, may: Array<PolicyMay>, };
 
 /**
  * The content of the file; only the server says this.
  */
-export type PolicyLoad = { rules: Array<PolicyRule>, };
+export type PolicyLoad = { rules: Array<PolicyRule>, may: Array<PolicyMay>, };
+
+/**
+ * One entry of `policy.toml`: who may do what to whom. What is said of somebody about a right takes the place of the
+ * default for it; several entries add up.
+ */
+export type PolicyMay = { 
+/**
+ * `name@team`, `team:NAME`, `role:WORDS` or `agents`.
+ */
+who: string, do: Array<PolicyRight>, 
+/**
+ * `self`, `team`, `all`, `nobody`, `name@team` or `team:NAME`. `team` and `all` are the others.
+ */
+to: string, };
+
+/**
+ * What one may do to an agent, where `policy.toml` has a say in it.
+ */
+export type PolicyRight = "send" | "look" | "mail" | "interrupt" | "keys" | "decide" | "start" | "stop" | "create" | "remove";
 
 /**
  * One rule of `policy.toml`: who asks for what, and what is answered. The first that matches decides.
@@ -1251,7 +1330,7 @@ export type SettingSource = "file" | "command";
 /**
  * What values a setting takes.
  */
-export type SettingTakes = { "type": "number", min: number, max: number, } | { "type": "texts", max: number, } | { "type": "unknown" };
+export type SettingTakes = { "type": "number", min: number, max: number, } | { "type": "texts", max: number, among: Array<string>, } | { "type": "unknown" };
 
 /**
  * Back to the default.
@@ -1269,7 +1348,7 @@ export type Snapshot = { epoch: Epoch, seq: Seq, teams: Array<Team>, agents: Arr
 /**
  * In order.
  */
-workspaces: Array<Workspace>, tabs: Array<Tab>, panes: Array<Pane>, closed: Array<Closed>, requests: Array<RequestEntity>, messages: Array<MessageEntity>, settings: Array<Setting>, flows: Array<Flow>, host: Host | null, kinds: { [key in string]: KindEntity }, rules: Array<PolicyRule>, };
+workspaces: Array<Workspace>, tabs: Array<Tab>, panes: Array<Pane>, closed: Array<Closed>, requests: Array<RequestEntity>, messages: Array<MessageEntity>, settings: Array<Setting>, flows: Array<Flow>, host: Host | null, kinds: { [key in string]: KindEntity }, rules: Array<PolicyRule>, may: Array<PolicyMay>, };
 
 /**
  * The receipt ladder. A stage is only claimed with evidence.
@@ -1280,6 +1359,11 @@ export type Stage = { "type": "accepted" } | { "type": "routed", run: RunNo, } |
  * `agentmux server status`.
  */
 export type Status = { profile: string, pid: number, launcher_pid: number | null, version: string, started: Time, epoch: Epoch, head_seq: Seq, agents: number, web_url: string, socket: string, state_dir: string, mode: Mode, };
+
+/**
+ * The answer to the last `attachment.put` of a file: it is on disk.
+ */
+export type Stored = { bytes: number, digest: Digest, };
 
 export type Sub = { 
 /**
@@ -1606,6 +1690,7 @@ export type Commands = {
   "agent.interrupt": AgentInterrupt;
   "agent.set": AgentSet;
   "agent.take_over": AgentTakeOver;
+  "attachment.put": AttachmentPut;
   "policy.add": PolicyAdd;
   "session.revoke": SessionRevoke;
   "server.stop": ServerStop;
@@ -1690,9 +1775,11 @@ export type Queries = {
   "message": GetMessage;
   "inbox": GetInbox;
   "queue": GetQueue;
+  "attachment": GetAttachment;
   "thread": GetThread;
   "settings": GetSettings;
   "kinds": GetKinds;
+  "rights": GetRights;
   "processes": GetProcesses;
   "transcript": GetTranscript;
   "status": GetStatus;

@@ -7,7 +7,8 @@ use amux_proto::Code;
 use amux_proto::exit::Exit;
 use serde_json::{Value, json};
 
-use super::message::{Words, each, ended_badly, lines, said};
+use super::letter::{self, Letter};
+use super::message::{each, ended_badly, lines, said};
 use super::request::short;
 use super::wait::{duration_ms, until};
 use crate::context::Context;
@@ -20,7 +21,7 @@ pub(crate) struct Ask {
     #[arg(value_name = "TARGET")]
     to: String,
     #[command(flatten)]
-    words: Words,
+    letter: Letter,
     /// Exit 6 when the answer takes longer
     #[arg(long, value_name = "DUR", value_parser = duration_ms)]
     timeout: Option<u64>,
@@ -34,9 +35,10 @@ enum Outcome {
 
 impl Ask {
     pub(crate) fn run(&self, context: &Context) -> Result<ExitCode, Failure> {
-        let body = self.words.body()?;
+        let (body, attachments) = self.letter.bring(context)?;
         let deadline = self.timeout.map(|ms| Instant::now() + Duration::from_millis(ms));
-        let sent = context.order("message.send", &json!({ "to": [self.to], "body": body, "wants_answer": true }))?;
+        let args = json!({ "to": [self.to], "body": body, "wants_answer": true, "attachments": attachments });
+        let sent = context.order("message.send", &args)?;
         let failed = |exit, code, message: String| {
             let mut failure = Failure::new(exit, code, message);
             let hint = format!("agentmux msg show {}", short(&sent["id"]));
@@ -45,7 +47,9 @@ impl Ask {
         };
         match until(context, deadline, |context| outcome(context, &sent["id"]))? {
             Some(Outcome::Answered(answer)) => {
-                let code = context.out.done(&answer, || said(&word(&answer["body"])).collect::<Vec<_>>().join("\n"));
+                let code = context.out.done(&answer, || {
+                    said(&word(&answer["body"])).chain(letter::lines(&answer)).collect::<Vec<_>>().join("\n")
+                });
                 // It was taken where it was asked for, and need not wait in an inbox too. If this is not noted, it
                 // does, which does no harm.
                 let _ = context.without_start().order("message.ack", &json!({ "message": answer["id"] }));

@@ -1,9 +1,10 @@
-//! `agentmux config`: the settings file and what holds.
+//! `agentmux config`: the settings file and what holds. Its check reads `policy.toml` too.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::process::ExitCode;
 
-use amux_core::setting::{self, LISTS, REGISTRY};
+use amux_core::setting::{self, REGISTRY, WORDS};
 use amux_proto::Code;
 use amux_proto::exit::Exit;
 use amux_sys::paths::Layout;
@@ -11,6 +12,7 @@ use jsonc_parser::common::Ranged as _;
 use jsonc_parser::{CollectOptions, ParseOptions, ast};
 use serde_json::{Value, json};
 
+use crate::cli::policy;
 use crate::context::Context;
 use crate::output::{table, word};
 use crate::report::Failure;
@@ -42,17 +44,30 @@ impl Config {
         let path = context.layout.settings();
         match self {
             Self::Check => match check(&context.layout) {
-                Ok(values) => {
-                    let data = json!({ "path": path, "keys": values.keys().collect::<Vec<_>>() });
-                    Ok(context.out.done(&data, || match path.exists() {
-                        true => format!("{}: {} keys, all good", path.display(), values.len()),
-                        false => format!("{} does not exist: the defaults hold", path.display()),
+                Ok(Checked { values, rules, may }) => {
+                    let policy = context.layout.policy();
+                    let data = json!({
+                        "path": path,
+                        "keys": values.keys().collect::<Vec<_>>(),
+                        "policy": { "path": policy, "rules": rules, "may": may },
+                    });
+                    Ok(context.out.done(&data, || {
+                        let none = |path: &Path| format!("{} does not exist: the defaults hold", path.display());
+                        let settings = match path.exists() {
+                            true => format!("{}: {} keys, all good", path.display(), values.len()),
+                            false => none(&path),
+                        };
+                        let policy = match policy.exists() {
+                            true => format!("{}: {rules} rules, {may} rights, all good", policy.display()),
+                            false => none(&policy),
+                        };
+                        format!("{settings}\n{policy}")
                     }))
                 }
                 Err(problems) => {
                     let message = match problems.as_slice() {
                         [one] => one.clone(),
-                        many => format!("{} things are wrong: {}", many.len(), path.display()),
+                        many => format!("{} things are wrong: {}", many.len(), many.join("; ")),
                     };
                     let mut failure = Failure::new(Exit::Failed, Code::BadArgs, message);
                     if problems.len() > 1 {
@@ -83,18 +98,17 @@ impl Config {
 fn show(context: &Context) -> Result<ExitCode, Failure> {
     let set = context.ask("settings", &json!({}))?;
     let found = |key: &str| set.as_array().into_iter().flatten().find(|setting| setting["key"] == key);
-    let numbers = REGISTRY.iter().map(|known| (known.key, json!(known.default), known.about));
-    let lists = LISTS.iter().map(|list| (list.key, json!([]), list.about));
-    let rows: Vec<Value> = numbers
-        .chain(lists)
-        .map(|(key, default, about)| {
-            let (value, source) = match found(key) {
-                Some(setting) => (setting["value"].clone(), setting["source"].clone()),
-                None => (default.clone(), "default".into()),
-            };
-            json!({ "key": key, "value": value, "source": source, "default": default, "about": about })
-        })
-        .collect();
+    let row = |key: &str, default: Value, about: &str| {
+        let (value, source) = match found(key) {
+            Some(setting) => (setting["value"].clone(), setting["source"].clone()),
+            None => (default.clone(), "default".into()),
+        };
+        json!({ "key": key, "value": value, "source": source, "default": default, "about": about })
+    };
+    let numbers = REGISTRY.iter().map(|known| row(known.key, known.default.into(), known.about));
+    let words = WORDS.iter().map(|known| row(known.key, json!(known.default), known.about));
+    let mut rows: Vec<Value> = numbers.chain(words).collect();
+    rows.sort_by_key(|row| word(&row["key"]));
     Ok(context.out.done(&rows.clone().into(), || {
         let cells = |row: &Value| ["key", "value", "source", "about"].map(|name| word(&row[name])).to_vec();
         let rows: Vec<_> = rows.iter().map(cells).collect();
@@ -102,8 +116,22 @@ fn show(context: &Context) -> Result<ExitCode, Failure> {
     }))
 }
 
-/// The file's settings, or everything that is wrong with it, each with its line.
-pub(crate) fn check(layout: &Layout) -> Result<BTreeMap<String, Value>, Vec<String>> {
+/// What the files say.
+pub(crate) struct Checked {
+    pub(crate) values: BTreeMap<String, Value>,
+    rules: usize,
+    may: usize,
+}
+
+/// What the files say, or everything that is wrong with them, each with its line.
+pub(crate) fn check(layout: &Layout) -> Result<Checked, Vec<String>> {
+    match (settings(layout), policy::check(&layout.policy())) {
+        (Ok(values), Ok((rules, may))) => Ok(Checked { values, rules, may }),
+        (settings, policy) => Err([settings.err(), policy.err()].into_iter().flatten().flatten().collect()),
+    }
+}
+
+fn settings(layout: &Layout) -> Result<BTreeMap<String, Value>, Vec<String>> {
     let path = layout.settings();
     let one = |problem: String| vec![format!("{}: {problem}", path.display())];
     let text = match std::fs::read_to_string(&path) {

@@ -86,7 +86,10 @@ fn socket(layout: &Layout) -> Option<Finding> {
 
 fn settings(layout: &Layout) -> Finding {
     match super::config::check(layout) {
-        Ok(values) => finding("settings", Level::Ok, format!("{} keys are set in the file", values.len()), None),
+        Ok(checked) => {
+            let message = format!("{} keys are set in the file", checked.values.len());
+            finding("settings", Level::Ok, message, None)
+        }
         Err(problems) => {
             let message = problems.into_iter().next().unwrap_or_default();
             finding("settings", Level::Warning, message, Some("agentmux config check".into()))

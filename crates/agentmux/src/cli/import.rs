@@ -129,8 +129,8 @@ impl Relay {
         if let Some(policies) = &self.policies {
             let ids: Vec<_> = tables(policies, "policies").map(|policy| text(policy, "id")).collect();
             left.push(format!(
-                "policies.toml: who may list, look and send ({}): agents here may not order, and policy.toml says what \
-                 they are allowed to do themselves",
+                "policies.toml: who may list, look and send ({}): what agents may do to each other is [[may]] in \
+                 policy.toml",
                 ids.join(", ")
             ));
         }

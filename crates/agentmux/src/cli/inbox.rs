@@ -235,6 +235,10 @@ impl Thing {
         if !mail["reply_to"].is_null() {
             facts.push(format!("answers {}", short(&mail["reply_to"])));
         }
+        let attached = each(&mail["attachments"]).count();
+        if attached > 0 {
+            facts.push(format!("{attached} attached"));
+        }
         Self {
             what: "mail",
             key: word(&mail["id"]),

@@ -1,6 +1,7 @@
 //! `agentmux mcp`: the tools of an agent for a host on standard streams. Whoever the server says this process is acts
 //! in every call; nothing but the protocol is ever written to stdout.
 
+use std::io::Seek as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,14 +10,17 @@ use std::time::{Duration, Instant};
 use amux_client::follow::{Flow, Heard, follow};
 use amux_client::{Answer, Client, Error as ClientError, new_cmd_id};
 use amux_mcp::World;
+use amux_proto::entity::Attachment;
 use amux_proto::exit::Exit;
 use amux_proto::frame::CursorAt;
+use amux_proto::view::Stored;
 use amux_proto::{Code, Rejection, Seq, env};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use tokio::sync::{Semaphore, watch};
 
 use crate::cli::Global;
+use crate::cli::letter::opened_with_name;
 use crate::context::Context;
 use crate::report::Failure;
 
@@ -95,6 +99,22 @@ impl Host {
 
     fn ask(&self, name: &str, args: &Value) -> Result<Box<RawValue>, Rejection> {
         self.persist(|client| client.get(name, args), ClientError::is_lost)
+    }
+
+    /// With the rights of this process, which are the agent's.
+    fn upload(&self, path: &str) -> Result<Attachment, Rejection> {
+        let (name, mut file) = opened_with_name(path)?;
+        let unread = |error: std::io::Error| Rejection::new(Code::Internal, format!("{path}: {error}"));
+        let stored = self.persist(
+            |client| {
+                file.rewind().map_err(unread)?;
+                client.upload(&mut file)
+            },
+            ClientError::is_passing,
+        )?;
+        let Stored { bytes, digest } = serde_json::from_str(stored.get())
+            .map_err(|error| Rejection::new(Code::Internal, format!("the answer is none: {error}")))?;
+        Ok(Attachment { name, bytes, digest })
     }
 
     fn me(&self) -> Result<String, Rejection> {
@@ -252,6 +272,10 @@ impl World for Door {
 
     async fn ask(&self, name: &'static str, args: Value) -> Result<Box<RawValue>, Rejection> {
         self.blocking(move |host| host.ask(name, &args)).await
+    }
+
+    async fn upload(&self, path: String) -> Result<Attachment, Rejection> {
+        self.blocking(move |host| host.upload(&path)).await
     }
 
     async fn bell(&self) -> Result<watch::Receiver<Seq>, Rejection> {

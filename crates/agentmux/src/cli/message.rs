@@ -9,6 +9,7 @@ use amux_proto::exit::Exit;
 use amux_proto::{Code, MessageId, Time};
 use serde_json::{Value, json};
 
+use super::letter::Letter;
 use super::request::short;
 use super::wait::{duration_ms, until};
 use crate::context::Context;
@@ -22,7 +23,7 @@ pub(crate) struct Send {
     #[arg(required = true, value_name = "TARGET")]
     to: Vec<String>,
     #[command(flatten)]
-    words: Words,
+    letter: Letter,
     /// Return when every copy is so far: handed, shown, begun, acked, answered; or ended another way
     #[arg(long, value_name = "STAGE")]
     wait: Option<String>,
@@ -71,7 +72,12 @@ impl Words {
         }
     }
 
-    fn is_missing(&self) -> bool {
+    /// The file the text is in, if it is in one.
+    pub(super) fn file(&self) -> Option<&Path> {
+        self.file.as_deref().filter(|file| file.as_os_str() != STDIN)
+    }
+
+    pub(super) fn is_missing(&self) -> bool {
         self.text.is_none() && self.file.is_none()
     }
 }
@@ -101,15 +107,17 @@ impl Send {
             })?),
             None => None,
         };
-        let (to, body) = match self.to.split_last() {
-            Some((last, to)) if last == STDIN && self.words.is_missing() => (to, stdin()?),
-            _ => (&self.to[..], self.words.body()?),
+        let (to, (body, attachments)) = match self.to.split_last() {
+            Some((last, to)) if last == STDIN && self.letter.is_without_words() => {
+                (to, self.letter.bring_with(context, Some(stdin()?))?)
+            }
+            _ => (&self.to[..], self.letter.bring(context)?),
         };
         let reply_to = self.reply_to.as_deref().map(|id| full(context, id, "id")).transpose()?;
         let thread = self.thread.as_deref().map(|id| full(context, id, "thread")).transpose()?;
         let args = json!({
             "to": to, "body": body, "key": self.key, "reply_to": reply_to, "thread": thread,
-            "priority": self.priority, "class": self.class, "ttl_ms": self.ttl,
+            "priority": self.priority, "class": self.class, "ttl_ms": self.ttl, "attachments": attachments,
         });
         let deadline = self.timeout.map(|ms| Instant::now() + Duration::from_millis(ms));
         let mut sent = context.order("message.send", &args)?;

@@ -7,6 +7,7 @@ use amux_proto::exit::Exit;
 use serde_json::{Value, json};
 
 use super::agent::each_of;
+use super::letter::{self, Letter, Save};
 use super::message::{Words, each, gist, quoted, stands};
 use super::request::short;
 use crate::context::Context;
@@ -19,6 +20,9 @@ pub(crate) enum Msg {
     /// One message, with how far each copy of it has come and what proves it
     #[command(after_help = "Example: agentmux msg show 3f9a21c0")]
     Show(One),
+    /// A file that is attached to a message; nothing is overwritten
+    #[command(after_help = "Example: agentmux msg save 3f9a21c0 report.pdf -o /tmp")]
+    Save(Save),
     /// Take back what was not given yet
     #[command(after_help = "Example: agentmux msg cancel 3f9a21c0 --to api")]
     Cancel(Copies),
@@ -77,6 +81,7 @@ impl Msg {
     pub(crate) fn run(&self, context: &Context) -> Result<ExitCode, Failure> {
         match self {
             Self::Show(one) => show(context, one),
+            Self::Save(save) => save.run(context),
             Self::Cancel(copies) => copies.run(context, "cancel", "cancelled"),
             Self::Retry(copies) => copies.run(context, "retry", "retried"),
             Self::Release(copies) => copies.run(context, "release", "released"),
@@ -121,6 +126,7 @@ fn show(context: &Context, one: &One) -> Result<ExitCode, Failure> {
 fn words(message: &Value, out: Output) -> String {
     let mut lines = vec![head(message, out)];
     lines.push(quoted(&word(&message["body"])));
+    lines.extend(letter::lines(message));
     for delivery in each(&message["deliveries"]) {
         let times = match delivery["attempts"].as_u64() {
             Some(attempts) if attempts > 1 => format!(", given {attempts} times"),
@@ -248,12 +254,11 @@ pub(crate) struct Reply {
     #[arg(value_name = "ID")]
     message: String,
     #[command(flatten)]
-    words: Words,
+    letter: Letter,
 }
 
 impl Reply {
     pub(crate) fn run(&self, context: &Context) -> Result<ExitCode, Failure> {
-        let body = self.words.body()?;
         let message = context.ask("message", &json!({ "message": self.message }))?;
         let me = context.client()?.welcome.principal;
         // To go on with what one said oneself is for those who heard it.
@@ -261,7 +266,8 @@ impl Reply {
             true => message["to"].clone(),
             false => json!([message["from"]]),
         };
-        let args = json!({ "to": to, "body": body, "reply_to": message["id"] });
+        let (body, attachments) = self.letter.bring(context)?;
+        let args = json!({ "to": to, "body": body, "reply_to": message["id"], "attachments": attachments });
         let sent = context.order("message.send", &args)?;
         Ok(super::message::done(context, &sent))
     }

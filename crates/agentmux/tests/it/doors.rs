@@ -231,8 +231,11 @@ fn every_route_takes_its_credential_and_no_other() {
     let (operator, agent) = (format!("Bearer {KEY}"), format!("Bearer {token}"));
     let stranger = format!("Bearer {}", KEY.replace('0', "1"));
     for (method, pattern, access) in ROUTES {
-        let path =
-            pattern.replace("{name}", "team.create").replace("{id}", "000000000000").replace("{file}", "icon.svg");
+        let path = pattern
+            .replace("{name}", "team.create")
+            .replace("{id}", "000000000000")
+            .replace("{file}", "icon.svg")
+            .replace("{digest}", &"0".repeat(64));
         let status = |headers: &[(&str, &str)]| http(port, method, &path, headers, "").0;
         let all = |extra: (&str, &str)| {
             let (name, value) = extra;
@@ -293,6 +296,62 @@ fn http_says_the_same_as_the_socket() {
     assert_eq!(http(port, "GET", "/healthz", &[], "").0, 200);
     let (_, _, body) = http(port, "GET", "/v1/openapi.json", &auth, "");
     assert_eq!(serde_json::from_str::<Value>(&body).unwrap()["openapi"], "3.1.0");
+}
+
+#[test]
+fn a_file_over_http_is_for_those_of_its_message_and_never_shown() {
+    let world = World::start();
+    let port = world.port();
+    let token = agent_token(&world);
+    let (operator, agent) = (format!("Bearer {KEY}"), format!("Bearer {token}"));
+    let call = |who: &str, method: &str, path: &str, body: &str| {
+        let (status, head, body) = http(port, method, path, &[("Authorization", who)], body);
+        let answer = serde_json::from_str::<Value>(&body).unwrap_or(Value::Null);
+        (status, head, body, answer)
+    };
+    let bring = |who: &str, body: &str| {
+        let (status, .., answer) = call(who, "POST", "/v1/attachments", body);
+        assert_eq!(status, 200, "{answer}");
+        answer["ok"].clone()
+    };
+    let send = |who: &str, stored: &Value, name: &str| {
+        let file = json!({ "name": name, "bytes": stored["bytes"], "digest": stored["digest"] });
+        let args = json!({ "args": { "to": ["operator"], "body": "x", "attachments": [file] } });
+        call(who, "POST", "/v1/cmd/message.send", &args.to_string()).0
+    };
+    let place = |stored: &Value| format!("/v1/attachments/{}", stored["digest"].as_str().unwrap());
+    let secret = bring(&operator, "<script>alert(1)</script>");
+    assert_eq!(call(&operator, "GET", &place(&secret), "").0, 404, "no message names it");
+    // To know what it is called is no right to what it holds.
+    assert_eq!(send(&agent, &secret, "mine.html"), 404);
+    assert_eq!(send(&operator, &secret, "a \"b\".html"), 200);
+    assert_eq!(send(&agent, &secret, "mine.html"), 404);
+    assert_eq!(call(&agent, "GET", &place(&secret), "").0, 404);
+    let (status, head, body, _) = call(&operator, "GET", &place(&secret), "");
+    assert_eq!((status, body.as_str()), (200, "<script>alert(1)</script>"));
+    for line in [
+        "content-type: application/octet-stream",
+        "content-disposition: attachment; filename*=utf-8''a%20%22b%22.html",
+        "x-content-type-options: nosniff",
+        "content-length: 25",
+    ] {
+        assert!(head.contains(line), "{line}: {head}");
+    }
+    // Its own it may send, also when somebody else has brought the same.
+    assert_eq!(bring(&agent, "<script>alert(1)</script>"), secret);
+    assert_eq!(send(&agent, &secret, "mine.html"), 200);
+    assert_eq!(call(&agent, "GET", &place(&secret), "").0, 200);
+    world.connect().must("setting.set", json!({ "key": "message.attachment_max_mb", "value": 1 }));
+    assert_eq!(call(&operator, "POST", "/v1/attachments", &"x".repeat(1_000_001)).0, 413);
+    // More than a frame is what it is for.
+    world.connect().must("setting.set", json!({ "key": "message.attachment_max_mb", "value": 3 }));
+    assert_eq!(bring(&operator, &"x".repeat(2_500_000))["bytes"], 2_500_000);
+    let part = json!({ "args": { "offset": 0, "data": "" } }).to_string();
+    assert_eq!(call(&operator, "POST", "/v1/cmd/attachment.put", &part).0, 501);
+    for n in 0..32 {
+        bring(&agent, &format!("{n}"));
+    }
+    assert_eq!(call(&agent, "POST", "/v1/attachments", "one more").0, 429);
 }
 
 #[test]

@@ -274,10 +274,22 @@ fn agents_talk_and_may_no_more_than_that() {
     assert_eq!(lead.tool("wait", wait(100, "offline"))["reached"], false);
     let late = lead.tool("ask", json!({ "to": "api", "text": "still?", "timeout_ms": 50 }));
     assert_eq!((&late["answered"], &late["stage"]), (&false.into(), &"held".into()));
+    let report = world.home.dir.join("report.txt");
+    std::fs::write(&report, "all is well").unwrap();
+    let sent = lead.tool("send", json!({ "to": ["api", "operator"], "text": "read it", "attach": [report] }));
+    assert_eq!(api.messages(json!({})).pop().unwrap()["attached"], json!(["report.txt"]));
+    let out = world.home.dir.join("saved.txt");
+    world.json(&["msg", "save", sent["id"].as_str().unwrap(), "-o", out.to_str().unwrap()]);
+    assert_eq!(std::fs::read_to_string(out).unwrap(), "all is well");
+    let none = lead.refused("send", json!({ "to": ["api"], "text": "x", "attach": ["/no/such/file"] }));
+    assert_eq!(none["code"], "bad_args", "{none}");
     // The tools are there, and the server says no.
-    for (tool, args) in [("stop", json!({ "agent": "api" })), ("spawn", json!({ "name": "x", "kind": "shell" }))] {
+    let stop = json!({ "agent": "api" });
+    for (tool, args, rule) in
+        [("stop", stop, "default stop"), ("spawn", json!({ "name": "x", "kind": "shell" }), "default create")]
+    {
         let refusal = lead.refused(tool, args);
-        assert_eq!((&refusal["code"], &refusal["rule"]), (&"denied".into(), &"operator_only".into()));
+        assert_eq!((&refusal["code"], &refusal["rule"]), (&"denied".into(), &rule.into()));
     }
     assert_eq!(lead.refused("send", json!({ "to": ["apj"], "text": "x" }))["code"], "not_found");
     assert_eq!(lead.refused("reply", json!({ "id": "nonsense", "text": "x" }))["code"], "not_found");
@@ -291,6 +303,16 @@ fn agents_talk_and_may_no_more_than_that() {
     let waiting = lead.begin_tool("wait", json!({ "agents": ["made"], "for": ["offline"] }));
     operator.tool("stop", json!({ "agent": "made" }));
     assert_eq!(given("wait", &lead.answer(waiting)["result"])["reached"], true);
+    // Until a person gives it to them.
+    let may = "[[may]]\nwho = \"lead@default\"\ndo = [\"create\", \"stop\"]\nto = \"team\"\n";
+    std::fs::create_dir_all(world.home.dir.join("config")).unwrap();
+    std::fs::write(world.home.dir.join("config/policy.toml"), may).unwrap();
+    world.json(&["config", "reload"]);
+    let spawned = lead.tool("spawn", json!({ "name": "its-own", "kind": "shell", "role": "helps" }));
+    assert_eq!(spawned["agent"], "its-own@default");
+    lead.tool("stop", json!({ "agent": "its-own" }));
+    assert_eq!(lead.tool("wait", json!({ "agents": ["its-own"], "for": ["offline"] }))["reached"], true);
+    assert_eq!(lead.refused("stop", json!({ "agent": "lead" }))["rule"], "may 1 of policy.toml");
 }
 
 #[test]
@@ -432,6 +454,10 @@ fn the_same_tools_over_http_for_whoever_the_credential_is_of() {
     assert_eq!(answer["result"]["tools"].as_array().unwrap().len(), TOOLS.len());
     assert_eq!(given("team", &door.call(&door.token, "team", json!({})))["you"], "worker@default");
     assert_eq!(given("team", &door.call(KEY, "team", json!({})))["you"], "operator");
+    // A path of a caller is nothing here, whatever file of ours has the same.
+    let reads = json!({ "to": ["operator"], "text": "x", "attach": ["/etc/hostname"] });
+    let refused = door.call(&door.token, "send", reads);
+    assert_eq!(refused["structuredContent"]["code"], "unsupported", "{refused}");
     // An agent is itself and may little.
     let sent = given("send", &door.call(&door.token, "send", json!({ "to": ["operator"], "text": "done" })));
     assert_eq!(door.home.connect().unwrap().get("message", json!({ "message": sent["id"] }))["from"], "worker@default");

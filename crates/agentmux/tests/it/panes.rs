@@ -11,13 +11,13 @@ use crate::attach::Person;
 use crate::harness::{World, until};
 
 /// A tmux server of its own, which ends with the test.
-struct Tmux {
+pub(crate) struct Tmux {
     dir: tempfile::TempDir,
 }
 
 impl Tmux {
     /// With a session `work` of two panes; `None` where there is no tmux to test against.
-    fn new() -> Option<Self> {
+    pub(crate) fn new() -> Option<Self> {
         let tmux = Self { dir: tempfile::tempdir().unwrap() };
         if Command::new("tmux").arg("-V").stdout(Stdio::null()).status().is_err() {
             eprintln!("There is no tmux here, so nothing is tested.");
@@ -32,7 +32,7 @@ impl Tmux {
         self.dir.path().join("s").to_str().unwrap().to_owned()
     }
 
-    fn run(&self, args: &[&str]) -> String {
+    pub(crate) fn run(&self, args: &[&str]) -> String {
         let mut command = Command::new("tmux");
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap()).env("HOME", self.dir.path());
         command.env("LC_ALL", "C.UTF-8").env("TERM", "xterm-256color").env("SHELL", "/bin/sh");
@@ -50,7 +50,7 @@ impl Tmux {
     }
 
     /// An agent in this pane, which is shown.
-    fn adopted(&self, world: &World, name: &str, pane: &str) -> Value {
+    pub(crate) fn adopted(&self, world: &World, name: &str, pane: &str) -> Value {
         let target = format!("tmux:{pane}");
         world.json(&["new", name, "--agent", &target, "--cwd", "/", "--", "-S", &self.socket()]);
         until("its screen is there", || screen(world, name).contains('%').then(|| world.agent(name)))

@@ -275,6 +275,7 @@ fn with_an_agent_goes_what_only_made_sense_with_it() {
         class: Class::Request,
         ttl_ms: None,
         wants_answer: false,
+        attachments: Vec::new(),
     };
     let sent = MessageId(id(&world.says(message::Command::Send(sent)).answer, "id"));
     world.says(remove(agent, true));

@@ -28,6 +28,7 @@ fn letter(to: &str, body: &str) -> Send {
         class: Class::Request,
         ttl_ms: None,
         wants_answer: false,
+        attachments: Vec::new(),
     }
 }
 
@@ -70,7 +71,7 @@ fn works(world: &mut World, agent: AgentId) {
     });
 }
 
-fn handed(world: &mut World, agent: AgentId, messages: &[MessageId]) {
+pub(crate) fn handed(world: &mut World, agent: AgentId, messages: &[MessageId]) {
     let evidence = "every byte of it was taken";
     let fact =
         |message: &MessageId| Fact::Input { message: *message, stage: InputStage::Handed, evidence: evidence.into() };
@@ -99,7 +100,7 @@ fn what_an_agent_cannot_take_waits_with_its_reason() {
 
     world.says(agent::Command::Mail(Mail { paused: Some(true), ..rules(scout) }));
     assert_eq!(hold(&world, scout, message).unwrap().0, "its mail is paused");
-    let shown = view::message(&world.state, &[], &message.to_string(), world.now).unwrap();
+    let shown = view::message(&world.state, &[], &Principal::Operator, &message.to_string(), world.now).unwrap();
     assert_eq!(
         (shown.deliveries[0].stage.as_str(), shown.deliveries[0].reason.as_deref()),
         ("held", Some("its mail is paused"))
@@ -321,10 +322,39 @@ fn what_ended_badly_is_given_again_only_when_somebody_says_so() {
     assert_eq!(again, [(message, 1)], "and it is known that it was given once");
     world.sees(scout, &[said(InputStage::Handed), said(InputStage::Ended)]);
     world.refused_with(Code::Conflict, Command::Retry(Retry { message: message.to_string(), to: None }));
-    let shown = view::message(&world.state, &[], &message.to_string(), world.now).unwrap();
+    let shown = view::message(&world.state, &[], &Principal::Operator, &message.to_string(), world.now).unwrap();
     let history: Vec<_> = shown.deliveries[0].history.iter().map(|passed| passed.stage.as_str()).collect();
     assert_eq!(history, ["accepted", "routed", "handed", "unproven", "accepted", "routed", "handed", "acked"]);
     assert_eq!(shown.deliveries[0].attempts, 2);
+}
+
+#[test]
+fn what_an_agent_owes_is_what_it_was_asked_and_has_not_answered() {
+    let mut world = World::new();
+    let (scout, lead) = (world.running("scout"), world.running("lead"));
+    let owed = |world: &World| mail::owed(&world.state, scout);
+    let asks =
+        |world: &mut World, body: &str| send_as(world, me(lead), Send { wants_answer: true, ..letter("scout", body) });
+    let (first, second) = (asks(&mut world, "one?"), asks(&mut world, "two?"));
+    let order = send_as(&mut world, me(lead), letter("scout", "do it"));
+    let aside = send_as(&mut world, me(lead), Send { class: Class::Info, ..letter("scout", "by the way") });
+    assert!(owed(&world).is_empty(), "nothing of it was given");
+    let said = |message, stage| Fact::Input { message, stage, evidence: "seen".into() };
+    let all = [first, second, order, aside];
+    for stage in [InputStage::Handed, InputStage::Begun] {
+        world.sees(scout, &all.map(|message| said(message, stage)));
+    }
+    assert_eq!(owed(&world), [first, second, order]);
+    let answer = Send { reply_to: Some(first), ..letter("lead", "yes") };
+    send_as(&mut world, me(scout), answer);
+    assert_eq!(owed(&world), [second, order]);
+    world.sees(scout, &all.map(|message| said(message, InputStage::Ended)));
+    assert_eq!(owed(&world), [second], "who does not wait for an answer has what it wanted");
+    // Another run was asked nothing yet.
+    world.says(crate::world::exited(scout, 1));
+    world.says(start(scout));
+    world.says(crate::world::started(scout, 2));
+    assert!(owed(&world).is_empty());
 }
 
 #[test]

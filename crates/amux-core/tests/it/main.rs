@@ -2,12 +2,14 @@
 //! (whatever anybody says, these things stay true).
 
 mod agents;
+mod crowds;
 mod layouts;
 mod mail;
 mod policies;
 mod properties;
 mod references;
 mod requests_and_messages;
+mod rights;
 mod rules;
 mod runs;
 mod settings;

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::world::{World, asked, create, decide_request, exited, option, start, started};
 
-fn verbs() -> impl Iterator<Item = &'static str> {
+pub(crate) fn verbs() -> impl Iterator<Item = &'static str> {
     amux_proto::Command::names().chain(Act::NAMES.iter().copied()).chain(Query::NAMES.iter().copied())
 }
 
@@ -51,35 +51,29 @@ fn the_operator_may_say_everything_but_what_only_the_server_can_have_seen() {
 }
 
 #[test]
-fn an_agent_may_read_and_talk_and_nothing_else() {
+fn an_agent_may_read_and_talk_and_what_a_policy_can_give() {
     let allowed: BTreeSet<_> = verbs().filter(|verb| allows(&agent(), verb).is_ok()).collect();
-    let expected = [
-        "snapshot",
-        "agents",
-        "agent",
-        "teams",
-        "requests",
-        "message",
-        "settings",
-        "kinds",
-        "processes",
-        "transcript",
-        "status",
-        "diag",
-        "doctor",
-        "look",
-        "events",
-        "message.send",
-        "message.ack",
-        "message.cancel",
-        "message.seen",
-        "message.retry",
-        "inbox",
-        "queue",
-        "thread",
-    ];
-    assert_eq!(allowed, expected.into());
+    let reads = ["snapshot", "agents", "agent", "teams", "requests", "message", "settings", "kinds", "rights"];
+    let more =
+        ["processes", "transcript", "status", "diag", "look", "events", "inbox", "queue", "thread", "attachment"];
+    let talks = ["message.send", "message.ack", "message.cancel", "message.seen", "message.retry", "attachment.put"];
+    assert_eq!(allowed, reads.into_iter().chain(more).chain(talks).chain(GIVEN).collect());
 }
+
+/// What nobody has by itself.
+pub(crate) const GIVEN: [&str; 11] = [
+    "agent.create",
+    "agent.describe",
+    "agent.mail",
+    "agent.remove",
+    "agent.start",
+    "agent.stop",
+    "agent.restart",
+    "agent.keys",
+    "agent.resize",
+    "agent.interrupt",
+    "request.decide",
+];
 
 #[test]
 fn a_denial_comes_before_anything_else_and_names_its_rule() {
@@ -88,7 +82,7 @@ fn a_denial_comes_before_anything_else_and_names_its_rule() {
     let me = Principal::Agent { agent: scout, run: RunNo(1) };
     // Even a command that could not be obeyed is denied first: its refusal would tell what exists.
     let refusal = world.try_as(me, Some(Rev(99)), start(AgentId(Uuid::max()))).unwrap_err();
-    assert_eq!((refusal.code, &refusal.details.unwrap()["rule"]), (Code::Denied, &"operator_only".into()));
+    assert_eq!((refusal.code, &refusal.details.unwrap()["rule"]), (Code::Denied, &"default start".into()));
     let refusal = world.try_as(Principal::System, None, Command::Create(create("lead"))).unwrap_err();
     assert_eq!(refusal.code, Code::Denied);
     let refusal = world.try_as(Principal::Operator, None, started(scout, 1)).unwrap_err();
@@ -101,9 +95,9 @@ fn no_agent_decides_what_waits_for_a_human() {
     let (scout, lead) = (world.running("scout"), world.running("lead"));
     world.sees(scout, &[asked(5, RequestKind::Permission)]);
     let decide = || decide_request(5, option("yes"));
-    for agent in [scout, lead] {
+    for (agent, rule) in [(scout, "own_request"), (lead, "default decide")] {
         let refusal = world.try_as(Principal::Agent { agent, run: RunNo(1) }, None, decide()).unwrap_err();
-        assert_eq!((refusal.code, &refusal.details.unwrap()["rule"]), (Code::Denied, &"operator_only".into()));
+        assert_eq!((refusal.code, &refusal.details.unwrap()["rule"]), (Code::Denied, &rule.into()));
     }
     assert!(world.try_as(Principal::Operator, None, decide()).is_ok());
 }

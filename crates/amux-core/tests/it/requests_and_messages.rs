@@ -31,6 +31,7 @@ fn order(to: &[&str], body: &str) -> Send {
         class: Class::Request,
         ttl_ms: None,
         wants_answer: false,
+        attachments: Vec::new(),
     }
 }
 

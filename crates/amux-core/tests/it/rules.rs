@@ -20,7 +20,7 @@ fn on(subject: &str, answer: RuleAnswer) -> Rule {
 }
 
 fn load(rules: &[Rule]) -> Command {
-    Command::Load(Load { rules: rules.to_vec() })
+    Command::Load(Load { rules: rules.to_vec(), may: Vec::new() })
 }
 
 fn running(subject: &str) -> Ask {

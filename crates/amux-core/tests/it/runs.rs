@@ -53,6 +53,7 @@ fn send(world: &mut World, to: &str) -> MessageId {
         class: Class::Request,
         ttl_ms: None,
         wants_answer: false,
+        attachments: Vec::new(),
     };
     MessageId(id(&world.says(MessageCommand::Send(send)).answer, "id"))
 }

@@ -37,13 +37,14 @@ fn a_setting_is_what_was_set_or_its_default() {
 #[test]
 fn the_registry_is_sorted_and_its_defaults_are_allowed() {
     assert!(setting::REGISTRY.is_sorted_by_key(|known| known.key));
+    assert!(setting::WORDS.is_sorted_by_key(|known| known.key));
     for known in setting::REGISTRY {
         assert_eq!(setting::check(known.key, &json!(known.default)), Ok(()), "{}", known.key);
         assert!(known.about.ends_with('.'), "{}", known.key);
     }
-    for list in setting::LISTS {
-        assert_eq!(setting::check(list.key, &json!([])), Ok(()), "{}", list.key);
-        assert!(list.about.ends_with('.'), "{}", list.key);
+    for known in setting::WORDS {
+        assert_eq!(setting::check(known.key, &json!(known.default)), Ok(()), "{}", known.key);
+        assert!(known.about.ends_with('.'), "{}", known.key);
     }
 }
 
@@ -52,7 +53,7 @@ fn a_list_takes_what_its_key_is_for_and_nothing_else() {
     let mut world = World::new();
     let origins = |value| set("http.allowed_origins", value);
     let wrong = [
-        json!("https://mux.example"),
+        json!("mux.example"),
         json!(["mux.example"]),
         json!(["https://mux.example/"]),
         json!(["https://Mux.example"]),
@@ -65,8 +66,26 @@ fn a_list_takes_what_its_key_is_for_and_nothing_else() {
     }
     world.says(origins(json!(["https://mux.example", "http://[::1]:8080"])));
     assert_eq!(setting::http_allowed_origins(&world.state), ["https://mux.example", "http://[::1]:8080"]);
+    world.says(origins(json!("https://mux.example")));
+    assert_eq!(setting::http_allowed_origins(&world.state), ["https://mux.example"]);
     world.says(unset("http.allowed_origins"));
     assert_eq!(setting::http_allowed_origins(&world.state), [""; 0]);
+}
+
+#[test]
+fn a_list_of_words_is_one_of_those_there_are() {
+    let mut world = World::new();
+    assert_eq!(world.events(set("notify.on", json!(["failed", "finished"]))), ["setting.changed"]);
+    assert_eq!(setting::notify_on(&world.state), ["failed", "finished"]);
+    assert_eq!(world.events(set("notify.command", json!("bell"))), ["setting.changed"]);
+    assert_eq!(setting::notify_command(&world.state), ["bell"]);
+    for value in [json!(["failed", "sneezed"]), json!(1), json!([1]), json!(null), json!([""])] {
+        world.refused_with(Code::BadArgs, set("notify.on", value));
+    }
+    world.events(unset("notify.on"));
+    assert_eq!(setting::notify_on(&world.state).len(), 5);
+    let refusal = world.refused(set("notify.comand", json!([])));
+    assert_eq!(refusal.hint.as_deref(), Some("did you mean notify.command?"));
 }
 
 #[test]

@@ -2,8 +2,8 @@
 //! is taken out and is of today.
 
 use amux_core::{mail, resolve};
-use amux_proto::ThreadId;
 use amux_proto::entity::{Message, Recipient};
+use amux_proto::{Digest, ThreadId};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::Error;
@@ -69,6 +69,13 @@ pub(crate) fn mail_of(conn: &Connection, to: Recipient, limit: usize) -> Result<
     let sql = "SELECT filed.body FROM filed_copy JOIN filed USING (id) WHERE recipient = ?1 \
                ORDER BY filed_copy.created DESC, id DESC LIMIT ?2";
     many(conn, sql, params![recipient(to), limit])
+}
+
+/// Messages that hold on to a file; as many as may matter to whoever was sent one of them.
+pub(crate) fn holding(conn: &Connection, digest: &Digest) -> Result<Vec<Message>, Error> {
+    const HOLDING_MAX: usize = 100;
+    let sql = "SELECT body FROM filed WHERE instr(body, ?1) > 0 ORDER BY created DESC LIMIT ?2";
+    many(conn, sql, params![digest.as_str(), HOLDING_MAX])
 }
 
 fn many(conn: &Connection, sql: &str, params: impl rusqlite::Params) -> Result<Vec<Message>, Error> {

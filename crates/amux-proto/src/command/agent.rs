@@ -6,7 +6,8 @@ use crate::entity::{KindName, Size, WhileWorking};
 use crate::ids::{AgentId, Name};
 
 commands! {
-    /// Make an agent and, unless `start` is false, start it. Without a team it joins `default`.
+    /// Make an agent and, unless `start` is false, start it. Without a team it joins `default`, or the team of the
+    /// agent that makes it.
     "agent.create" "AgentCreate" Create {
         #[serde(default)] id: Option<AgentId>,
         name: Name,

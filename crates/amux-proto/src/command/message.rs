@@ -1,6 +1,6 @@
 //! Durable text between principals.
 
-use crate::entity::{Class, Priority};
+use crate::entity::{Attachment, Class, Priority};
 use crate::ids::{MessageId, ThreadId};
 
 commands! {
@@ -19,6 +19,8 @@ commands! {
         #[serde(default)] ttl_ms: Option<u64>,
         /// Its recipient is told how to answer.
         #[serde(default)] #[ts(as = "Option<bool>")] wants_answer: bool,
+        /// Their content is with the server before: `attachment.put`, or `POST /v1/attachments`.
+        #[serde(default)] #[ts(as = "Option<Vec<Attachment>>")] attachments: Vec<Attachment>,
     }
     /// A recipient says: seen and taken.
     "message.ack" "MessageAck" Ack { message: String }

@@ -1,8 +1,8 @@
 //! The rules of `policy.toml`.
 
-use crate::entity::Rule;
+use crate::entity::{May, Rule};
 
 commands! {
     /// The content of the file; only the server says this.
-    "policy.load" "PolicyLoad" Load { rules: Vec<Rule> }
+    "policy.load" "PolicyLoad" Load { rules: Vec<Rule>, #[serde(default)] may: Vec<May> }
 }

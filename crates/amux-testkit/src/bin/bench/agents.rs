@@ -1,10 +1,10 @@
 //! What concerns running agents: output through a terminal, keys, starts, lines, messages.
 
 use std::fmt::Write as _;
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+
 use std::time::{Duration, Instant};
 
 use amux_agents::{Begin, Machine, Order, Out, Session};
@@ -253,52 +253,4 @@ pub(super) fn decode() -> Vec<Row> {
         "–",
         format!("the JSON parser alone {parse:.0} MB/s"),
     )]
-}
-
-/// From the start of `agentmux send` to its bytes at the agent, which passes them on through a pipe of ours.
-pub(super) fn send() -> Vec<Row> {
-    let world = world();
-    let (_srv, _) = start(&world.home);
-    let mut rows = Vec::new();
-    for (kind, name, what, budget) in [
-        ("ndjson", "lines", "`agentmux send` to bytes at a stream-json agent's stdin, durable", "p50 ≤ 5 ms"),
-        ("cmd", "terminal", "the same into a PTY agent, paste and Enter", "p50 ≤ 6 ms"),
-    ] {
-        let fifo = world.home.dir.join(name);
-        let made = Command::new("mkfifo").arg(&fifo).status().expect("mkfifo runs");
-        assert!(made.success());
-        let script = format!("exec cat > {}", fifo.display());
-        let argv = ["/bin/sh", "-c", &script];
-        let mut wire = world.home.connect().expect("the server answers");
-        wire.must("agent.create", json!({ "name": name, "kind": kind, "argv": argv, "cwd": "/" }));
-        let mut pipe = std::fs::File::open(&fifo).expect("the agent opens its end");
-        let mut bytes = vec![0; 64 * 1024];
-        if kind == "ndjson" {
-            // What its dialect says first.
-            let _ = pipe.read(&mut bytes).expect("a first line");
-        }
-        let mut times: Vec<f64> = (0..60)
-            .map(|n| {
-                let text = format!("message number {n}");
-                let began = Instant::now();
-                let mut command = world.home.command();
-                let mut child =
-                    command.args(["send", name, "-m", &text]).stdout(Stdio::null()).spawn().expect("it runs");
-                let mut got = Vec::new();
-                while !String::from_utf8_lossy(&got).contains(&text) {
-                    let count = pipe.read(&mut bytes).expect("bytes");
-                    assert!(count > 0, "the agent ended");
-                    got.extend_from_slice(&bytes[..count]);
-                }
-                let took = ms(began.elapsed());
-                assert!(child.wait().expect("it ends").success());
-                took
-            })
-            .collect();
-        let measured = format!("p50 {:.1} ms, p90 {:.1} ms", median(times.clone()), percentile(&mut times, 0.9));
-        let beside = "relay → ACP 5.0 ms, tmux load and paste 5.8 ms, none durable (reported)".to_owned();
-        rows.push(row(what, measured, budget, beside));
-    }
-    stop(&world.home);
-    rows
 }

@@ -4,6 +4,7 @@
 //! numbers.
 
 mod agents;
+mod mail;
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -22,7 +23,7 @@ use serde_json::{Value, json};
 fn main() {
     let wanted: Vec<String> = std::env::args().skip(1).collect();
     let wants = |name: &str| wanted.is_empty() || wanted.iter().any(|word| name.contains(word.as_str()));
-    let benches: [(&str, Bench); 13] = [
+    let benches: [(&str, Bench); 17] = [
         ("ready", ready),
         ("memory", memory),
         ("idle", idle),
@@ -35,7 +36,11 @@ fn main() {
         ("echo", agents::echo),
         ("spawn", agents::spawn),
         ("decode", agents::decode),
-        ("send", agents::send),
+        ("send", mail::send),
+        ("sends", mail::many),
+        ("mcp", mail::mcp),
+        ("messages", mail::rate),
+        ("adopted", mail::adopted),
     ];
     println!("| what | measured | budget | beside it |");
     println!("|---|---|---|---|");
