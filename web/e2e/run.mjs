@@ -1,6 +1,8 @@
 // The promises of the interface against a real server. `npm run e2e -- WORD` keeps those whose name has the word.
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { keep, promise, until } from './world.mjs';
 
 const uidOf = (here, name) => here.agentmux('ls', '--all').find((agent) => agent.name === name).uid;
@@ -233,14 +235,60 @@ promise('nothing an agent or a stranger writes comes alive', async (here) => {
   assert.equal(await page.title(), 'agentmux');
 });
 
-promise('twenty agents and a long transcript open fast, with few questions', async (here) => {
-  for (let i = 0; i < 20; i += 1) here.agentmux('new', `s${i}`, '--agent', 'fake', '--no-start-agent');
+promise('a denial tells the agent why, and a rule answers the next of its kind', async (here) => {
+  here.agentmux('new', 'fay', '--agent', 'fake');
   const page = await here.visit();
+  await here.later('send', 'fay', '-m', 'ask');
+  const card = page.locator('main li.need');
+  await card.getByRole('button', { name: 'Deny and say why…' }).click();
+  await card.getByRole('textbox', { name: 'Reason for denying' }).fill('use the staging folder');
+  await card.getByRole('textbox', { name: 'Reason for denying' }).press('Enter');
+  await card.waitFor({ state: 'detached' });
+  const tape = () => execFileSync('grep', ['-rlF', 'use the staging folder', join(here.root, 'state', 'tapes')], { encoding: 'utf8' });
+  assert.match(tape(), /\/in/);
+  await here.later('send', 'fay', '-m', 'ask');
+  await card.getByText('touch 2').first().waitFor();
+  await card.getByRole('button', { name: /^Rules/ }).click();
+  await page.getByRole('menuitem', { name: 'Always “touch *”' }).click();
+  await card.waitFor({ state: 'detached' });
+  await here.later('send', 'fay', '-m', 'ask', '--wait', 'acked');
+  assert.deepEqual(here.agentmux('requests'), []);
+});
+
+promise('fifty agents are painted in a second or two, and an agent of 20,000 entries opens with three questions at most', async (here) => {
+  for (let i = 0; i < 49; i += 1) here.agentmux('new', `s${i}`, '--agent', 'fake', '--no-start-agent');
+  here.agentmux('new', 'fay', '--agent', 'fake');
+  const uid = uidOf(here, 'fay');
+  await here.later('send', 'fay', '-m', 'say:3', '--wait', 'acked');
+  here.agentmux('stop', 'fay');
+  await until(() => here.agentmux('ls', '--all').find((agent) => agent.name === 'fay').state === 'offline', 'it has stopped');
+  const at = new Date().toISOString();
+  const entries = Array.from({ length: 20_000 }, (_, n) => JSON.stringify({ n: n + 1, i: 0, offset: n * 10, at, item: { type: 'message', id: `m${n}`, text: `Entry **${n}** of many` } }));
+  writeFileSync(join(here.root, 'state', 'tapes', uid, '1', 'transcript'), `${entries.join('\n')}\n`);
+  const page = await here.visit();
+  const asked = [];
+  page.on('websocket', (socket) => socket.on('framesent', ({ payload }) => asked.push(String(payload))));
   await page.reload();
-  await page.getByRole('link', { name: /s19/ }).waitFor();
+  await page.getByRole('link', { name: /s48/ }).waitFor();
   const paint = await page.evaluate(() => performance.now());
-  console.log(`      reload → twenty agents: ${Math.round(paint)} ms`);
-  assert.ok(paint < 3000);
+  asked.length = 0;
+  const took = await page.evaluate(
+    (hash) =>
+      new Promise((done) => {
+        const from = performance.now();
+        const watch = new MutationObserver(() => document.body.innerText.includes('Entry 19999') && (watch.disconnect(), requestAnimationFrame(() => done(performance.now() - from))));
+        watch.observe(document.body, { childList: true, subtree: true });
+        location.hash = hash;
+      }),
+    `#/agent/${uid}`,
+  );
+  console.log(`      fifty agents: ${Math.round(paint)} ms; 20,000 entries: ${Math.round(took)} ms, ${asked.length} questions`);
+  assert.ok(paint < 3000 && took < 1500, 'budgets of a busy machine');
+  assert.ok(asked.length <= 3, asked.join('\n'));
+  // And the earlier ones are there for who goes up.
+  await page.getByRole('log', { name: /fay/ }).hover();
+  for (let i = 0; i < 6; i += 1) await page.mouse.wheel(0, -4000);
+  await page.getByText('Entry 19700 of many').waitFor();
 });
 
 const done = await keep(process.argv.slice(2));
