@@ -121,6 +121,7 @@ fn to(to: &str, body: &str) -> Send {
         class: Class::Request,
         ttl_ms: None,
         wants_answer: false,
+        attachments: Vec::new(),
     }
 }
 

@@ -363,7 +363,7 @@ impl Watching {
                 break;
             }
             self.at = *change;
-            if (reset && kept.gone.contains(change)) || kept.rows.get(place).is_none() {
+            if (reset && kept.gone.contains(change)) || !kept.rows.contains_key(place) {
                 continue;
             }
             if !rows.is_empty() {

@@ -164,10 +164,10 @@ fn admit(daemon: &Daemon, request: &Request) -> Result<Option<Principal>, (Statu
     if !host.is_some_and(|host| daemon.is_our_host(host)) {
         return Err(denied("the Host header does not name this server"));
     }
-    if let Some(origin) = headers.get(header::ORIGIN) {
-        if !origin.to_str().is_ok_and(|origin| daemon.is_our_origin(origin)) {
-            return Err(denied("the Origin header names another site"));
-        }
+    if let Some(origin) = headers.get(header::ORIGIN)
+        && !origin.to_str().is_ok_and(|origin| daemon.is_our_origin(origin))
+    {
+        return Err(denied("the Origin header names another site"));
     }
     let Some(access) = access(request.method(), request.uri().path()) else {
         return Err((StatusCode::NOT_FOUND, Rejection::new(Code::NotFound, "no such route")));

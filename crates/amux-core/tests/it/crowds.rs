@@ -29,6 +29,7 @@ fn letter(to: &str, body: &str, class: Class) -> Send {
         class,
         ttl_ms: None,
         wants_answer: false,
+        attachments: Vec::new(),
     }
 }
 
@@ -58,7 +59,7 @@ impl Crowd {
 
     fn does(&mut self, actor: Principal, command: impl Into<amux_proto::Command>) -> serde_json::Value {
         self.seed += 1;
-        let ctx = Ctx { now: self.now, actor, expect: None, seed: self.seed };
+        let ctx = Ctx { now: self.now, actor, expect: None, seed: self.seed, recalled: Vec::new() };
         let decided = decide(&self.state, &command.into(), &ctx).expect("this is allowed here");
         for event in &decided.events {
             apply(&mut self.state, ctx.now, event);

@@ -77,7 +77,13 @@ impl Office {
                 ask(Query::Look(query::Look { agent: reference.clone(), lines: None, ansi: false })),
                 ask(Query::Queue(query::Queue { agent: reference.clone() })),
                 ask(Query::Processes(query::Processes { agent: reference.clone() })),
-                ask(Query::Transcript(query::Transcript { agent: reference, run: None, after: None, limit: None })),
+                ask(Query::Transcript(query::Transcript {
+                    agent: reference,
+                    run: None,
+                    after: None,
+                    before: None,
+                    limit: None,
+                })),
             ],
             Right::Mail => vec![order(&mail(&reference))],
             Right::Interrupt => vec![acts(Act::Interrupt(act::Interrupt { agent: reference }))],
@@ -379,8 +385,8 @@ fn an_agent_reads_its_own_conversations_and_those_of_whom_it_may_look_at() {
         let snapshot = view::snapshot(state, Epoch(Uuid::nil()), Seq(1));
         let seen = Sight::of(state, &actor).snapshot(snapshot);
         let text = serde_json::to_string(&seen).unwrap();
-        let message = |reference: &str| view::message(state, &actor, reference, now).map(|message| message.body);
-        let thread = |thread: &str| view::thread(state, &actor, &query::Thread { thread: thread.into() }, now);
+        let message = |reference: &str| view::message(state, &[], &actor, reference, now).map(|message| message.body);
+        let thread = |thread: &str| view::thread(state, &[], &actor, &query::Thread { thread: thread.into() }, now);
         let requests = Sight::of(state, &actor).requests().len();
         (text, message(&secret), message(&known), thread(&secret), thread(&known), requests)
     };
