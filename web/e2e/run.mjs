@@ -88,7 +88,7 @@ promise('a terminal takes keys, shows what comes, and is the same after a reload
   await page.keyboard.type('echo $((6*7))-ok; seq 200 | tail -3\n');
   await until(async () => /42-ok[\s\S]*200/.test(here.agentmux('look', 'sh').lines.join('\n')), 'the answer of the shell');
   const shows = () => page.evaluate(() => document.querySelector('[data-terminal]').__text());
-  await until(async () => /42-ok/.test(await shows()), 'the answer on the page');
+  await until(async () => /\n42-ok\s+198\s+199\s+200\s+\S*[$#]\s*$/.test(await shows()), 'the answer and the next prompt on the page');
   const before = (await shows()).trim();
   await page.reload();
   await until(async () => ((await page.locator('[data-terminal]').count()) ? (await shows()).trim() === before : false), 'the same screen after a reload');
