@@ -94,6 +94,15 @@ promise('a terminal takes keys, shows what comes, and is the same after a reload
   await until(async () => ((await page.locator('[data-terminal]').count()) ? (await shows()).trim() === before : false), 'the same screen after a reload');
 });
 
+promise('whoever walks through twenty terminals sees each of them: what is not looked at is let go', async (here) => {
+  for (let i = 0; i < 20; i += 1) here.agentmux('new', `w${i}`, '--agent', 'cmd', '--', 'sh', '-c', `echo this is number ${i}.; cat`);
+  const page = await here.visit();
+  for (let i = 0; i < 20; i += 1) {
+    await page.evaluate((to) => (location.hash = to), `#/agent/${uidOf(here, `w${i}`)}`);
+    await until(() => page.evaluate((i) => document.querySelector('[data-terminal]')?.__text?.().includes(`number ${i}.`), i), `terminal ${i}`);
+  }
+});
+
 promise('after a kill of the server the page says so, comes back, and terminal and document are what a fresh page shows', async (here) => {
   here.agentmux('new', 'pty', '--agent', 'cmd', '--', 'sh', '-c', 'i=0; while true; do i=$((i+1)); echo line $i; [ $i -lt 4000 ] || { echo END; cat; }; done');
   here.agentmux('new', 'fay', '--agent', 'fake');

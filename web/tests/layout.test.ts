@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { cycled, dragged, neighbour, place, zone } from '../src/layout/tree';
+import { cycled, dragged, neighbour, place, roomiest, zone } from '../src/layout/tree';
 import type { LayoutNode } from '../src/proto';
 
 const leaf = (...panes: string[]): LayoutNode => ({ type: 'leaf', panes, active: panes[0]! });
@@ -44,6 +44,12 @@ describe('the layout', () => {
     expect(second).toBeGreaterThan(0);
     expect(third).toBe(500);
     expect(first + second + third).toBe(1000);
+  });
+
+  it('puts another pane where there is most room', () => {
+    expect(roomiest(tiles)).toEqual({ pane: 'b', side: 'right' });
+    expect(roomiest(place(split('s', 'row', [1, leaf('a')], [1, leaf('b')], [1, leaf('c')])).tiles)).toEqual({ pane: 'a', side: 'down' });
+    expect(roomiest([])).toBeNull();
   });
 
   it('tells the side from the middle', () => {

@@ -66,6 +66,20 @@ describe('the link', () => {
     await expect(done).resolves.toEqual({ stopped: true });
   });
 
+  it('ends a stream with a frame that has an id of its own, as every frame that is answered', async () => {
+    const { carriers, link, pass, greet } = world();
+    link.start();
+    await pass(0);
+    greet();
+    const stream = link.stream({ open: () => ({ watch: {} }), frame: () => undefined });
+    const was = stream.id;
+    stream.again();
+    expect(carriers[0]!.sent.at(-2)).toEqual({ id: expect.any(Number), unsub: was });
+    expect(stream.id).not.toBe(was);
+    stream.end();
+    expect(carriers[0]!.sent.at(-1)).toEqual({ id: expect.any(Number), unsub: stream.id });
+  });
+
   it('asks the person to sign in only when the server says so', async () => {
     const { carriers, link, pass, states, knows } = world('unreachable');
     link.start();

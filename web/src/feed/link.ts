@@ -124,12 +124,12 @@ export class Link {
         id = link.next++;
         link.streams.set(id, stream);
         if (link.ready) {
-          link.put({ unsub: old });
+          link.put({ id: link.next++, unsub: old });
           link.put({ ...stream.open(), id });
         }
       },
       end() {
-        if (link.streams.delete(id) && link.ready) link.put({ unsub: id });
+        if (link.streams.delete(id) && link.ready) link.put({ id: link.next++, unsub: id });
       },
     };
   }

@@ -147,8 +147,10 @@ class Store {
   private labels = $derived.by(() => new Map(this.agents.map((agent) => [`${agent.name}@${agent.team}`, agent])));
 }
 
-export const byName = (a: BoardAgent, b: BoardAgent): number =>
-  a.team < b.team ? -1 : a.team > b.team ? 1 : a.name < b.name ? -1 : a.name > b.name ? 1 : 0;
+/** `a2` before `a10`. */
+const words = new Intl.Collator('en', { numeric: true });
+
+export const byName = (a: BoardAgent, b: BoardAgent): number => words.compare(a.team, b.team) || words.compare(a.name, b.name);
 
 export const label = (agent: BoardAgent): string => `${agent.name}@${agent.team}`;
 

@@ -106,3 +106,12 @@ export function zone(x: number, y: number): Zone {
   const [side, distance] = edges.reduce((near, edge) => (edge[1] < near[1] ? edge : near));
   return distance < 0.25 ? side : 'stack';
 }
+
+/** A window is wider than high by about this. */
+const WIDER = 1.6;
+
+/** Where there is most room for another pane, and on which side. */
+export function roomiest(tiles: readonly Tile[]): { pane: PaneId; side: 'right' | 'down' } | null {
+  const best = tiles.reduce<Tile | null>((most, tile) => (!most || tile.w * tile.h > most.w * most.h + 0.01 ? tile : most), null);
+  return best && { pane: best.active, side: best.w * WIDER >= best.h ? 'right' : 'down' };
+}

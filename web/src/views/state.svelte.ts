@@ -1,6 +1,7 @@
 // What several views share: the inbox, acts on agents with their words, and the panes of the place one is at.
 
-import type { Content, Pane } from '../proto';
+import type { Content, Pane, Place } from '../proto';
+import { place as placed, roomiest } from '../layout/tree';
 import { inbox, isNeed } from '../feed/inbox';
 import { label, place, prefs, store, uuid, type Agent, type Ask } from '../feed/store.svelte';
 import type { Item as MenuItem } from '../ui/Menu.svelte';
@@ -112,9 +113,9 @@ export async function newTab(content?: Content): Promise<string | undefined> {
 export async function openContent(content: Content): Promise<void> {
   const tab = await someTab();
   if (!tab) return;
-  const beside = prefs.focus.value[tab] ?? store.rows.tab.get(tab)?.focus;
   const pane = uuid();
-  const target = beside && store.rows.pane.get(beside)?.tab === tab ? ({ type: 'beside', pane: beside, side: 'right' } as const) : store.rows.tab.get(tab)?.root ? ({ type: 'edge', tab, side: 'right' } as const) : ({ type: 'tab', tab } as const);
+  const beside = roomiest(placed(store.rows.tab.get(tab)?.root ?? null).tiles);
+  const target: Place = beside ? { type: 'beside', ...beside } : { type: 'tab', tab };
   if (await store.cmd('pane.open', { id: pane, content, place: target })) {
     prefs.focus.value = { ...prefs.focus.value, [tab]: pane };
     place.go({ at: 'tab', tab });
