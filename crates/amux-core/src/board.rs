@@ -237,6 +237,8 @@ fn shown_agent(state: &State, agent: &entity::Agent) -> Agent {
         tasks: activity.map_or(0, |now| now.tasks),
         mode: activity.and_then(|now| now.mode.clone()).or_else(|| agent.definition.mode.clone()),
         worktree: agent.definition.worktree,
+        // It is written down where the worktrees are, which is not for us to read.
+        branch: None,
         mail: agent.mail,
         removing: agent.removing,
         draft: agent.draft.clone(),

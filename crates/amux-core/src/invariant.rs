@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use amux_proto::entity::{Agent, ClosedWhat, Content, Desired, FlowState, Recipient, RunState, Tab};
+use amux_proto::entity::{Agent, ClosedWhat, Content, Desired, FlowState, Recipient, RequestKind, RunState, Tab};
 use amux_proto::{AgentId, PaneId, TabId, TeamId, WorkspaceId};
 
 use crate::bounds::{AGENTS_MAX, PANES_MAX, REQUESTS_OF_AGENT_MAX, TABS_MAX, TEAMS_MAX, WORKSPACES_MAX};
@@ -196,6 +196,11 @@ fn shelf(state: &State, wrong: &mut Wrong) {
 fn requests(state: &State, wrong: &mut Wrong) {
     let mut asked: BTreeMap<AgentId, usize> = BTreeMap::new();
     for request in state.requests.values() {
+        if request.kind == RequestKind::HeldMessage {
+            let is_there = state.agents.contains_key(&request.agent);
+            wrong.unless(is_there, || format!("request {} is about mail of an agent that is gone", request.id));
+            continue;
+        }
         *asked.entry(request.agent).or_default() += 1;
         let live = crate::run::live(state, request.agent, request.run);
         wrong.unless(live.is_some(), || format!("request {} is of a run that does not live", request.id));

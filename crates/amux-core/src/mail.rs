@@ -6,13 +6,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use amux_proto::command::message;
 use amux_proto::entity::{
-    Activity, Agent, Class, Delivery, Message, Phase, Priority, Recipient, RequestKind, Run, RunState, Stage,
+    Activity, Agent, Class, Delivery, Dialect, Message, Phase, Priority, Recipient, RequestKind, Run, RunState, Stage,
     WhileWorking,
 };
 use amux_proto::{AgentId, Code, Command, MessageId, Principal, Time};
 
-use crate::resolve;
 use crate::state::{Sender, State};
+use crate::{kind, resolve};
 
 /// Why something waits, and when that is over by itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,6 +107,7 @@ pub fn due(state: &State, agent: AgentId, now: Time, is_given: impl Fn(MessageId
         return Due { batch: Vec::new(), next };
     };
     let sender = Sender::from(&first.from);
+    let last_before = first.id;
     let before = waiting.iter().position(|(message, _, _)| Sender::from(&message.from) == sender);
     let first = before.map_or(first, |at| waiting[at].0);
     if !is_of_agent(first) {
@@ -118,10 +119,12 @@ pub fn due(state: &State, agent: AgentId, now: Time, is_given: impl Fn(MessageId
     let mut batch = Vec::new();
     let mut bytes = 0;
     let mut passed_over = BTreeSet::new();
+    let mut is_before = true;
     for (message, attempt, is_held) in &waiting {
         let from = Sender::from(&message.from);
         let goes_along = is_open && is_idle;
-        let may_go = is_of_agent(message) && (!is_held || goes_along || from == sender);
+        let may_go = is_of_agent(message) && (!is_held || goes_along || (is_before && from == sender));
+        is_before &= message.id != last_before;
         if !may_go || passed_over.contains(&from) {
             passed_over.insert(from);
             continue;
@@ -254,7 +257,7 @@ fn gate<'a>(state: &State, agent: &'a Agent, now: Time) -> Result<&'a Activity, 
         return closed("a person is typing to it".to_owned(), None, true);
     }
     match &activity.phase {
-        Phase::Limited { reason, until: Some(until) } if *until >= now => {
+        Phase::Limited { reason, until: Some(until) } if until.0.saturating_add(AFTER_LIMIT_MS) > now.0 => {
             let after = Time(until.0.saturating_add(AFTER_LIMIT_MS));
             closed(format!("a limit is reached: {reason}"), Some(after), true)
         }
@@ -290,8 +293,16 @@ fn hold_of_one(
     now: Time,
     wakes: &mut Option<Wakes>,
 ) -> Option<Hold> {
-    if copy.released || message.priority == Priority::Urgent {
+    if copy.released {
         return None;
+    }
+    let mut budget = || {
+        let wakes = wakes.get_or_insert_with(|| Wakes::of(state, agent, now));
+        if is_of_agent(message) { budget(agent, wakes, &Sender::from(&message.from), now) } else { None }
+    };
+    // It overtakes everything but what protects its recipient from those who send.
+    if message.priority == Priority::Urgent {
+        return budget();
     }
     let activity = &agent.run.as_ref()?.activity;
     let after = |from: Time, ms: i64| Time(from.0.saturating_add(ms));
@@ -314,6 +325,9 @@ fn hold_of_one(
         return Some(Hold { reason: "it wakes nobody and goes along with the next".to_owned(), until: None });
     }
     if activity.turn_open {
+        if hears_between_turns(state, agent) {
+            return Some(Hold { reason: "it is told when its turn is over".to_owned(), until: None });
+        }
         if message.priority == Priority::Low || message.class == Class::Info {
             return until("it waits for the end of the turn", after(message.created, TURN_END_MS));
         }
@@ -324,14 +338,19 @@ fn hold_of_one(
             WhileWorking::TurnEnd => until("it waits for the end of the turn", after(message.created, TURN_END_MS)),
         };
     }
-    if message.class == Class::Info {
-        return until("it is collected with others", after(message.created, INFO_MS));
+    let collected = after(message.created, INFO_MS);
+    match message.class {
+        Class::Info if collected > now => until("it is collected with others", collected),
+        Class::Info | Class::Request | Class::State => budget(),
     }
-    if !is_of_agent(message) {
-        return None;
+}
+
+/// Whether its CLI takes one input a turn. What it were given before would be its own queue, out of our hands.
+fn hears_between_turns(state: &State, agent: &Agent) -> bool {
+    match kind::find(state, &agent.definition.kind).map(|kind| kind.dialect) {
+        Ok(Dialect::Acp | Dialect::Codex | Dialect::CodexExec | Dialect::ClaudeOnce | Dialect::GeminiOnce) => true,
+        Ok(Dialect::Claude | Dialect::Pty | Dialect::Tmux) | Err(_) => false,
     }
-    let wakes = wakes.get_or_insert_with(|| Wakes::of(state, agent, now));
-    budget(agent, wakes, &Sender::from(&message.from), now)
 }
 
 /// When agents woke an agent, as far back as anybody may hold that against them.
@@ -346,8 +365,9 @@ impl Wakes {
         let since = now.0.saturating_sub(HOUR_MS);
         let (mut all, mut by) = (BTreeSet::new(), BTreeMap::<_, BTreeSet<_>>::new());
         // Newest first; what came before the hour may have been given in it, but not much of it.
-        for known in state.mail_of(to).rev().filter(|known| is_of_agent(known)).take(LOOKED_AT_MAX) {
-            let Some(copy) = known.deliveries.iter().find(|delivery| delivery.to == to) else { continue };
+        let of_agents = state.mail_of(to).rev().take(SEARCHED_MAX).filter(|known| is_of_agent(known));
+        let copies = of_agents.filter_map(|known| Some((known, known.deliveries.iter().find(|copy| copy.to == to)?)));
+        for (known, copy) in copies.filter(|(_, copy)| attempts(copy) > 0).take(LOOKED_AT_MAX) {
             let given = copy.history.iter().filter(|passed| matches!(passed.stage, Stage::Routed { .. }));
             for at in given.map(|passed| passed.at).filter(|at| at.0 > since) {
                 // What was given in one piece was one wake.
@@ -400,13 +420,13 @@ const LOOP_MS: i64 = 5 * 60_000;
 pub(crate) fn cause(state: &State, sender: &Principal) -> Option<MessageId> {
     let Principal::Agent { agent, run } = sender else { return None };
     let to = Recipient::Agent { agent: *agent };
-    let given = state.mail_of(to).rev().take(LOOKED_AT_MAX).filter_map(|message| {
+    let given = state.mail_of(to).rev().take(SEARCHED_MAX).filter_map(|message| {
         let copy = message.deliveries.iter().find(|delivery| delivery.to == to)?;
         let is_given = copy.run == Some(*run) && !copy.stage.is_waiting();
         let at = copy.history.iter().rev().find(|passed| matches!(passed.stage, Stage::Routed { .. }))?.at;
         is_given.then_some((at, message.id))
     });
-    given.max().map(|(_, id)| id)
+    given.take(LOOKED_AT_MAX).max().map(|(_, id)| id)
 }
 
 /// Whether a message with this cause would go on with a conversation that only agents keep up and that comes back to

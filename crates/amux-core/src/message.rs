@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 
 use amux_proto::command::message::{Ack, Cancel, Command, Edit, Expire, File, Move, Release, Retry, Seen, Send};
 use amux_proto::entity::{
-    Agent, Answer, Delivery, Message, Passed, Recipient, Request, RequestKind, RequestOption, RequestOptionKind, Stage,
+    Agent, Answer, Delivery, KindName, Message, Passed, Recipient, Request, RequestKind, RequestOption,
+    RequestOptionKind, Right, Stage,
 };
 use amux_proto::event::message::{Edited, Event, Filed, Moved, Recalled, Released, Sent, Staged};
 use amux_proto::event::request;
@@ -21,7 +22,7 @@ use crate::case::Case;
 use crate::near::nearest;
 use crate::policy::denied;
 use crate::state::{FIRST_REV, Sender, State, change};
-use crate::{agent, attachment, mail, resolve, sight, view};
+use crate::{agent, attachment, mail, resolve, right, sight, view};
 
 pub(crate) fn decide(case: &mut Case<'_>, command: &Command) -> Result<Value, Rejection> {
     match command {
@@ -63,6 +64,15 @@ fn send(case: &mut Case<'_>, order: &Send) -> Result<Value, Rejection> {
         let minutes = CEILING_MS / 60_000;
         let words = format!("an agent sends at most {CEILING} messages in {minutes} minutes");
         return Err(Rejection::new(Code::Limit, words).details(json!({ "rule": "sender_ceiling" })));
+    }
+    if let Principal::Agent { agent, .. } = &from
+        && body.len() > SMALL_BYTES
+        && state.bytes_sent_since(*agent, Time(at.0.saturating_sub(CEILING_MS))) + body.len() > CEILING_BYTES
+    {
+        let (megabytes, minutes) = (CEILING_BYTES / (1024 * 1024), CEILING_MS / 60_000);
+        let words = format!("an agent sends at most {megabytes} MiB in {minutes} minutes");
+        let limit = Rejection::new(Code::Limit, words).hint("attach a file: agentmux send --attach FILE");
+        return Err(limit.details(json!({ "rule": "sender_ceiling" })));
     }
     let recipients = recipients(state, &from, to)?;
     let replied = match reply_to {
@@ -115,6 +125,7 @@ fn send(case: &mut Case<'_>, order: &Send) -> Result<Value, Rejection> {
     let own_copy = replied.and_then(|replied| Some((replied, own_copy(replied, &from)?)));
     if let Some((replied, copy)) = own_copy.filter(|(_, copy)| !copy.stage.is_end()) {
         case.recall(replied);
+        fetched(case, replied.id, copy);
         let stage = Stage::Answered { by: id };
         case.emit(Event::Staged(Staged { message: replied.id, to: copy.to, stage, evidence: None }));
     }
@@ -127,6 +138,10 @@ const TTL_MS_MAX: u64 = 365 * DAY_MS;
 /// More than this is not a conversation.
 const CEILING: usize = 2_000;
 const CEILING_MS: i64 = 10 * 60_000;
+
+/// What waits is in memory. As many as one may send of these come to no more.
+const SMALL_BYTES: usize = CEILING_BYTES / CEILING;
+const CEILING_BYTES: usize = 16 * 1024 * 1024;
 
 /// Room between places, so that something can be put between two of them.
 const PLACE_STEP: i64 = 1 << 20;
@@ -172,6 +187,18 @@ fn stop(case: &mut Case<'_>, copy: &mut Delivery, message: MessageId, from: &Pri
         Principal::Agent { agent, .. } => view::label(state, *agent),
         other => other.to_string(),
     };
+    let held = |id: RequestId| {
+        let reason = format!("a loop of agents; agentmux approve {id} lets it go on");
+        Stage::Held { reason, request: Some(id) }
+    };
+    let of_sender = |message: &&Message| Sender::from(&message.from) == Sender::from(from);
+    let asked = state.waiting_for(agent).filter(of_sender).find_map(|known| stopped_by(known, agent));
+    // One question for one sender, however much it sends.
+    if let Some(id) = asked.filter(|id| state.requests.contains_key(id)) {
+        copy.stage = held(id);
+        copy.history.push(Passed { stage: copy.stage.clone(), at: case.ctx.now, evidence: None });
+        return;
+    }
     let option = |id: &str, label: &str, kind| RequestOption { id: id.into(), label: label.into(), kind };
     let id = RequestId(case.make_id());
     let request = Request {
@@ -193,37 +220,50 @@ fn stop(case: &mut Case<'_>, copy: &mut Delivery, message: MessageId, from: &Pri
         decided: None,
         rev: FIRST_REV,
     };
-    let reason = format!("a loop of agents; agentmux approve {id} lets it go on");
-    copy.stage = Stage::Held { reason, request: Some(id) };
+    copy.stage = held(id);
     copy.history.push(Passed { stage: copy.stage.clone(), at: case.ctx.now, evidence: None });
     case.emit(request::Event::Opened(request::Opened { request }));
 }
 
-/// A person has decided about a message that was stopped.
-pub(crate) fn decided(case: &mut Case<'_>, request: &Request, answer: &Answer) {
-    let state = case.state;
-    let Some(message) = request.ask.parse().ok().and_then(|id: MessageId| state.messages.get(&id)) else { return };
-    let to = Recipient::Agent { agent: request.agent };
-    let is_stopped = |copy: &&Delivery| matches!(copy.stage, Stage::Held { request: Some(by), .. } if by == request.id);
-    if copy_of(message, to).filter(is_stopped).is_none() {
-        return;
-    }
-    let by = case.ctx.actor.clone();
-    if matches!(answer, Answer::Option { option, .. } if option == LET_THROUGH) {
-        case.emit(Event::Released(Released { message: message.id, to }));
-        let evidence = Some(format!("{by} let it through"));
-        case.emit(Event::Staged(Staged { message: message.id, to, stage: Stage::Accepted, evidence }));
-    } else {
-        let stage = Stage::Cancelled { by };
-        case.emit(Event::Staged(Staged { message: message.id, to, stage, evidence: None }));
+/// The request that a copy waits for.
+fn stopped_by(message: &Message, agent: AgentId) -> Option<RequestId> {
+    match copy_of(message, Recipient::Agent { agent })?.stage {
+        Stage::Held { request, .. } => request,
+        _ => None,
     }
 }
 
-/// Nobody need decide any more about a message that is not stopped any more.
-fn withdraw(case: &mut Case<'_>, copy: &Delivery, why: &str) {
-    if let Stage::Held { request: Some(request), .. } = copy.stage
-        && case.state.requests.contains_key(&request)
+/// A person has decided about what was stopped.
+pub(crate) fn decided(case: &mut Case<'_>, request: &Request, answer: &Answer) {
+    let state = case.state;
+    let to = Recipient::Agent { agent: request.agent };
+    let by = case.ctx.actor.clone();
+    let is_let_through = matches!(answer, Answer::Option { option, .. } if option == LET_THROUGH);
+    for message in state.waiting_for(request.agent).filter(|known| stopped_by(known, request.agent) == Some(request.id))
     {
+        let message = message.id;
+        if is_let_through {
+            case.emit(Event::Released(Released { message, to }));
+            let evidence = Some(format!("{by} let it through"));
+            case.emit(Event::Staged(Staged { message, to, stage: Stage::Accepted, evidence }));
+        } else {
+            let stage = Stage::Cancelled { by: by.clone() };
+            case.emit(Event::Staged(Staged { message, to, stage, evidence: None }));
+        }
+    }
+}
+
+/// Nobody need decide any more about what is not stopped any more.
+fn withdraw(case: &mut Case<'_>, copy: &Delivery, why: &str) {
+    let state = case.state;
+    let stopped = |agent, request| {
+        state.waiting_for(agent).filter(move |known| stopped_by(known, agent) == Some(request)).count()
+    };
+    if let (Stage::Held { request: Some(request), .. }, Recipient::Agent { agent }) = (&copy.stage, copy.to)
+        && state.requests.contains_key(request)
+        && stopped(agent, *request) <= 1
+    {
+        let request = *request;
         case.emit(request::Event::Withdrawn(request::Withdrawn { request, why: why.to_owned() }));
     }
 }
@@ -349,7 +389,8 @@ fn meant(state: &State, from: &Principal, reference: &str) -> Result<Vec<Recipie
             Principal::Agent { agent, .. } => Some(*agent),
             Principal::Operator | Principal::Peer(_) | Principal::System => None,
         };
-        agents.filter(|agent| Some(agent.id) != sender).map(|agent| Recipient::Agent { agent: agent.id }).collect()
+        let others = agents.filter(|agent| Some(agent.id) != sender && may_tell(state, from, agent));
+        others.map(|agent| Recipient::Agent { agent: agent.id }).collect()
     };
     match reference.split_once(':') {
         Some(("team", team)) => {
@@ -377,8 +418,21 @@ fn meant(state: &State, from: &Principal, reference: &str) -> Result<Vec<Recipie
         }
         None if reference == "all" => Ok(others(&mut state.agents.values())),
         None if reference == OPERATOR => Ok(vec![Recipient::Operator]),
-        Some(_) | None => Ok(vec![Recipient::Agent { agent: resolve::agent(state, reference)?.id }]),
+        Some(_) | None => {
+            let agent = resolve::agent(state, reference)?;
+            match may_tell(state, from, agent) {
+                true => Ok(vec![Recipient::Agent { agent: agent.id }]),
+                false => Err(denied("keys_of_shell", from, "message.send")
+                    .hint("a shell runs what it is sent; policy.toml: do = [\"keys\"]")),
+            }
+        }
     }
+}
+
+/// What a shell is sent it runs: an agent needs the right to press its keys. Groups are meant without it otherwise.
+fn may_tell(state: &State, from: &Principal, to: &Agent) -> bool {
+    let is_agent = matches!(from, Principal::Agent { .. });
+    !is_agent || to.definition.kind.0 != KindName::SHELL || right::reaches(state, from, Right::Keys, to.id)
 }
 
 fn unknown(what: &str, name: &str, known: impl Iterator<Item = String>) -> Rejection {
@@ -396,6 +450,7 @@ fn ack(case: &mut Case<'_>, order: &Ack) -> Result<Value, Rejection> {
     match &delivery.stage {
         Stage::Acked | Stage::Answered { .. } => {}
         Stage::Accepted | Stage::Routed { .. } | Stage::Handed | Stage::Shown | Stage::Begun | Stage::Held { .. } => {
+            fetched(case, message.id, delivery);
             let evidence = Some("the recipient said so".to_owned());
             case.emit(Event::Staged(Staged { message: message.id, to: delivery.to, stage: Stage::Acked, evidence }));
         }
@@ -409,6 +464,16 @@ fn ack(case: &mut Case<'_>, order: &Ack) -> Result<Value, Rejection> {
         }
     }
     Ok(json!({ "id": message.id }))
+}
+
+/// Who speaks of a copy that nobody gave it has it by another way: from here on it works on that.
+fn fetched(case: &mut Case<'_>, message: MessageId, copy: &Delivery) {
+    if let Principal::Agent { run, .. } = case.ctx.actor
+        && copy.stage.is_waiting()
+    {
+        withdraw(case, copy, "its recipient has it by another way");
+        case.emit(Event::Staged(Staged { message, to: copy.to, stage: Stage::Routed { run }, evidence: None }));
+    }
 }
 
 /// Somebody who answers for a message: its sender, or a person.
@@ -475,11 +540,9 @@ fn retry(case: &mut Case<'_>, order: &Retry) -> Result<Value, Rejection> {
             Recipient::Agent { agent } => case.state.agents.contains_key(&agent),
         };
         let ended_badly = match copy.stage {
-            Stage::Unproven { .. }
-            | Stage::Expired
-            | Stage::Cancelled { .. }
-            | Stage::Refused { .. }
-            | Stage::Failed { .. } => true,
+            Stage::Unproven { .. } | Stage::Expired | Stage::Refused { .. } | Stage::Failed { .. } => true,
+            // Somebody said no. Only a person says otherwise, or what was stopped would not stay stopped.
+            Stage::Cancelled { .. } => case.ctx.actor == Principal::Operator,
             Stage::Accepted
             | Stage::Held { .. }
             | Stage::Routed { .. }
@@ -654,11 +717,7 @@ fn before_the_eyes(case: &mut Case<'_>, order: &Seen) -> Result<Value, Rejection
             continue;
         }
         let (id, to) = (message.id, copy.to);
-        if let Principal::Agent { run, .. } = case.ctx.actor
-            && copy.stage.is_waiting()
-        {
-            case.emit(Event::Staged(Staged { message: id, to, stage: Stage::Routed { run }, evidence: None }));
-        }
+        fetched(case, id, copy);
         let evidence = Some("the recipient read its inbox".to_owned());
         case.emit(Event::Staged(Staged { message: id, to, stage: Stage::Shown, evidence }));
     }
@@ -806,6 +865,8 @@ pub(crate) fn apply(state: &mut State, at: Time, event: &Event) {
     match event {
         Event::Sent(Sent { message }) => state.put_message(message.clone()),
         Event::Staged(Staged { message, to, stage, evidence }) => state.change_copy(*message, *to, |copy| {
+            // That it was let through was said of that time.
+            copy.released &= !(copy.stage.is_end() && *stage == Stage::Accepted);
             copy.stage = stage.clone();
             copy.at = at;
             match stage {
@@ -813,8 +874,11 @@ pub(crate) fn apply(state: &mut State, at: Time, event: &Event) {
                 Stage::Accepted => copy.run = None,
                 _ => {}
             }
-            if copy.history.len() == HISTORY_MAX {
-                copy.history.remove(1);
+            if copy.history.len() >= HISTORY_MAX {
+                // How often it was given is counted by these.
+                let is_counted = |passed: &Passed| matches!(passed.stage, Stage::Routed { .. });
+                let oldest = copy.history.iter().skip(1).position(|passed| !is_counted(passed));
+                copy.history.remove(oldest.map_or(1, |at| at + 1));
             }
             copy.history.push(Passed { stage: stage.clone(), at, evidence: evidence.clone() });
         }),

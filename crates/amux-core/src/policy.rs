@@ -108,7 +108,7 @@ pub(crate) fn denied(rule: &str, actor: &Principal, verb: &str) -> Rejection {
 pub(crate) fn is_current(state: &State, actor: &Principal) -> Result<(), Rejection> {
     let Principal::Agent { agent, run } = actor else { return Ok(()) };
     let current = state.agents.get(agent).and_then(|agent| agent.run.as_ref());
-    if current.is_some_and(|current| current.no == *run) {
+    if current.is_some_and(|current| current.no == *run && current.is_live()) {
         return Ok(());
     }
     Err(Rejection::new(Code::Denied, format!("this run is not the agent's current one: {agent}:{run}"))

@@ -25,7 +25,8 @@ pub(crate) fn decide(case: &mut Case<'_>, command: &Command) -> Result<Value, Re
 /// refused, and an agent that waits must be seen to wait.
 pub(crate) fn open(case: &mut Case<'_>, agent: AgentId, run: RunNo, id: RequestId, ask: &Ask) {
     let state = case.state;
-    let open = state.requests.values().filter(|request| request.agent == agent).count();
+    let open = state.requests.values().filter(|known| known.agent == agent && known.kind != RequestKind::HeldMessage);
+    let open = open.count();
     if state.requests.contains_key(&id) || open >= REQUESTS_OF_AGENT_MAX {
         return;
     }

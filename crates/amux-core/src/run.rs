@@ -4,7 +4,7 @@
 pub mod machine;
 
 use amux_proto::command::run::{self as order, Command, Fact};
-use amux_proto::entity::{Activity, Agent, Desired, ExitWhy, Message, Recipient, Run, RunState, Session};
+use amux_proto::entity::{Activity, Agent, Desired, ExitWhy, Message, Recipient, RequestKind, Run, RunState, Session};
 use amux_proto::event::agent::{self as agent_event, StartWanted};
 use amux_proto::event::request::{self as request_event, Withdrawn};
 use amux_proto::event::run::{Active, Event, Exited, Failed, Lost, Started};
@@ -165,7 +165,9 @@ fn ended(case: &mut Case<'_>, id: AgentId, run: RunNo, step: Step, event: Event)
         return Ok(fresh());
     }
     let state = case.state;
-    let asked = state.requests.values().filter(|request| request.agent == id && request.run == run);
+    let own = state.requests.values().filter(|request| request.agent == id && request.run == run);
+    // Whether a message is let through is asked of a person by us, and not by this run.
+    let asked = own.filter(|request| request.kind != RequestKind::HeldMessage);
     for request in asked {
         let why = match request.decided {
             Some(_) => "the run ended before the decision reached it",

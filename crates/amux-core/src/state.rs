@@ -282,6 +282,13 @@ impl State {
         sent.map_or(0, |sent| sent.iter().rev().take_while(|(at, _)| *at >= since).count())
     }
 
+    /// How much that was.
+    pub fn bytes_sent_since(&self, agent: AgentId, since: Time) -> usize {
+        let sent = self.index.mail.sent.get(&agent).into_iter().flatten().rev();
+        let bodies = sent.take_while(|(at, _)| *at >= since).filter_map(|(_, id)| self.messages.get(id));
+        bodies.map(|message| message.body.len()).sum()
+    }
+
     pub fn thread(&self, thread: ThreadId) -> impl DoubleEndedIterator<Item = &Message> {
         self.index.mail.threads.get(&thread).into_iter().flatten().filter_map(|(_, id)| self.messages.get(id))
     }

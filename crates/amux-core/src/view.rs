@@ -129,8 +129,11 @@ pub fn inbox(
             policy::denied("own_inbox", actor, "inbox").hint("agentmux inbox; nothing in policy.toml gives another's")
         );
     }
+    let is_agent = matches!(actor, Principal::Agent { .. });
     let is_wanted = |message: &&Message| {
         let copy = message.deliveries.iter().find(|copy| copy.to == of);
+        // What was stopped is not to be had by another way.
+        let copy = copy.filter(|copy| !is_agent || !matches!(copy.stage, Stage::Held { request: Some(_), .. }));
         copy.is_some_and(|copy| match (query.all, query.unread) {
             (true, false) => true,
             (_, true) => crate::message::is_unread(copy),
@@ -463,8 +466,10 @@ fn count(state: &State, agent: AgentId) -> Count {
     for copy in state.open_for(to).filter_map(|message| message.deliveries.iter().find(|copy| copy.to == to)) {
         let (unread, queued) = match copy.stage {
             Stage::Accepted | Stage::Routed { .. } | Stage::Held { .. } => (1, 1),
-            Stage::Handed | Stage::Shown | Stage::Begun => (1, 0),
-            Stage::Unproven { .. }
+            Stage::Handed => (1, 0),
+            Stage::Shown
+            | Stage::Begun
+            | Stage::Unproven { .. }
             | Stage::Acked
             | Stage::Answered { .. }
             | Stage::Expired

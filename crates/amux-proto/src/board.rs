@@ -111,6 +111,8 @@ pub struct Agent {
     pub mode: Option<String>,
     /// It works in a worktree of its own; `cwd` is then where that is, while it runs.
     pub worktree: bool,
+    /// The branch that was made for that worktree; `null` until it is.
+    pub branch: Option<String>,
     pub mail: entity::MailRules,
     pub removing: bool,
     /// A person's words that are not sent yet.

@@ -2,6 +2,7 @@
 //! changed and keeps those that differ; a watcher is a place in the order of what changed, so that it costs nothing
 //! while nothing changes, and one that does not read holds up nobody. Without a watcher nothing is made or kept.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -10,7 +11,8 @@ use amux_engine::Published;
 use amux_engine::board::{self, Key, SETTLED_MESSAGES, Touch};
 use amux_proto::board::{Row, Server};
 use amux_proto::frame::FrameId;
-use amux_proto::{MessageId, Seq, Time};
+use amux_proto::{AgentId, MessageId, Seq, Time};
+use amux_runner::worktree;
 use amux_sys::clock;
 use tokio::sync::watch;
 
@@ -170,6 +172,8 @@ struct Maker {
     /// Rows that will be others by then.
     due: BTreeSet<(Time, MessageId)>,
     due_at: BTreeMap<MessageId, Time>,
+    /// Read once: the branch of a worktree stays what it is as long as the agent is there.
+    branches: BTreeMap<AgentId, String>,
 }
 
 impl Maker {
@@ -203,10 +207,11 @@ impl Maker {
         let server = serde_json::to_string(&server_row(daemon));
         let mut made = vec![Made { place: Place::Server, json: server.unwrap_or_default(), is_gone: false }];
         // Everything but messages shows one moment: trees and the panes in them belong together.
-        let (head, rows) = published.read(|state, head| {
+        let (head, mut rows) = published.read(|state, head| {
             let rows = keys.iter().map(|key| board::row(state, key, now).0).collect::<Vec<_>>();
             (head, rows)
         });
+        rows.iter_mut().for_each(|row| self.name_branch(daemon, row));
         made.extend(keys.into_iter().zip(rows).map(|(key, row)| of_row(key, &row)));
         let messages: Vec<MessageId> = messages.into_iter().collect();
         for some in messages.chunks(MESSAGES_AT_ONCE) {
@@ -274,6 +279,20 @@ impl Maker {
                 }
             }
         });
+    }
+
+    fn name_branch(&mut self, daemon: &Daemon, row: &mut Row) {
+        let Row::Agent { key, row } = row else { return };
+        let Some(agent) = row.as_mut().filter(|agent| agent.worktree) else {
+            self.branches.remove(key);
+            return;
+        };
+        if let Entry::Vacant(unread) = self.branches.entry(*key)
+            && let Some(branch) = worktree::branch(&daemon.layout.worktrees(), &key.to_string())
+        {
+            unread.insert(branch);
+        }
+        agent.branch = self.branches.get(key).cloned();
     }
 
     fn set_due(&mut self, id: MessageId, until: Option<Time>) {
@@ -385,5 +404,31 @@ impl Watching {
 impl Drop for Watching {
     fn drop(&mut self) {
         self.daemon.board.watchers.send_modify(|watchers| *watchers -= 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_look_is_for_the_row_that_changes_first() {
+        let mut maker = Maker::default();
+        let [first, second] = [1, 2].map(|n| MessageId(uuid::Uuid::from_u128(n)));
+        let at = |ms: i64| Some(Time(clock::now_ms() + ms));
+        assert_eq!(maker.next_due(), None);
+        maker.set_due(first, at(20_000));
+        maker.set_due(second, at(40_000));
+        let soon = maker.next_due().unwrap();
+        assert!(soon > Duration::from_secs(10) && soon <= Duration::from_millis(20_001), "{soon:?}");
+        // It waits for something else, then for nothing that a clock says.
+        maker.set_due(first, at(3_600_000));
+        assert!(maker.next_due().unwrap() > Duration::from_secs(30));
+        maker.set_due(second, None);
+        assert_eq!(maker.next_due(), Some(LOOK_AGAIN), "the clock may be set meanwhile");
+        maker.set_due(first, at(-1_000));
+        assert_eq!(maker.next_due(), Some(Duration::ZERO));
+        maker.set_due(first, None);
+        assert_eq!((maker.next_due(), maker.due.len(), maker.due_at.len()), (None, 0, 0));
     }
 }

@@ -132,8 +132,8 @@ const VERBS: &[(u32, Verb)] = &[
     (3, message_release),
     (3, message_move),
     (2, message_edit),
-    (3, message_expire),
-    (2, message_file),
+    (6, message_expire),
+    (4, message_file),
     (2, setting_set),
     (1, setting_unset),
     (1, setting_load),
@@ -445,7 +445,7 @@ fn agent_restart(s: &mut Say<'_>) -> Command {
 fn agent_define(s: &mut Say<'_>) -> Command {
     agent::Command::Define(agent::Define {
         agent: s.agent(),
-        kind: if s.rng.one_in(3) { KindName::cmd() } else { KindName::shell() },
+        kind: if s.rng.one_in(2) { KindName::cmd() } else { KindName::shell() },
         argv: if s.rng.one_in(6) { Vec::new() } else { vec!["sleep".into(), format!("{}", 1000 + s.rng.below(3))] },
         cwd: if s.rng.one_in(15) { "here".into() } else { "/tmp".into() },
         env: BTreeMap::new(),

@@ -182,7 +182,7 @@ fn an_id_that_is_brought_along_is_used_once() {
 fn a_definition_that_cannot_be_run_is_refused() {
     let env = |name: &str| BTreeMap::from([(name.to_owned(), "x".to_owned())]);
     let cases: Vec<(Code, Create)> = vec![
-        (Code::BadArgs, Create { kind: KindName::cmd(), ..create("a") }),
+        (Code::BadArgs, Create { kind: KindName::cmd(), argv: Vec::new(), ..create("a") }),
         (Code::BadArgs, Create { kind: KindName::cmd(), argv: vec![String::new()], ..create("a") }),
         (Code::BadArgs, Create { cwd: "here".into(), ..create("a") }),
         (Code::BadArgs, Create { cwd: String::new(), ..create("a") }),
@@ -197,7 +197,7 @@ fn a_definition_that_cannot_be_run_is_refused() {
         (Code::TooLarge, Create { cwd: format!("/{}", "x".repeat(5000)), ..create("a") }),
         (Code::TooLarge, Create { argv: vec!["x".repeat(200_000)], ..create("a") }),
         (Code::TooLarge, Create { argv: vec!["x".repeat(100_000); 3], ..create("a") }),
-        (Code::Limit, Create { argv: vec![String::new(); 1025], ..create("a") }),
+        (Code::Limit, Create { argv: vec!["x".to_owned(); 1025], ..create("a") }),
         (Code::NotFound, Create { team: Some("shop".into()), ..create("a") }),
     ];
     for (code, order) in cases {
@@ -318,7 +318,7 @@ fn why_an_agent_was_stopped_is_in_the_log() {
     assert_eq!((wanted.agent, wanted.reason.as_deref()), (agent, Some("limit reached: 2 GiB of tape")));
 }
 
-fn a_kind(dialect: Dialect, program: &str) -> Kind {
+pub(crate) fn a_kind(dialect: Dialect, program: &str) -> Kind {
     Kind {
         dialect,
         program: Some(program.into()),
@@ -335,7 +335,7 @@ fn a_kind(dialect: Dialect, program: &str) -> Kind {
     }
 }
 
-fn load(kinds: &[(&str, Kind)]) -> kind::Command {
+pub(crate) fn load(kinds: &[(&str, Kind)]) -> kind::Command {
     let kinds = kinds.iter().map(|(name, kind)| ((*name).to_owned(), kind.clone())).collect();
     kind::Command::Load(kind::Load { kinds })
 }
@@ -355,7 +355,8 @@ fn loading_the_kinds_again_says_only_what_is_different() {
 fn a_kind_of_the_table_brings_its_own_program() {
     let mut world = World::new();
     world.says(load(&[("claude", a_kind(Dialect::Claude, "claude"))]));
-    let order = Create { kind: KindName("claude".into()), model: Some("large".into()), ..create("scout") };
+    let (kind, model) = (KindName("claude".into()), Some("large".into()));
+    let order = Create { kind, model, argv: Vec::new(), ..create("scout") };
     let made = world.says(Command::Create(order));
     let definition = &world.the(amux_proto::AgentId(id(&made.answer, "uid"))).definition;
     assert_eq!((definition.kind.0.as_str(), definition.model.as_deref()), ("claude", Some("large")));
@@ -385,7 +386,7 @@ fn what_a_kind_cannot_do_is_not_asked_of_it() {
     let mut world = World::new();
     let resumable = Kind { resume_args: vec!["-r".into(), "{session}".into()], ..a_kind(Dialect::ClaudeOnce, "qwen") };
     world.says(load(&[("once", a_kind(Dialect::ClaudeOnce, "once")), ("qwen", resumable)]));
-    let of = |kind: &str| Create { kind: KindName(kind.into()), ..create("a") };
+    let of = |kind: &str| Create { kind: KindName(kind.into()), argv: Vec::new(), ..create("a") };
     let refused = [
         Create { model: Some("large".into()), ..of("once") },
         Create { resume: Some("s1".into()), ..of("once") },

@@ -3,14 +3,17 @@
 use amux_core::mail;
 use amux_core::view;
 use amux_proto::command::agent::{self, Mail};
-use amux_proto::command::message::{Command, Edit, Expire, Move, Release, Retry, Seen, Send};
+use amux_proto::command::message::{Ack, Cancel, Command, Edit, Expire, Move, Release, Retry, Seen, Send};
 use amux_proto::command::run::Fact;
-use amux_proto::entity::{Activity, Class, Phase, Priority, Recipient, RequestKind, Stage, WhileWorking};
+use amux_proto::entity::{
+    Activity, Class, Dialect, KindName, Phase, Priority, Recipient, RequestKind, Stage, WhileWorking,
+};
 use amux_proto::query;
 use amux_proto::transcript::InputStage;
 use amux_proto::{AgentId, Code, MessageId, Principal, RunNo, Time};
 
-use crate::world::{World, asked, decide_request, id, option, seen, start};
+use crate::agents::{a_kind, load};
+use crate::world::{World, asked, create, decide_request, id, option, seen, start};
 
 fn me(agent: AgentId) -> Principal {
     Principal::Agent { agent, run: RunNo(1) }
@@ -235,6 +238,176 @@ fn agents_that_keep_each_other_busy_are_stopped_until_a_person_decides() {
         assert!(matches!(stage(&world, back), Stage::Accepted));
         world.now = Time(world.now.0 + 600_000);
     }
+}
+
+/// Two agents that answer each other until they are stopped: the stopped message, its recipient and its sender.
+fn a_loop(world: &mut World) -> (MessageId, AgentId, AgentId) {
+    let (a, b) = (world.running("a"), world.running("b"));
+    for step in 0..12 {
+        let (from, to, name) = if step % 2 == 0 { (a, b, "b") } else { (b, a, "a") };
+        let message = send_as(world, me(from), letter(name, "thank you"));
+        world.now = Time(world.now.0 + 1_000);
+        if matches!(stage(world, message), Stage::Held { request: Some(_), .. }) {
+            return (message, to, from);
+        }
+        handed(world, to, &[message]);
+    }
+    panic!("it is stopped");
+}
+
+fn decide(world: &mut World, answer: &str) {
+    let request = view::requests(&world.state)[0].id.to_string();
+    world.says(amux_proto::command::request::Command::Decide(amux_proto::command::request::Decide {
+        request,
+        answer: option(answer),
+    }));
+}
+
+#[test]
+fn whoever_was_stopped_cannot_let_itself_through() {
+    let mut world = World::new();
+    let (message, to, from) = a_loop(&mut world);
+    let cancel = Command::Cancel(Cancel { message: message.to_string(), to: None });
+    world.try_as(me(from), None, cancel).unwrap();
+    let again = || Command::Retry(Retry { message: message.to_string(), to: None });
+    assert_eq!(world.try_as(me(from), None, again()).unwrap_err().code, Code::Conflict);
+    // Nor can its recipient fetch what it was not to be given.
+    let more = send_as(&mut world, me(from), letter(&to.to_string(), "thank you"));
+    let inbox = query::Inbox { agent: None, unread: false, all: true, limit: None };
+    let mail = view::inbox(&world.state, &[], &me(to), &inbox, world.now).unwrap();
+    assert!(mail.iter().all(|mail| mail.id != more), "it is not listed");
+    decide(&mut world, "drop");
+    let again = Command::Retry(Retry { message: more.to_string(), to: None });
+    assert_eq!(world.try_as(me(from), None, again.clone()).unwrap_err().code, Code::Conflict);
+    world.says(again);
+    assert_eq!(stage(&world, more), Stage::Accepted, "a person may change its mind");
+}
+
+#[test]
+fn what_was_stopped_outlives_the_run_it_was_for_and_is_one_question() {
+    let mut world = World::new();
+    let (first, to, from) = a_loop(&mut world);
+    let more: Vec<_> = (0..150).map(|_| send_as(&mut world, me(from), letter(&to.to_string(), "thanks"))).collect();
+    assert_eq!(view::requests(&world.state).len(), 1, "one question for one sender");
+    world.sees(to, &[asked(1, RequestKind::Permission)]);
+    assert_eq!(view::requests(&world.state).len(), 2, "what the agent asks is still heard");
+    world.says(crate::world::exited(to, 1));
+    assert_eq!(view::requests(&world.state).len(), 1);
+    decide(&mut world, "release");
+    world.says(start(to));
+    world.says(crate::world::started(to, 2));
+    assert_eq!(due(&world, to)[0], first);
+    assert!(more.iter().all(|message| stage(&world, *message) == Stage::Accepted));
+}
+
+#[test]
+fn letting_one_through_lets_through_those_before_it_and_no_others() {
+    let mut world = World::new();
+    let (scout, lead) = (world.running("scout"), world.running("lead"));
+    world.says(agent::Command::Mail(Mail { paused: Some(true), ..rules(scout) }));
+    let sent: Vec<_> = (0..4).map(|n| send_as(&mut world, me(lead), letter("scout", &format!("{n}")))).collect();
+    world.says(Command::Release(Release { message: sent[1].to_string(), to: None }));
+    assert_eq!(due(&world, scout), sent[..2]);
+}
+
+#[test]
+fn what_was_let_through_once_is_not_let_through_for_ever() {
+    let mut world = World::new();
+    let scout = world.running("scout");
+    world.says(agent::Command::Mail(Mail { paused: Some(true), ..rules(scout) }));
+    let message = says(&mut world, "scout", "hello");
+    world.says(Command::Release(Release { message: message.to_string(), to: None }));
+    world.says(Command::Cancel(Cancel { message: message.to_string(), to: None }));
+    world.says(Command::Retry(Retry { message: message.to_string(), to: None }));
+    assert!(due(&world, scout).is_empty());
+}
+
+#[test]
+fn no_class_and_no_priority_gets_round_the_budget() {
+    for (priority, class) in [(Priority::Urgent, Class::Request), (Priority::Normal, Class::Info)] {
+        let mut world = World::new();
+        let (scout, lead) = (world.running("scout"), world.running("lead"));
+        world.says(agent::Command::Mail(Mail { wakes_per_hour: Some(1), ..rules(scout) }));
+        let first = send_as(&mut world, me(lead), letter("scout", "one"));
+        handed(&mut world, scout, &[first]);
+        send_as(&mut world, me(lead), Send { priority, class, ..letter("scout", "two") });
+        world.now = Time(world.now.0 + 60_000);
+        assert!(due(&world, scout).is_empty(), "{priority:?} {class:?}");
+        let person = send_as(&mut world, Principal::Operator, Send { priority, class, ..letter("scout", "three") });
+        world.now = Time(world.now.0 + 60_000);
+        assert_eq!(due(&world, scout), [person], "{priority:?} {class:?}");
+    }
+}
+
+#[test]
+fn an_agent_types_into_no_shell_by_writing_to_it() {
+    let mut world = World::new();
+    let (lead, scout) = (world.running("lead"), world.running("scout"));
+    let shell = agent::Create { kind: KindName::shell(), argv: Vec::new(), ..create("shell") };
+    world.says(agent::Command::Create(shell));
+    let refused = world.try_as(me(lead), None, Command::Send(letter("shell", "rm -rf /"))).unwrap_err();
+    assert_eq!(
+        (refused.code, &refused.details.unwrap()["unknown"][0]["details"]["rule"]),
+        (Code::Denied, &"keys_of_shell".into())
+    );
+    let all = send_as(&mut world, me(lead), letter("team:default", "hello"));
+    let to: Vec<_> = world.state.messages[&all].deliveries.iter().map(|copy| copy.to).collect();
+    assert_eq!(to, [Recipient::Agent { agent: scout }], "a team is meant without its shells");
+    says(&mut world, "shell", "ls");
+}
+
+#[test]
+fn an_agent_sends_only_so_many_bytes() {
+    let mut world = World::new();
+    let lead = world.running("lead");
+    world.agent("scout");
+    let large = "x".repeat(200 * 1024);
+    let sent = (0..200).take_while(|_| world.try_as(me(lead), None, Command::Send(letter("scout", &large))).is_ok());
+    assert_eq!(sent.count(), 81);
+    send_as(&mut world, me(lead), letter("scout", "few"));
+    world.now = Time(world.now.0 + 10 * 60_000 + 1);
+    send_as(&mut world, me(lead), letter("scout", &large));
+}
+
+#[test]
+fn a_cli_that_takes_one_input_a_turn_is_given_the_next_when_that_is_over() {
+    let mut world = World::new();
+    world.says(load(&[("acp", a_kind(Dialect::Acp, "gemini"))]));
+    let kind = KindName("acp".into());
+    let made = world.says(agent::Command::Create(agent::Create { kind, argv: Vec::new(), ..create("scout") }));
+    let scout = AgentId(id(&made.answer, "uid"));
+    world.says(start(scout));
+    world.says(crate::world::started(scout, 1));
+    works(&mut world, scout);
+    let message = says(&mut world, "scout", "next");
+    assert!(due(&world, scout).is_empty());
+    assert_eq!(hold(&world, scout, message).unwrap().0, "it is told when its turn is over");
+    let urgent =
+        send_as(&mut world, Principal::Operator, Send { priority: Priority::Urgent, ..letter("scout", "stop") });
+    assert_eq!(due(&world, scout), [message], "what one says urgently comes behind what it said before");
+    is(&mut world, scout, |activity| (activity.phase, activity.turn_open) = (Phase::Idle, false));
+    assert_eq!(due(&world, scout), [message]);
+    handed(&mut world, scout, &[message]);
+    assert_eq!(due(&world, scout), [urgent]);
+}
+
+#[test]
+fn what_an_agent_acknowledges_it_works_on() {
+    let mut world = World::new();
+    let (scout, lead) = (world.running("scout"), world.running("lead"));
+    let message = send_as(&mut world, me(lead), letter("scout", "hello"));
+    world.try_as(me(scout), None, Command::Ack(Ack { message: message.to_string() })).unwrap();
+    let answer = send_as(&mut world, me(scout), letter("lead", "hello yourself"));
+    assert_eq!(world.state.messages[&answer].cause, Some(message));
+}
+
+#[test]
+fn nobody_speaks_for_a_run_that_has_ended() {
+    let mut world = World::new();
+    let (scout, _) = (world.running("scout"), world.running("lead"));
+    world.says(crate::world::exited(scout, 1));
+    let refused = world.try_as(me(scout), None, Command::Send(letter("lead", "still here"))).unwrap_err();
+    assert_eq!(refused.details.unwrap()["rule"], "current_run");
 }
 
 #[test]

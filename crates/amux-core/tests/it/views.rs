@@ -186,7 +186,11 @@ fn the_evidence_of_a_phase_is_its_reason() {
 #[test]
 fn a_shell_that_ends_with_a_status_has_not_failed() {
     let mut world = World::new();
-    let agent = world.running("scout");
+    let shell = Create { kind: KindName::shell(), argv: Vec::new(), ..create("scout") };
+    let created = world.says(Command::Create(shell));
+    let agent = AgentId(id(&created.answer, "uid"));
+    world.says(start(agent));
+    world.says(started(agent, 1));
     world.says(ended(agent, exit(130, ExitWhy::Itself)));
     let shown = view::agent(&world.state, world.the(agent));
     assert_eq!((shown.state, shown.reason.as_deref()), (AgentState::Offline, Some("exit 130")));
