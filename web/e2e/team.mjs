@@ -9,7 +9,7 @@ const agent = (n, name, team, kind, state, reason, since, more = {}) => ({
   session_id: '6a1f0f6e-1f5b-4e39-9d6e-6fd5a4f0a1d2', unread: 0, queued: 0, role: null, model: kind === 'shell' ? null : 'opus-5', cost_micro_usd: null,
   context_used: null, context_size: null, turn: 4, team_id: uid(900), groups: [], desired: { type: 'running', run: 3 }, created: at(86400),
   is_terminal: kind === 'shell' || kind === 'cmd', is_live: !['offline', 'failed'].includes(state), phase: { is: 'idle' }, turn_open: state === 'working', tasks: 0,
-  mode: kind === 'claude' ? 'default' : null, worktree: false, mail, removing: false, draft: null, rev: 7, ...more,
+  mode: kind === 'claude' ? 'default' : null, worktree: false, branch: more.worktree ? `amux/${name}` : null, mail, removing: false, draft: null, rev: 7, ...more,
 });
 
 export const agents = [
