@@ -310,7 +310,11 @@ mode: string | null,
 /**
  * It works in a worktree of its own; `cwd` is then where that is, while it runs.
  */
-worktree: boolean, mail: MailRules, removing: boolean, 
+worktree: boolean, 
+/**
+ * The branch that was made for that worktree; `null` until it is.
+ */
+branch: string | null, mail: MailRules, removing: boolean, 
 /**
  * A person's words that are not sent yet.
  */
