@@ -188,6 +188,15 @@ impl Acp {
         self.session.is_some() && self.calls.is_empty() && self.queue.is_empty()
     }
 
+    /// See [`crate::Machine::takes_input`].
+    pub fn takes_input(&self, how: How) -> bool {
+        if self.is_dead {
+            return true;
+        }
+        let may_be_written = !self.is_running() || (how == How::Steer && self.agent.queues && !self.is_cancelling);
+        self.session.is_some() && !self.is_settling() && self.queue.is_empty() && may_be_written
+    }
+
     pub fn unknown(&self) -> u64 {
         self.unknown
     }
@@ -296,9 +305,7 @@ impl Acp {
 
     /// Prompts that can be written are.
     fn pump(&mut self, out: &mut Out) {
-        // What is being set must hold for the prompt that follows.
-        let is_settling = self.calls.iter().any(|call| matches!(call.what, What::Set { .. }));
-        let Some(session) = self.session.clone().filter(|_| !is_settling) else { return };
+        let Some(session) = self.session.clone().filter(|_| !self.is_settling()) else { return };
         loop {
             let next = if !self.is_running() {
                 self.queue.pop_front()
@@ -319,6 +326,11 @@ impl Acp {
             out.write_input(&input, &request(self.newest, "session/prompt", &params));
             self.calls.push(Call { id: self.newest, what: What::Prompt { input, is_begun: false } });
         }
+    }
+
+    /// What is being set must hold for the prompt that follows.
+    fn is_settling(&self) -> bool {
+        self.calls.iter().any(|call| matches!(call.what, What::Set { .. }))
     }
 
     fn is_running(&self) -> bool {

@@ -269,6 +269,16 @@ impl Codex {
             && !self.turns.is_open()
     }
 
+    /// See [`crate::Machine::takes_input`].
+    pub fn takes_input(&self, how: How) -> bool {
+        let may_be_written = match self.running {
+            Running::Nothing => true,
+            Running::Turn { .. } => how == How::Steer,
+            Running::Starting { .. } | Running::Unnamed => false,
+        };
+        self.phase == Phase::Dead || (self.phase == Phase::Open && self.waiting.is_empty() && may_be_written)
+    }
+
     pub fn unknown(&self) -> u64 {
         self.unknown
     }

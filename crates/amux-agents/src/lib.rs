@@ -183,6 +183,18 @@ impl Machine {
         }
     }
 
+    /// Whether an input given now is written, or refused, at once. One that is not is better kept by whoever gives it,
+    /// who can still take it back.
+    pub fn takes_input(&self, how: How) -> bool {
+        match self {
+            Self::Acp(machine) => machine.takes_input(how),
+            // It reads on at any time, and says itself when.
+            Self::Claude(_) => true,
+            Self::Codex(machine) => machine.takes_input(how),
+            Self::Once(machine) => machine.is_idle(),
+        }
+    }
+
     /// A conversation that was to be resumed and turned out to be gone; the run has no other one.
     pub fn dead_session(&self) -> Option<&str> {
         match self {

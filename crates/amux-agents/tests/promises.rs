@@ -724,3 +724,54 @@ fn a_mode_that_changes_between_turns_of_claude_begins_none() {
     assert_eq!(talk.items, [Item::Mode { model: None, mode: Some("plan".to_owned()) }]);
     assert!(talk.machine.is_idle());
 }
+
+#[test]
+fn an_input_that_is_taken_is_written_at_once_and_no_other_is() {
+    let agrees = |talk: &Talk, how: How| {
+        let mut machine = talk.machine.clone();
+        let is_taken = machine.takes_input(how);
+        let mut out = Out::default();
+        let order = Order::Input { parts: Vec::new(), input: "probe".to_owned(), text: String::new(), how };
+        let is_written = machine.order(&order, Time(0), &mut out).is_err()
+            || out.writes.iter().any(|write| write.input.as_deref() == Some("probe"));
+        assert_eq!(is_taken, is_written, "{how:?}: {:?}", talk.machine);
+        is_taken
+    };
+    let takes = |talk: &Talk| (agrees(talk, How::Next), agrees(talk, How::Steer));
+    let new = || Session::New { id: "S".to_owned() };
+    let acp_reply = |id: u64, result: Value| json!({ "jsonrpc": "2.0", "id": id, "result": result });
+
+    let opening = Talk::new(Machine::Codex(Codex::default()), new());
+    assert_eq!(takes(&opening), (false, false));
+    let mut codex = Talk::codex();
+    assert_eq!(takes(&codex), (true, true));
+    codex.input("i1", How::Next);
+    assert_eq!(takes(&codex), (false, false), "its turn has no name yet");
+    let mut codex = Talk::codex_in_turn();
+    assert_eq!(takes(&codex), (false, true));
+    codex.turn("completed", "t1", "completed");
+    assert_eq!(takes(&codex), (true, true));
+
+    for queues in [false, true] {
+        let mut acp = Talk::new(Machine::Acp(Box::default()), new());
+        assert_eq!(takes(&acp), (false, false));
+        acp.hear(&acp_reply(1, json!({ "agentCapabilities": { "promptQueueing": queues } })));
+        acp.hear(&acp_reply(2, json!({ "sessionId": "S" })));
+        assert_eq!(takes(&acp), (true, true));
+        acp.input("i1", How::Next);
+        assert_eq!(takes(&acp), (false, queues));
+        acp.order(&Order::Interrupt).unwrap();
+        assert_eq!(takes(&acp), (false, false), "it is being interrupted");
+        acp.hear(&acp_reply(3, json!({ "stopReason": "cancelled" })));
+        assert_eq!(takes(&acp), (true, true));
+    }
+
+    let mut once = Talk::once(new(), None);
+    assert_eq!(takes(&once), (true, true));
+    once.input("i1", How::Next);
+    assert_eq!(takes(&once), (false, false));
+
+    let mut claude = Talk::claude_in_turn();
+    claude.input("i2", How::Next);
+    assert_eq!(takes(&claude), (true, true));
+}

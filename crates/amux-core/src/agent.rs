@@ -7,6 +7,7 @@ use amux_proto::command::agent::{
 };
 use amux_proto::entity::{
     Agent, Content, Definition, Desired, Dialect, Kind, KindName, MailRules, Recipient, Run, RunState, Size, Stage,
+    Work,
 };
 use amux_proto::event::agent::{
     Created, Defined, Described, Drafted, Event, MailChanged, Removed, Removing, Renamed, StartDropped, StartWanted,
@@ -23,7 +24,7 @@ use crate::bounds::{self, AGENTS_MAX, bad};
 use crate::case::Case;
 use crate::run::machine::Step;
 use crate::state::{FIRST_REV, State, change};
-use crate::{kind, resolve, run, setting, team, view};
+use crate::{kind, policy, resolve, run, setting, team, view};
 
 pub(crate) fn decide(case: &mut Case<'_>, command: &Command) -> Result<Value, Rejection> {
     match command {
@@ -239,6 +240,14 @@ fn restart(case: &mut Case<'_>, order: &Restart) -> Result<Value, Rejection> {
     case.expect(agent.rev)?;
     refuse_if_removing(case.state, agent)?;
     let grace_ms = grace(case.state, order.grace_ms)?;
+    if let Some(work) = &order.define {
+        // Who may restart an agent is a rule's to say; how one is run is for people, as in a definition by itself.
+        if let actor @ Principal::Agent { .. } = &case.ctx.actor {
+            return Err(policy::denied("operator_only", actor, "agent.define")
+                .hint("only a person defines agents; nothing in policy.toml gives it"));
+        }
+        redefine(case, agent, work.clone())?;
+    }
     want_end(case, agent, grace_ms, order.grace_ms.is_some(), None);
     let run = pending(agent).unwrap_or_else(|| want_next(case, agent));
     Ok(answer(case.state, agent, Some(run)))
@@ -250,6 +259,12 @@ fn define(case: &mut Case<'_>, order: &Define) -> Result<Value, Rejection> {
     case.expect(agent.rev)?;
     refuse_if_removing(case.state, agent)?;
     let Define { kind, argv, cwd, env, size, model, mode, worktree, .. } = order.clone();
+    redefine(case, agent, Work { kind, argv, cwd, env, size, model, mode, worktree })?;
+    Ok(answer(case.state, agent, agent.run.as_ref().map(|run| run.no)))
+}
+
+fn redefine(case: &mut Case<'_>, agent: &Agent, work: Work) -> Result<(), Rejection> {
+    let Work { kind, argv, cwd, env, size, model, mode, worktree } = work;
     let as_new = Create {
         id: None,
         name: agent.name.clone(),
@@ -270,7 +285,7 @@ fn define(case: &mut Case<'_>, order: &Define) -> Result<Value, Rejection> {
     if definition != agent.definition {
         case.emit(Event::Defined(Defined { agent: agent.id, definition }));
     }
-    Ok(answer(case.state, agent, agent.run.as_ref().map(|run| run.no)))
+    Ok(())
 }
 
 fn describe(case: &mut Case<'_>, order: &Describe) -> Result<Value, Rejection> {

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use amux_proto::entity::{Attachment, Message};
-use amux_proto::{ATTACHMENTS_MAX, Code, Digest, FILE_NAME_BYTES_MAX, Principal, Rejection};
+use amux_proto::{ATTACHMENTS_MAX, Code, Digest, FILE_NAME_BYTES_MAX, Principal, Rejection, text};
 use serde_json::json;
 
 use crate::bounds::{self, bad};
@@ -46,8 +46,8 @@ pub fn check_size(state: &State, bytes: u64) -> Result<(), Rejection> {
 fn check_name(name: &str) -> Result<(), Rejection> {
     bounds::at_most("the name of an attachment", name.len(), FILE_NAME_BYTES_MAX)?;
     let is_path = name.contains(['/', '\\']) || name.starts_with('.');
-    if name.trim().is_empty() || is_path || name.chars().any(is_unseen) {
-        let shown: String = name.chars().filter(|c| !is_unseen(*c)).collect();
+    if name.trim().is_empty() || is_path || !text::is_seen(name) {
+        let shown: String = text::each(name).filter(|(_, is_seen)| *is_seen).map(|(c, _)| c).collect();
         return Err(bad(format!("not the name of a file: {shown:?}")).hint("no path, no dot at its beginning"));
     }
     Ok(())
@@ -55,18 +55,17 @@ fn check_name(name: &str) -> Result<(), Rejection> {
 
 /// The nearest name that may be one, from that of a file somewhere.
 pub fn file_name(name: &str) -> String {
-    let mut plain: String =
-        name.chars().map(|c| if is_unseen(c) || matches!(c, '/' | '\\') { '_' } else { c }).collect();
+    let mut plain = seen(name);
     if plain.starts_with('.') {
         plain.replace_range(..1, "_");
     }
-    let cut = bounds::cut_at(&plain, FILE_NAME_BYTES_MAX);
-    if cut.trim().is_empty() { "file".to_owned() } else { cut.to_owned() }
+    // What ended with a joined character may end with the joiner now.
+    let cut = seen(bounds::cut_at(&plain, FILE_NAME_BYTES_MAX));
+    if cut.trim().is_empty() { "file".to_owned() } else { cut }
 }
 
-fn is_unseen(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{ad}' | '\u{61c}' | '\u{feff}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
+fn seen(name: &str) -> String {
+    text::each(name).map(|(c, is_seen)| if is_seen && !matches!(c, '/' | '\\') { c } else { '_' }).collect()
 }
 
 /// What somebody wants to have of a message: of several, by name.
@@ -126,15 +125,29 @@ mod tests {
 
     #[test]
     fn a_name_leads_nowhere_and_hides_nothing() {
-        for bad in
-            ["", " ", ".", "..", ".bashrc", "../x", "a/b", "a\\b", "a\nb", "a\0", "\u{202e}txt.exe", "a\u{200b}b"]
-        {
+        for bad in [
+            "",
+            " ",
+            ".",
+            "..",
+            ".bashrc",
+            "../x",
+            "a/b",
+            "a\\b",
+            "a\nb",
+            "a\0",
+            "\u{202e}txt.exe",
+            "a\u{200b}b",
+            "\u{2800}",
+        ] {
             assert_eq!(check_name(bad).unwrap_err().code, Code::BadArgs, "{bad:?}");
             check_name(&file_name(bad)).unwrap();
         }
         assert_eq!(check_name(&"é".repeat(128)).unwrap_err().code, Code::TooLarge);
         check_name(&file_name(&"é".repeat(128))).unwrap();
-        for good in ["a.txt", "two words (1).md", "日本.png", "-x", "a..b"] {
+        // Cut inside a family.
+        (0..8).for_each(|n| check_name(&file_name(&("x".repeat(n) + &"👩\u{200d}".repeat(40) + "👩"))).unwrap());
+        for good in ["a.txt", "two words (1).md", "日本.png", "-x", "a..b", "👩\u{200d}💻.md"] {
             check_name(good).unwrap();
             assert_eq!(file_name(good), good);
         }

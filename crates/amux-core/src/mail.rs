@@ -364,10 +364,9 @@ impl Wakes {
         let to = Recipient::Agent { agent: agent.id };
         let since = now.0.saturating_sub(HOUR_MS);
         let (mut all, mut by) = (BTreeSet::new(), BTreeMap::<_, BTreeSet<_>>::new());
-        // Newest first; what came before the hour may have been given in it, but not much of it.
-        let of_agents = state.mail_of(to).rev().take(SEARCHED_MAX).filter(|known| is_of_agent(known));
-        let copies = of_agents.filter_map(|known| Some((known, known.deliveries.iter().find(|copy| copy.to == to)?)));
-        for (known, copy) in copies.filter(|(_, copy)| attempts(copy) > 0).take(LOOKED_AT_MAX) {
+        let of_the_hour = state.given_to(agent.id).take_while(|(at, _)| at.0 > since).map(|(_, known)| known);
+        for known in of_the_hour.filter(|known| is_of_agent(known)).take(LOOKED_AT_MAX) {
+            let Some(copy) = known.deliveries.iter().find(|copy| copy.to == to) else { continue };
             let given = copy.history.iter().filter(|passed| matches!(passed.stage, Stage::Routed { .. }));
             for at in given.map(|passed| passed.at).filter(|at| at.0 > since) {
                 // What was given in one piece was one wake.
@@ -392,8 +391,10 @@ fn budget(agent: &Agent, wakes: &Wakes, sender: &Sender, now: Time) -> Option<Ho
     if let Some(oldest) = oldest_of(&wakes.all, hour) {
         return hold(format!("agents woke it {hour} times in an hour"), oldest.0.saturating_add(HOUR_MS));
     }
-    if let Some(oldest) = oldest_of(&recent, WAKES_BY_ONE) {
-        let reason = format!("its sender woke it {WAKES_BY_ONE} times in ten minutes");
+    // Who lets many wake it lets one do so as often as its share of the hour.
+    let by_one = WAKES_BY_ONE.max(hour / 6);
+    if let Some(oldest) = oldest_of(&recent, by_one) {
+        let reason = format!("its sender woke it {by_one} times in ten minutes");
         return hold(reason, oldest.0.saturating_add(WAKES_BY_ONE_MS));
     }
     None
@@ -420,13 +421,12 @@ const LOOP_MS: i64 = 5 * 60_000;
 pub(crate) fn cause(state: &State, sender: &Principal) -> Option<MessageId> {
     let Principal::Agent { agent, run } = sender else { return None };
     let to = Recipient::Agent { agent: *agent };
-    let given = state.mail_of(to).rev().take(SEARCHED_MAX).filter_map(|message| {
-        let copy = message.deliveries.iter().find(|delivery| delivery.to == to)?;
-        let is_given = copy.run == Some(*run) && !copy.stage.is_waiting();
-        let at = copy.history.iter().rev().find(|passed| matches!(passed.stage, Stage::Routed { .. }))?.at;
-        is_given.then_some((at, message.id))
-    });
-    given.take(LOOKED_AT_MAX).max().map(|(_, id)| id)
+    let is_of_run = |message: &Message| {
+        let copy = message.deliveries.iter().find(|delivery| delivery.to == to);
+        copy.is_some_and(|copy| copy.run == Some(*run) && !copy.stage.is_waiting())
+    };
+    let mut given = state.given_to(*agent).take(LOOKED_AT_MAX).filter(|(_, message)| is_of_run(message));
+    given.next().map(|(_, message)| message.id)
 }
 
 /// Whether a message with this cause would go on with a conversation that only agents keep up and that comes back to

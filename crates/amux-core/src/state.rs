@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use amux_proto::entity::{
-    Agent, Closed, Delivery, Flow, Host, Kind, KindName, May, Message, Pane, Recipient, Request, Rule, Setting, Tab,
-    Team, Workspace,
+    Agent, Closed, Delivery, Flow, Host, Kind, KindName, May, Message, Pane, Recipient, Request, Rule, Setting, Stage,
+    Tab, Team, Workspace,
 };
 use amux_proto::{
     AgentId, ClosedId, FlowId, MessageId, Name, PaneId, Principal, RequestId, Rev, TabId, TeamId, ThreadId, Time,
@@ -55,6 +55,8 @@ struct Mail {
     waiting: BTreeMap<AgentId, BTreeSet<(i64, MessageId)>>,
     /// Copies of which nothing is settled yet.
     open: BTreeMap<Recipient, BTreeSet<MessageId>>,
+    /// What was given to an agent, by when it was given last.
+    given: BTreeMap<AgentId, BTreeSet<(Time, MessageId)>>,
     came: BTreeMap<Recipient, BTreeSet<(Time, MessageId)>>,
     sent: BTreeMap<AgentId, BTreeSet<(Time, MessageId)>>,
     threads: BTreeMap<ThreadId, BTreeSet<(Time, MessageId)>>,
@@ -103,11 +105,17 @@ impl Mail {
         if !delivery.stage.is_settled() {
             self.open.entry(delivery.to).or_default().insert(id);
         }
+        if let (Recipient::Agent { agent }, Some(at)) = (delivery.to, last_given(delivery)) {
+            self.given.entry(agent).or_default().insert((at, id));
+        }
     }
 
     fn drop_copy(&mut self, id: MessageId, delivery: &Delivery) {
         if let Recipient::Agent { agent } = delivery.to {
             take(&mut self.waiting, &agent, &(delivery.place, id));
+            if let Some(at) = last_given(delivery) {
+                take(&mut self.given, &agent, &(at, id));
+            }
         }
         take(&mut self.open, &delivery.to, &id);
     }
@@ -120,6 +128,10 @@ impl Mail {
             false => self.expiring.remove(&(expires, message.id)),
         };
     }
+}
+
+fn last_given(copy: &Delivery) -> Option<Time> {
+    copy.history.iter().rev().find(|passed| matches!(passed.stage, Stage::Routed { .. })).map(|passed| passed.at)
 }
 
 fn settled(message: &Message) -> Option<(Time, MessageId)> {
@@ -264,6 +276,12 @@ impl State {
     pub fn waiting_for(&self, agent: AgentId) -> impl DoubleEndedIterator<Item = &Message> {
         let waiting = self.index.mail.waiting.get(&agent).into_iter().flatten();
         waiting.filter_map(|(_, id)| self.messages.get(id))
+    }
+
+    /// What an agent was given, the newest first, each with when that was.
+    pub(crate) fn given_to(&self, agent: AgentId) -> impl Iterator<Item = (Time, &Message)> {
+        let given = self.index.mail.given.get(&agent).into_iter().flatten().rev();
+        given.filter_map(|(at, id)| Some((*at, self.messages.get(id)?)))
     }
 
     /// Messages with a copy for somebody of which nothing is settled yet.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use amux_proto::entity::{self, Desired, ExitWhy, KindName, Message, Phase, Recipient, RequestKind, RunState, Stage};
 use amux_proto::query;
 use amux_proto::view::{self as proto_view, AgentDetail, AgentState, Evidence, Request, Snapshot};
-use amux_proto::{AgentId, Epoch, Principal, Rejection, Seq, Time};
+use amux_proto::{AgentId, Epoch, MessageId, Principal, Rejection, Seq, Time};
 
 use crate::sight::Sight;
 use crate::state::State;
@@ -16,6 +16,11 @@ pub use amux_proto::view::Agent;
 
 /// Everything a client needs to follow the events after `seq`.
 pub fn snapshot(state: &State, epoch: Epoch, seq: Seq) -> Snapshot {
+    Snapshot { messages: state.messages.values().cloned().collect(), ..snapshot_without_messages(state, epoch, seq) }
+}
+
+/// The same of everything whose size has a bound.
+pub fn snapshot_without_messages(state: &State, epoch: Epoch, seq: Seq) -> Snapshot {
     Snapshot {
         epoch,
         seq,
@@ -26,7 +31,7 @@ pub fn snapshot(state: &State, epoch: Epoch, seq: Seq) -> Snapshot {
         panes: state.panes.values().cloned().collect(),
         closed: state.order.closed.iter().filter_map(|id| state.closed.get(id)).cloned().collect(),
         requests: state.requests.values().cloned().collect(),
-        messages: state.messages.values().cloned().collect(),
+        messages: Vec::new(),
         settings: state.settings.values().cloned().collect(),
         flows: state.flows.values().cloned().collect(),
         host: state.host.clone(),
@@ -107,6 +112,24 @@ pub fn message(
     now: Time,
 ) -> Result<proto_view::Message, Rejection> {
     resolve::message_or_old(state, old, actor, reference).map(|found| crate::message::shown(state, found, now))
+}
+
+/// Nobody follows more from one message.
+const LED_TO_MAX: usize = 100;
+
+/// What answers a message, and what those sent who were working on it; the oldest. As much of it as may be read.
+pub fn led_to(state: &State, actor: &Principal, of: MessageId) -> Vec<MessageId> {
+    let sight = Sight::of(state, actor);
+    let is_of = |message: &&Message| message.cause == Some(of) || message.reply_to == Some(of);
+    let mut led_to: Vec<_> = state
+        .messages
+        .values()
+        .filter(is_of)
+        .filter(|message| sight.reads(message))
+        .map(|message| (message.created, message.id))
+        .collect();
+    led_to.sort_unstable();
+    led_to.into_iter().map(|(_, id)| id).take(LED_TO_MAX).collect()
 }
 
 /// A page of an inbox when nobody says how much.

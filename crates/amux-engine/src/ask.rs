@@ -7,7 +7,7 @@ use amux_proto::entity::{
     Activity, Attachment, Definition, Dialect, Kind, Message, Recipient, Request, Right, RunState,
 };
 use amux_proto::query::{Act, Query};
-use amux_proto::view::{AgentDetail, Snapshot};
+use amux_proto::view::{AgentDetail, MessageDetail, Snapshot};
 use amux_proto::{AgentId, Code, Digest, MessageId, Principal, Rejection, RequestId, RunNo, Time};
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -86,7 +86,10 @@ impl Published {
         self.read(|state, head| {
             let sight = || Sight::of(state, actor);
             Some(match query {
-                Query::Snapshot(_) => raw(&sight().snapshot(view::snapshot(state, epoch, head))),
+                Query::Snapshot(query) => {
+                    let of = if query.without_messages { view::snapshot_without_messages } else { view::snapshot };
+                    raw(&sight().snapshot(of(state, epoch, head)))
+                }
                 Query::Agents(query) => view::agents(state, query).and_then(|agents| raw(&sight().agents(agents))),
                 Query::Agent(query) => {
                     view::detail(state, &query.agent).and_then(|detail| raw(&sight().detail(detail)))
@@ -94,9 +97,10 @@ impl Published {
                 Query::Teams(_) => raw(&state.teams.values().collect::<Vec<_>>()),
                 Query::Requests(_) => raw(&sight().requests()),
                 Query::Settings(_) => raw(&state.settings.values().collect::<Vec<_>>()),
-                Query::Message(query) => {
-                    view::message(state, old, actor, &query.message, now).and_then(|message| raw(&message))
-                }
+                Query::Message(query) => view::message(state, old, actor, &query.message, now).and_then(|message| {
+                    let led_to = query.led_to.then(|| view::led_to(state, actor, message.id));
+                    raw(&MessageDetail { message, led_to })
+                }),
                 Query::Inbox(query) => view::inbox(state, old, actor, query, now).and_then(|mail| raw(&mail)),
                 Query::Queue(query) => view::queue(state, query, now).and_then(|mail| raw(&mail)),
                 Query::Thread(query) => view::thread(state, old, actor, query, now).and_then(|messages| raw(&messages)),

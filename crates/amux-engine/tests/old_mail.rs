@@ -111,6 +111,7 @@ impl Post {
 
 fn to(to: &str, body: &str) -> Send {
     Send {
+        attachments: Vec::new(),
         id: None,
         to: vec![to.into()],
         body: body.into(),
@@ -141,7 +142,7 @@ fn what_is_settled_and_old_leaves_the_memory_and_can_still_be_read() {
     for _ in 0..2 {
         assert_eq!(post.bodies(&all()), ["done", "open", "late"]);
         let end = &done.to_string()[28..];
-        let shown = post.asks(&Query::Message(query::Message { message: end.into() }));
+        let shown = post.asks(&Query::Message(query::Message { message: end.into(), led_to: false }));
         assert_eq!((shown["body"].as_str(), shown["deliveries"][0]["stage"].as_str()), (Some("done"), Some("acked")));
         assert!(post.is_healthy());
         post.open();
@@ -170,7 +171,7 @@ fn a_reply_to_old_mail_brings_it_back_into_its_thread() {
     post.now.0 += HOUR_MS;
     post.files();
     let second = post.sends(Send { reply_to: Some(first), ..to("operator", "second") });
-    let shown = post.asks(&Query::Message(query::Message { message: first.to_string() }));
+    let shown = post.asks(&Query::Message(query::Message { message: first.to_string(), led_to: false }));
     assert_eq!(shown["deliveries"][0]["stage"], "answered");
     let thread = Query::Thread(query::Thread { thread: second.to_string() });
     assert_eq!(post.bodies(&thread), ["first", "second"]);

@@ -25,7 +25,7 @@ pub(crate) struct Send {
     class: Option<Class>,
     reply_to: Option<String>,
     thread: Option<String>,
-    /// The same key is the same message
+    /// Same key, same message
     key: Option<String>,
     wait: Option<Stage>,
     /// Paths
@@ -90,9 +90,9 @@ pub(crate) async fn send(world: &impl World, args: Send) -> Result<Sent, Rejecti
     loop {
         if let Some(message) = unless_away(message(world, &sent.id).await.map(Some))? {
             sent.deliveries = message.deliveries.iter().map(copy).collect();
-            let all = sent.deliveries.iter().all(|copy| is_there(copy, stage));
-            sent.reached = Some(all);
-            if all {
+            let stands: Vec<Stands> = sent.deliveries.iter().map(|copy| stands(copy, stage)).collect();
+            sent.reached = Some(stands.iter().all(|stands| *stands == Stands::There));
+            if !stands.contains(&Stands::Coming) {
                 return Ok(sent);
             }
         }
@@ -102,8 +102,17 @@ pub(crate) async fn send(world: &impl World, args: Send) -> Result<Sent, Rejecti
     }
 }
 
-/// At this stage, at a later one, or at an end from which nothing comes any more.
-fn is_there(copy: &Copy, wanted: Stage) -> bool {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stands {
+    /// At the stage that is wanted, or at a later one.
+    There,
+    /// It may still come there.
+    Coming,
+    /// At an end from which nothing comes any more.
+    Over,
+}
+
+fn stands(copy: &self::Copy, wanted: Stage) -> Stands {
     const LADDER: [&str; 7] = ["accepted", "routed", "handed", "shown", "begun", "acked", "answered"];
     let wanted = match wanted {
         Stage::Handed => 2,
@@ -113,8 +122,11 @@ fn is_there(copy: &Copy, wanted: Stage) -> bool {
         Stage::Answered => 6,
     };
     match LADDER.iter().position(|stage| *stage == copy.stage) {
-        Some(at) => at >= wanted,
-        None => copy.stage != "held",
+        Some(at) if at >= wanted => Stands::There,
+        // Whoever has it answers once or not at all.
+        Some(_) => Stands::Coming,
+        None if copy.stage == "held" => Stands::Coming,
+        None => Stands::Over,
     }
 }
 
@@ -136,7 +148,7 @@ async fn message(world: &impl World, id: &str) -> Result<Message, Rejection> {
 impl Outcome for Sent {
     fn words(&self) -> String {
         let each: Vec<_> = self.deliveries.iter().map(Copy::words).collect();
-        let late = if self.reached == Some(false) { "not in time; " } else { "" };
+        let late = if self.reached == Some(false) { "not there; " } else { "" };
         format!("{late}{}: {}", self.id, each.join("; "))
     }
 }
@@ -372,4 +384,29 @@ pub(crate) async fn reply(world: &impl World, args: Reply) -> Result<Sent, Rejec
     let answered = message(world, &args.id).await?;
     let args = json!({ "to": [answered.from], "body": args.text, "reply_to": answered.id });
     sent(world, args).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stage_is_reached_by_it_and_by_later_ones_and_never_by_an_end() {
+        let cases = [
+            ("accepted", Stands::Coming),
+            ("held", Stands::Coming),
+            ("handed", Stands::Coming),
+            ("begun", Stands::There),
+            ("answered", Stands::There),
+            ("failed", Stands::Over),
+            ("expired", Stands::Over),
+            ("refused", Stands::Over),
+            ("cancelled", Stands::Over),
+            ("unproven", Stands::Over),
+        ];
+        for (stage, expected) in cases {
+            let copy = self::Copy { to: "api".to_owned(), stage: stage.to_owned(), reason: None };
+            assert_eq!(stands(&copy, Stage::Begun), expected, "{stage}");
+        }
+    }
 }

@@ -53,16 +53,15 @@ const TABLE: &[Row] = &[
     ),
     row::<mail::Ask, mail::Asked>(
         "ask",
-        "Send a question and wait for the answer. When the time is over or the call is cancelled the message stays, \
-         and the answer comes as mail.",
+        "Send a question and wait for the answer. When the time is over or the call is cancelled, it comes as mail.",
         Effect::Adds,
     ),
     row::<mail::List, mail::Inbox>(
         "inbox",
-        "Your mail, oldest first: what is not acknowledged, or only `unread`, or `all`. Counts as seen by you.",
+        "Your mail, oldest first: what is not acknowledged, or only `unread`, or `all`. Counts as seen.",
         Effect::Marks,
     ),
-    row::<mail::Ack, mail::Acked>("ack", "Say that you have taken messages and no answer is needed.", Effect::Marks),
+    row::<mail::Ack, mail::Acked>("ack", "You have taken messages; no answer is needed.", Effect::Marks),
     row::<mail::Reply, mail::Sent>("reply", "Answer a message; its sender gets it in the same thread.", Effect::Adds),
     row::<team::Look, team::Looked>(
         "look",

@@ -111,6 +111,28 @@ pub struct Definition {
     pub worktree: bool,
 }
 
+/// How an agent is to be run from now on, as somebody orders it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
+#[serde(deny_unknown_fields)]
+#[ts(optional_fields)]
+pub struct Work {
+    pub kind: KindName,
+    #[serde(default)]
+    pub argv: Vec<String>,
+    /// Absolute.
+    pub cwd: String,
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+    #[serde(default)]
+    pub size: Option<Size>,
+    #[serde(default)]
+    pub model: Option<String>,
+    #[serde(default)]
+    pub mode: Option<String>,
+    #[serde(default)]
+    pub worktree: bool,
+}
+
 /// A kind of agent by its name: `claude`, `shell`, `cmd`, or one of the user's own.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema, TS)]
 #[serde(transparent)]

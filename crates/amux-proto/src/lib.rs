@@ -23,6 +23,7 @@ pub mod query;
 pub mod ready;
 pub mod rejection;
 pub mod schema;
+pub mod text;
 pub mod time;
 pub mod transcript;
 pub mod view;

@@ -21,7 +21,10 @@ mod questions {
 
     questions! {
         /// Everything, as of one sequence number.
-        "snapshot" "GetSnapshot" Snapshot {}
+        "snapshot" "GetSnapshot" Snapshot {
+            /// All mail may be more than one answer holds.
+            #[serde(default)] #[ts(as = "Option<bool>")] without_messages: bool,
+        }
         /// Agents that run or wait for something; `all`: those at rest too.
         "agents" "GetAgents" Agents {
             #[serde(default)] all: bool,
@@ -30,8 +33,11 @@ mod questions {
         "agent" "GetAgent" Agent { agent: String }
         "teams" "GetTeams" Teams {}
         "requests" "GetRequests" Requests {}
-        /// One message, with how far each copy of it has come.
-        "message" "GetMessage" Message { message: String }
+        /// One message, with how far each copy of it has come; with `led_to` also what came of it.
+        "message" "GetMessage" Message {
+            message: String,
+            #[serde(default)] #[ts(as = "Option<bool>")] led_to: bool,
+        }
         /// What came for an agent, or for whoever asks; newest last. Without `all` only what is not acknowledged.
         "inbox" "GetInbox" Inbox {
             #[serde(default)] agent: Option<String>,

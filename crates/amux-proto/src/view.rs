@@ -151,6 +151,17 @@ pub struct Message {
     pub deliveries: Vec<Delivery>,
 }
 
+/// A message by itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
+#[ts(optional_fields)]
+pub struct MessageDetail {
+    #[serde(flatten)]
+    pub message: Message,
+    /// Answers to it, and what those sent who were working on it, where that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub led_to: Option<Vec<MessageId>>,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
 pub struct SentDelivery {
     /// `name@team` or `operator`

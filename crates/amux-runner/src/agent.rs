@@ -86,7 +86,8 @@ const ORPHAN_STATUS_TIMEOUT: Duration = Duration::from_secs(2);
 /// What a run leaves behind when it ends by itself gets this long to end too.
 const LEFTOVER_GRACE: Duration = Duration::from_millis(300);
 
-/// Inputs an agent has that it did not take yet.
+/// Inputs that were written to an agent and that the log does not know to be yet. More of them only make it harder to
+/// say what became of each when the agent ends.
 const GIVEN_MAX: usize = 64;
 
 /// How long what could not be written down waits before it is tried again.
@@ -226,8 +227,8 @@ struct Live {
     stopping: Option<BoxFuture<'static, ()>>,
     leases: Vec<String>,
     limits: Limits,
-    /// Something is due that its body does not take yet.
-    more: bool,
+    /// Something is due that its body does not take yet, in this way.
+    more: Option<How>,
     /// Parts of inputs that were given, so that they are not given again before the log knows.
     given: HashSet<String>,
     answered: HashSet<RequestId>,
@@ -507,7 +508,7 @@ fn enliven(
         stopping: None,
         leases,
         limits: Limits::new(plan.max_runtime_ms, plan.idle_output_ms, Duration::ZERO),
-        more: false,
+        more: None,
         given: HashSet::new(),
         answered: HashSet::new(),
         look_at: None,
@@ -653,7 +654,7 @@ fn take_up(shared: &Arc<Shared>, agent: AgentId, run: RunNo, mut kept: Kept) -> 
         stopping: None,
         leases,
         limits: Limits::new(plan.max_runtime_ms, plan.idle_output_ms, running_for),
-        more: false,
+        more: None,
         given,
         answered: HashSet::new(),
         look_at: None,
@@ -729,22 +730,21 @@ impl Live {
 
     /// Whether something that had to wait can be given now.
     fn has_room(&self) -> bool {
-        self.is_due || (self.more && self.takes_input())
+        self.is_due || self.more.is_some_and(|how| self.takes_input(how))
     }
 
-    /// Whether its body takes one more input. What speaks a protocol takes several, but not without end: what waits
-    /// with us can still be called back.
-    fn takes_input(&self) -> bool {
+    /// Whether its body takes one more input now. What waits with us can still be called back.
+    fn takes_input(&self, how: How) -> bool {
         match &self.body {
             Body::Terminal(terminal) => terminal.takes_input(),
             Body::Pane(pane) => pane.takes_input(),
-            Body::Lines(_) => self.given.len() < GIVEN_MAX,
+            Body::Lines(lines) => self.given.len() < GIVEN_MAX && lines.takes_input(how),
         }
     }
 
     /// Gives the agent what is due: decisions to what it asked, then its mail.
     fn attend(&mut self, answers: &[RequestId]) {
-        (self.is_due, self.more, self.look_at) = (false, false, None);
+        (self.is_due, self.more, self.look_at) = (false, None, None);
         let published = Arc::clone(self.shared.world.engine.published());
         self.answered.retain(|answered| answers.contains(answered));
         let is_waiting = |(message, attempt)| published.is_waiting(self.agent, message, attempt);
@@ -776,11 +776,14 @@ impl Live {
             if due.batch.is_empty() {
                 break;
             }
-            if !self.takes_input() {
-                self.more = true;
+            let messages: Vec<Message> = due.batch.iter().filter_map(|(id, _)| published.message(*id)).collect();
+            let is_urgent = messages.iter().any(|message| message.priority == Priority::Urgent);
+            let how = if is_urgent { How::Steer } else { How::Next };
+            if !self.takes_input(how) {
+                self.more = Some(how);
                 break;
             }
-            is_noted = self.give(&published, &due.batch);
+            is_noted = self.give(&published, &due.batch, &messages, how);
         }
         if !is_noted {
             self.look_at = Some(Instant::now() + NOT_NOTED_PAUSE);
@@ -789,8 +792,13 @@ impl Live {
     }
 
     /// One input, of one message or several. Nothing of it goes anywhere unless that can be noted; whether it was.
-    fn give(&mut self, published: &amux_engine::Published, batch: &[(MessageId, u32)]) -> bool {
-        let messages: Vec<Message> = batch.iter().filter_map(|(id, _)| published.message(*id)).collect();
+    fn give(
+        &mut self,
+        published: &amux_engine::Published,
+        batch: &[(MessageId, u32)],
+        messages: &[Message],
+        how: How,
+    ) -> bool {
         let parts: Vec<String> = batch.iter().map(|(id, attempt)| part::name(*id, *attempt)).collect();
         let mut text = envelope::letter(
             messages.iter().map(|message| (message, published.sender(message))),
@@ -807,8 +815,6 @@ impl Live {
             Body::Terminal(terminal) => terminal.put_in(parts.clone(), &text).is_ok(),
             Body::Pane(pane) => pane.put_in(parts.clone(), &text).is_ok(),
             Body::Lines(lines) => {
-                let is_urgent = messages.iter().any(|message| message.priority == Priority::Urgent);
-                let how = if is_urgent { How::Steer } else { How::Next };
                 let order = Order::Input { input: input_name(&parts), parts: parts.clone(), text, how };
                 // A refusal is a fact of its own in the book.
                 !matches!(lines.order(&order), Err(Untaken::NotNoted(_)))

@@ -204,6 +204,34 @@ pub fn newest_before(path: &Path, before: u64, lines_max: usize, bytes_max: usiz
     }
 }
 
+/// Each part of what a run was given, whichever way it is told things: a file of [`Record`]s or of the steps of a
+/// terminal.
+pub fn given(dir: &Path) -> io::Result<Vec<String>> {
+    let mut given = Vec::new();
+    each(&journal(dir), 0, |_, line| {
+        match serde_json::from_slice(line) {
+            Ok(Given::Order { order: Order::Input { input, parts, .. } }) if parts.is_empty() => given.push(input),
+            Ok(Given::Order { order: Order::Input { parts, .. } } | Given::Paste { parts }) => given.extend(parts),
+            Ok(Given::Order { .. } | Given::Other) | Err(_) => {}
+        }
+        true
+    })?;
+    Ok(given)
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "r", rename_all = "snake_case")]
+enum Given {
+    Order {
+        order: Order,
+    },
+    Paste {
+        parts: Vec<String>,
+    },
+    #[serde(other)]
+    Other,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -218,6 +246,28 @@ mod tests {
         let second = Record::Part { k: 2, bytes: 3 };
         Lines::open(&path).unwrap().append(&second).unwrap();
         assert_eq!(read::<Record>(&path, 0).unwrap(), [first, second]);
+    }
+
+    #[test]
+    fn what_a_run_was_given_is_known_whichever_way_it_is_told_things() {
+        let dir = tempfile::tempdir().unwrap();
+        let input = |input: &str, parts: &[&str]| {
+            let parts = parts.iter().map(|part| (*part).to_owned()).collect();
+            let (input, text) = (input.to_owned(), String::new());
+            let order = Box::new(Order::Input { input, parts, text, how: amux_agents::How::Next });
+            Record::Order { n: 1, at: Time(0), order }
+        };
+        let mut lines = Lines::open(&journal(dir.path())).unwrap();
+        lines.append(&input("a", &[])).unwrap();
+        lines.append(&Record::Order { n: 2, at: Time(0), order: Box::new(Order::Interrupt) }).unwrap();
+        lines.append(&Record::Written { n: 3, at: Time(0), k: 1 }).unwrap();
+        lines.append(&input("several", &["b", "c.1"])).unwrap();
+        // The steps of a terminal, and what no build knows.
+        lines.append(&serde_json::json!({ "r": "paste", "parts": ["d"], "sign": "x" })).unwrap();
+        lines.append(&serde_json::json!({ "r": "pasted", "parts": ["d"] })).unwrap();
+        lines.append(&serde_json::json!(["?"])).unwrap();
+        assert_eq!(given(dir.path()).unwrap(), ["a", "b", "c.1", "d"]);
+        assert!(given(&dir.path().join("none")).unwrap().is_empty());
     }
 
     #[test]

@@ -99,11 +99,19 @@ pub(crate) fn leave_draft(mut draft: bool, keys: &[u8]) -> bool {
             0x1b => match rest.split_first() {
                 // With Escape before it Enter is a new line.
                 Some((b'\r', after)) => rest = after,
+                // The mouse as the oldest programs know it: what it did and where, as three bytes of any value.
+                Some((b'[', [b'M', mouse @ ..])) => rest = mouse.get(3..).unwrap_or_default(),
                 Some((b'[', after)) => {
                     let end = after.iter().position(|byte| (0x40..=0x7e).contains(byte));
                     rest = end.map_or(&[][..], |end| &after[end + 1..]);
                 }
                 Some((b'O', after)) => rest = after.get(1..).unwrap_or_default(),
+                // A letter with Alt is a command, also one of several bytes.
+                Some((0x20..=0x7f | 0x80.., after)) => {
+                    let letter = after.iter().take_while(|byte| (0x80..=0xbf).contains(*byte)).count();
+                    rest = &after[letter..];
+                }
+                // Escape by itself, and another key after it.
                 Some(_) | None => {}
             },
             0x20..=0x7e | 0x80.. | b'\n' | b'\t' => draft = true,
@@ -119,7 +127,7 @@ mod tests {
 
     #[test]
     fn a_draft_stands_until_it_is_sent_or_dropped() {
-        let cases: [(&[u8], bool); 10] = [
+        let cases: [(&[u8], bool); 20] = [
             (b"hello", true),
             (b"hello\r", false),
             (b"hello\rmore", true),
@@ -130,6 +138,16 @@ mod tests {
             (b"hello\x1b\r", true),
             (b"\x1b[200~pasted\x1b[201~", true),
             ("日本".as_bytes(), true),
+            (b"\x1bf\x1bb\x1bd\x1b\x7f", false),
+            (b"hello\x1bb", true),
+            ("\x1bé".as_bytes(), false),
+            (b"\x1bfx", true),
+            (b"\x1b\x1b[A", false),
+            (b"hello\x1b\x03", false),
+            (b"\x1b[M !!\x1b[M#!!", false),
+            (b"\x1b[M \xc3\xff", false),
+            (b"\x1b[M !!x", true),
+            (b"\x1b[<0;3;4M\x1b[<0;3;4m", false),
         ];
         for (keys, draft) in cases {
             assert_eq!(leave_draft(false, keys), draft, "{keys:?}");

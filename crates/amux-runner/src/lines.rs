@@ -6,7 +6,7 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
 
-use amux_agents::Order;
+use amux_agents::{How, Order};
 use amux_proto::Time;
 use amux_proto::command::run::Fact;
 use amux_proto::entity::Activity;
@@ -190,6 +190,11 @@ impl Lines {
             let count = channel.put(rest.unwrap_or_default())?;
             self.book.was_put(count);
         }
+    }
+
+    /// Whether one more input is written now: the machine would not keep it, and nothing is in front of it.
+    pub(crate) fn takes_input(&self, how: How) -> bool {
+        self.book.machine().takes_input(how) && self.book.writes.iter().all(|writing| writing.input.is_none())
     }
 
     pub(crate) fn report(&mut self) -> Option<(Activity, Vec<Fact>)> {

@@ -1,16 +1,20 @@
 //! Observations on their way to the log. An observation is never given up: while the store takes no writes it waits.
 
+use std::collections::BTreeSet;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use amux_agents::part;
 use amux_engine::Submission;
 use amux_proto::command::run::{self, Fact};
 use amux_proto::command::{agent, message};
 use amux_proto::entity::{Activity, Exit, Process};
+use amux_proto::transcript::InputStage;
 use amux_proto::{AgentId, CmdId, Code, Command, MessageId, Principal, RunNo, env};
 use amux_sys::clock;
 
-use crate::Shared;
+use crate::{Shared, journal, tape};
 
 const RETRY_FIRST: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(5);
@@ -42,7 +46,30 @@ pub(crate) async fn seen(
     say(&shared, Command::Run(run::Command::Seen(run::Seen { agent, run, activity, facts }))).await
 }
 
-pub(crate) async fn lost(shared: &Shared, agent: AgentId, run: RunNo, why: &str) {
+/// A run of which nothing can be taken over. What it was given before, and the log does not know to have arrived, was
+/// perhaps read: that is said first, so that it is not given to the next run.
+pub(crate) async fn lost(shared: &Arc<Shared>, agent: AgentId, run: RunNo, why: &str) {
+    let published = shared.world.engine.published();
+    let dir = tape::dir(&shared.world.tapes, agent, run);
+    let given = tokio::task::spawn_blocking(move || journal::given(&dir)).await;
+    let given = given.unwrap_or_else(|error| Err(io::Error::other(error))).unwrap_or_else(|error| {
+        tracing::error!(%agent, %run, %error, "What a lost run was given cannot be read; it may be given twice.");
+        Vec::new()
+    });
+    let waiting = given.iter().filter_map(|part| part::parse(part));
+    let waiting: BTreeSet<_> =
+        waiting.filter(|(message, attempt)| published.is_waiting(agent, *message, *attempt)).collect();
+    if !waiting.is_empty() {
+        let unproven = |(message, _)| Fact::Input {
+            message,
+            stage: InputStage::Unproven,
+            evidence: "the server ended while it was given".to_owned(),
+        };
+        let facts = waiting.into_iter().map(unproven).collect();
+        let known = published.activity(agent, run).unwrap_or_default();
+        let activity = Activity { seen: known.seen + 1, ..known };
+        seen(Arc::clone(shared), agent, run, activity, facts).await;
+    }
     submit(shared, run::Command::Lost(run::Lost { agent, run, why: why.into() })).await;
 }
 

@@ -12,6 +12,7 @@ use amux_proto::command::{
 use amux_proto::entity::{
     self, Activity, Answer, Attachment, Class, ClosedWhat, Content, Dialect, Exit, ExitWhy, KindName, May, Phase,
     Priority, Process, RequestKind, RequestOption, RequestOptionKind, Right, Rule, RuleAnswer, Size, WhileWorking,
+    Work,
 };
 use amux_proto::layout::{Node, Place, Side};
 use amux_proto::transcript::{Ask, InputStage, Opened, SessionOpened, Trigger, TurnEnd};
@@ -439,12 +440,12 @@ fn agent_stop(s: &mut Say<'_>) -> Command {
 }
 
 fn agent_restart(s: &mut Say<'_>) -> Command {
-    agent::Command::Restart(agent::Restart { agent: s.agent(), grace_ms: grace(s) }).into()
+    let define = s.rng.one_in(3).then(|| work(s));
+    agent::Command::Restart(agent::Restart { agent: s.agent(), grace_ms: grace(s), define }).into()
 }
 
-fn agent_define(s: &mut Say<'_>) -> Command {
-    agent::Command::Define(agent::Define {
-        agent: s.agent(),
+fn work(s: &mut Say<'_>) -> Work {
+    Work {
         kind: if s.rng.one_in(2) { KindName::cmd() } else { KindName::shell() },
         argv: if s.rng.one_in(6) { Vec::new() } else { vec!["sleep".into(), format!("{}", 1000 + s.rng.below(3))] },
         cwd: if s.rng.one_in(15) { "here".into() } else { "/tmp".into() },
@@ -453,8 +454,12 @@ fn agent_define(s: &mut Say<'_>) -> Command {
         model: None,
         mode: None,
         worktree: s.rng.one_in(8),
-    })
-    .into()
+    }
+}
+
+fn agent_define(s: &mut Say<'_>) -> Command {
+    let Work { kind, argv, cwd, env, size, model, mode, worktree } = work(s);
+    agent::Command::Define(agent::Define { agent: s.agent(), kind, argv, cwd, env, size, model, mode, worktree }).into()
 }
 
 fn agent_describe(s: &mut Say<'_>) -> Command {

@@ -167,9 +167,9 @@ export type AgentRenamed = { agent: AgentId, name: Name, };
 export type AgentResize = { agent: string, rows: number, cols: number, };
 
 /**
- * Stop the live run, if any, and begin the next.
+ * Stop the live run, if any, and begin the next; with `define` as what is said there.
  */
-export type AgentRestart = { agent: string, grace_ms?: number, };
+export type AgentRestart = { agent: string, grace_ms?: number, define?: Work, };
 
 /**
  * A conversation that the CLI keeps under an id of its own.
@@ -633,9 +633,9 @@ export type GetLoginCode = Record<symbol, never>;
 export type GetLook = { agent: string, lines?: number, ansi: boolean, };
 
 /**
- * One message, with how far each copy of it has come.
+ * One message, with how far each copy of it has come; with `led_to` also what came of it.
  */
-export type GetMessage = { message: string, };
+export type GetMessage = { message: string, led_to?: boolean, };
 
 /**
  * Processes of an agent's tree, with what they use.
@@ -664,7 +664,11 @@ export type GetSettings = Record<symbol, never>;
 /**
  * Everything, as of one sequence number.
  */
-export type GetSnapshot = Record<symbol, never>;
+export type GetSnapshot = { 
+/**
+ * All mail may be more than one answer holds.
+ */
+without_messages?: boolean, };
 
 export type GetStatus = Record<symbol, never>;
 
@@ -1587,6 +1591,15 @@ export type Welcome = { protocol: number,
 principal: string, epoch: Epoch, head: Seq, version: string, };
 
 export type WhileWorking = "now" | "boundary" | "turn_end";
+
+/**
+ * How an agent is to be run from now on, as somebody orders it.
+ */
+export type Work = { kind: KindName, argv: Array<string>, 
+/**
+ * Absolute.
+ */
+cwd: string, env: { [key in string]: string }, size?: Size, model?: string, mode?: string, worktree: boolean, };
 
 export type Workspace = { id: WorkspaceId, name: string, tabs: Array<TabId>, active: TabId | null, 
 /**

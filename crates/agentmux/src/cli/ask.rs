@@ -14,6 +14,7 @@ use super::wait::{duration_ms, until};
 use crate::context::Context;
 use crate::output::word;
 use crate::report::Failure;
+use crate::text::plain;
 
 #[derive(clap::Args)]
 pub(crate) struct Ask {
@@ -28,7 +29,8 @@ pub(crate) struct Ask {
 }
 
 enum Outcome {
-    Answered(Value),
+    /// The answer, and of how many.
+    Answered(Value, usize),
     /// Nothing comes any more, and how it came to that.
     Over(String),
 }
@@ -46,9 +48,11 @@ impl Ask {
             Err(failure)
         };
         match until(context, deadline, |context| outcome(context, &sent["id"]))? {
-            Some(Outcome::Answered(answer)) => {
+            Some(Outcome::Answered(answer, asked)) => {
                 let code = context.out.done(&answer, || {
-                    said(&word(&answer["body"])).chain(letter::lines(&answer)).collect::<Vec<_>>().join("\n")
+                    let who = (asked > 1).then(|| plain(&format!("{} answers:", word(&answer["from"]))));
+                    let words = said(&word(&answer["body"])).chain(letter::lines(&answer));
+                    who.into_iter().chain(words).collect::<Vec<_>>().join("\n")
                 });
                 // It was taken where it was asked for, and need not wait in an inbox too. If this is not noted, it
                 // does, which does no harm.
@@ -74,10 +78,13 @@ fn outcome(context: &Context, id: &Value) -> Result<Option<Outcome>, Failure> {
     let Some(asked) = each(&thread).find(|message| message["id"] == *id) else {
         return Ok(Some(Outcome::Over("the message is gone".to_owned())));
     };
-    let is_for_us =
-        |message: &&Value| message["reply_to"] == *id && each(&message["to"]).any(|to| *to == asked["from"]);
+    // Others can put their words into the thread as well.
+    let was_asked = |who: &Value| each(&asked["deliveries"]).any(|delivery| delivery["to"] == *who);
+    let is_for_us = |message: &&Value| {
+        message["reply_to"] == *id && was_asked(&message["from"]) && each(&message["to"]).any(|to| *to == asked["from"])
+    };
     if let Some(answer) = each(&thread).find(is_for_us) {
-        return Ok(Some(Outcome::Answered(answer.clone())));
+        return Ok(Some(Outcome::Answered(answer.clone(), each(&asked["deliveries"]).count())));
     }
     // Whoever has answered, and not to us, has said what it had to say.
     let is_over = |delivery: &Value| ended_badly(delivery) || delivery["stage"] == "answered";

@@ -39,6 +39,7 @@ impl Import {
         let relay = Relay::read(dir)?;
         let kinds = amux_runner::kinds::with(None).map_err(|error| Failure::failed(error.to_string()))?;
         let Written { files, left } = relay.written(&kinds);
+        distinct(&files)?;
         let paths: Vec<PathBuf> = files.iter().map(|(name, _)| out.join(name)).collect();
         // Nothing is written before it is known that everything can be.
         if let Some(there) = paths.iter().find(|path| path.symlink_metadata().is_ok()) {
@@ -63,6 +64,21 @@ impl Import {
             words.join("\n")
         }))
     }
+}
+
+/// A bundle may be called as the file of the kinds is, or as another one in other letters, which is one file on some
+/// systems.
+fn distinct(files: &[(String, String)]) -> Result<(), Failure> {
+    let mut names = BTreeMap::new();
+    for (name, _) in files {
+        if let Some(other) = names.insert(name.to_lowercase(), name) {
+            let message = format!("two files would have one name: {} and {}", plain(other), plain(name));
+            return Err(
+                Failure::new(Exit::Failed, Code::Exists, message).hint("give the file in bundles/ another name")
+            );
+        }
+    }
+    Ok(())
 }
 
 const KINDS_FILE: &str = "agents.toml";

@@ -105,6 +105,10 @@ impl Send {
             Some(stage) => Some(LADDER.iter().position(|known| known == stage).ok_or_else(|| {
                 Failure::usage(format!("no such stage: {stage}")).hint(format!("one of {}", LADDER.join(", ")))
             })?),
+            None if self.timeout.is_some() => {
+                let hint = "--wait STAGE --timeout DUR; --ttl DUR is how long it may wait to be given";
+                return Err(Failure::usage("a timeout is for waiting, and nothing is waited for").hint(hint));
+            }
             None => None,
         };
         let (to, (body, attachments)) = match self.to.split_last() {

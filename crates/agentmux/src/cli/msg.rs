@@ -1,6 +1,6 @@
 //! What became of messages, and what is done about them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::process::ExitCode;
 
 use amux_proto::exit::Exit;
@@ -38,7 +38,7 @@ pub(crate) enum Msg {
     /// Another place among what waits for an agent: before another message, or last
     #[command(after_help = "Example: agentmux msg move 3f9a21c0 --to api --before 77c0ffee")]
     Move(Move),
-    /// Everything known of a message in the order of time: causes, copies, answers, the whole thread
+    /// Everything known of a message in the order of time: causes, copies, answers, what it led to, the whole thread
     #[command(after_help = "Example: agentmux msg trace 3f9a21c0")]
     Trace(One),
 }
@@ -187,16 +187,23 @@ fn trace(context: &Context, one: &One) -> Result<ExitCode, Failure> {
         }
     }
     causes.reverse();
+    let led_to = led_to(context, &message["id"])?;
     let thread = context.ask("thread", &json!({ "thread": message["id"] }))?;
-    let all: BTreeMap<String, &Value> =
-        causes.iter().chain(each(&thread)).chain([&message]).map(|message| (word(&message["id"]), message)).collect();
+    let all: BTreeMap<String, &Value> = causes
+        .iter()
+        .chain(each(&thread))
+        .chain(&led_to)
+        .chain([&message])
+        .map(|message| (word(&message["id"]), message))
+        .collect();
     let mut timeline: Vec<Value> = all.values().flat_map(|message| steps(message)).collect();
     // Times have one form, and are ordered as text; what happened in one moment stays in its order.
     timeline.sort_by_key(|step| word(&step["at"]));
     let replies: Vec<_> =
         each(&thread).filter(|other| other["reply_to"] == message["id"]).map(|other| &other["id"]).collect();
     let data = json!({
-        "id": message["id"], "causes": causes, "thread": thread, "replies": replies, "timeline": timeline,
+        "id": message["id"], "causes": causes, "thread": thread, "replies": replies, "led_to": led_to,
+        "timeline": timeline,
     });
     Ok(context.out.done(&data, || {
         let line = |step: &Value| {
@@ -210,6 +217,25 @@ fn trace(context: &Context, one: &One) -> Result<ExitCode, Failure> {
         };
         timeline.iter().map(line).collect::<Vec<_>>().join("\n")
     }))
+}
+
+/// What one message led to is told so far.
+const LED_TO_MAX: usize = 100;
+
+/// What answers a message, what was sent because of it, and what came of those; the nearest first.
+fn led_to(context: &Context, id: &Value) -> Result<Vec<Value>, Failure> {
+    let asked = |id: &Value| context.ask("message", &json!({ "message": id, "led_to": true }));
+    let (mut found, mut known) = (Vec::new(), BTreeSet::from([word(id)]));
+    let mut next: VecDeque<Value> = each(&asked(id)?["led_to"]).cloned().collect();
+    while let Some(id) = next.pop_front().filter(|_| found.len() < LED_TO_MAX) {
+        if !known.insert(word(&id)) {
+            continue;
+        }
+        let message = asked(&id)?;
+        next.extend(each(&message["led_to"]).cloned());
+        found.push(message);
+    }
+    Ok(found)
 }
 
 fn sent(message: &Value) -> String {

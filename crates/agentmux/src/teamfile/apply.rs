@@ -38,7 +38,8 @@ pub(crate) const END_PATIENCE: Duration = Duration::from_secs(30);
 
 /// The teams there are, and their agents.
 pub(crate) fn observe(context: &Context) -> Result<(Vec<Team>, Vec<Agent>), Failure> {
-    let mut snapshot = context.ask("snapshot", &json!({}))?;
+    // Whoever stops a sender that floods must not wait for all it has sent.
+    let mut snapshot = context.ask("snapshot", &json!({ "without_messages": true }))?;
     let garbled = |error: serde_json::Error| Failure::failed(format!("the answer is not understood: {error}"));
     let teams = serde_json::from_value(snapshot["teams"].take()).map_err(garbled)?;
     let agents = serde_json::from_value(snapshot["agents"].take()).map_err(garbled)?;
@@ -176,14 +177,12 @@ fn begin(context: &Context, plan: &Plan, starts: &mut Starts) -> Result<(), Fail
 /// The number of the run that was asked for.
 fn order(context: &Context, plan: &Plan, step: &Step) -> Result<u64, Failure> {
     let label = label(plan, step);
-    let name = match &step.act {
-        Act::Restart { work } => {
-            define(context, &label, work)?;
-            "agent.restart"
-        }
-        _ => "agent.start",
+    let (name, args) = match &step.act {
+        // In one order: between two, what runs would not be what is said, and nobody would see it.
+        Act::Restart { work } => ("agent.restart", json!({ "agent": label, "define": defined(work) })),
+        _ => ("agent.start", json!({ "agent": label })),
     };
-    let answer = context.order(name, &json!({ "agent": label }))?;
+    let answer = context.order(name, &args)?;
     Ok(answer["run"].as_u64().unwrap_or(0))
 }
 

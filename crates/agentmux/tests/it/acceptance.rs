@@ -57,7 +57,7 @@ fn ten_thousand_messages_to_one_agent_are_each_worked_on_once() {
     const EACH: usize = 2_000;
     let cast = Cast::new();
     cast.fake("taker", "acp", &[]);
-    cast.json(&["mail", "taker", "--pause"]);
+    cast.json(&["mail", "taker", "--pause", "--wakes-per-hour", "1000000"]);
     let names: Vec<String> = (0..SENDERS).map(|n| format!("giver-{n}")).collect();
     let mut givers: Vec<_> = names
         .iter()
@@ -76,7 +76,7 @@ fn ten_thousand_messages_to_one_agent_are_each_worked_on_once() {
             for (giver, wire) in givers.iter_mut().enumerate() {
                 for n in piece {
                     let body = format!("from-{giver}-number-{n}.");
-                    let args = json!({ "to": ["taker"], "body": body, "priority": "urgent" });
+                    let args = json!({ "to": ["taker"], "body": body });
                     asked.push((giver, wire.start(json!({ "cmd": "message.send", "args": args })).unwrap()));
                 }
             }

@@ -395,13 +395,14 @@ fn twenty_agents_that_write_to_everybody_are_all_heard_once() {
     let mut wires: Vec<Wire> = (0..MEMBERS)
         .map(|n| {
             cast.fake(&name(n), modes[n % 3], &[]);
+            cast.json(&["mail", &name(n), "--wakes-per-hour", "1000000"]);
             cast.speaks_as(&name(n))
         })
         .collect();
     for round in 0..EACH {
         for (from, wire) in wires.iter_mut().enumerate() {
             let body = format!("from-{from}-round-{round}.");
-            let sent = send(wire, "team:default", &body, json!({ "class": "request", "priority": "urgent" }));
+            let sent = send(wire, "team:default", &body, json!({}));
             assert_eq!(sent["deliveries"].as_array().unwrap().len(), MEMBERS - 1);
         }
         if round == EACH / 2 {

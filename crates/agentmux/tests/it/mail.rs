@@ -223,6 +223,82 @@ fn ask_gets_the_answer_through_a_server_that_is_killed_in_between() {
 }
 
 #[test]
+fn only_who_was_asked_answers_and_of_several_it_is_said_who_did() {
+    let post = Post::new();
+    ["api", "web", "spy"].iter().for_each(|shell| post.world.shell(shell));
+    let mut wire = post.world.home.connect().unwrap();
+    for name in ["api", "web"] {
+        wire.must("agent.describe", json!({ "agent": name, "groups": ["asked"] }));
+    }
+    let waits = post.begin(&["ask", "group:asked", "-m", "true"]);
+    let asked = || post.json(&["inbox", "--agent", "web", "--all"]).as_array().unwrap().clone();
+    let id = until("it is asked", || asked().first().map(|mail| text_of(&mail["id"])));
+    post.as_agent("spy", &format!("send operator --reply-to {} -m forged", end_of(&id)));
+    until("it is there", || post.json(&["inbox", "--peek"])[0]["body"].as_str().map(str::to_owned));
+    post.as_agent("web", &format!("reply {} -m pong", end_of(&id)));
+    let out = waits.wait_with_output().unwrap();
+    assert_eq!(out.status.code(), Some(0), "{out:?}");
+    let words = String::from_utf8(out.stdout).unwrap();
+    assert!(words.starts_with("web@default answers:\n") && words.contains("pong"), "{words}");
+    assert!(!words.contains("forged"), "{words}");
+}
+
+#[test]
+fn a_timeout_without_something_to_wait_for_is_refused() {
+    let post = Post::new();
+    let out = post.world.run(&["send", "operator", "-m", "x", "--timeout", "1s"]);
+    assert_eq!(out.status.code(), Some(2), "{out:?}");
+    assert!(String::from_utf8_lossy(&out.stderr).contains("--wait STAGE"), "{out:?}");
+    assert_eq!(post.json(&["inbox", "--peek"]), json!([]), "nothing was sent");
+}
+
+#[test]
+fn a_trace_goes_down_to_what_a_message_led_to_in_other_threads() {
+    let post = Post::new();
+    post.make("api", &["--no-start-agent"]);
+    let (first, other) = (post.send("api", "one"), post.send("api", "another thing"));
+    let answers = |id: &str, text: &str| {
+        let sent = post.json(&["send", "api", "-m", text, "--reply-to", id, "--thread", &other]);
+        text_of(&sent["id"])
+    };
+    let answer = answers(&first, "what came of it");
+    let next = answers(&answer, "and of that");
+    let traced = post.json(&["msg", "trace", &first]);
+    let ids: Vec<_> = traced["led_to"].as_array().unwrap().iter().map(|message| text_of(&message["id"])).collect();
+    assert_eq!(ids, [answer, next]);
+    let words = post.words(&["msg", "trace", &first]);
+    assert!(words.contains("and of that") && !words.contains("another thing"), "{words}");
+}
+
+#[test]
+fn what_a_lost_run_was_given_is_not_given_to_the_next_one() {
+    let post = Post::new();
+    post.fake("api");
+    post.reaches(&post.send("api", "say:1"), "acked");
+    post.json(&["mail", "api", "--pause"]);
+    let (given, waits) = (post.send("api", "m-given"), post.send("api", "m-waits"));
+    let uid = text_of(&post.world.agent("api")["uid"]);
+    let journal = amux_runner::journal::journal(&post.world.home.state().join("tapes").join(uid).join("1"));
+    for name in ["launcher_pid", "pid"] {
+        let pid = post.world.pid(name);
+        let known = process::identity(pid);
+        signals::send(pid, Signal::Kill).unwrap();
+        until("it is dead", || known.as_ref().is_none_or(|known| !process::alive(known)).then_some(()));
+    }
+    // As one leaves it that was killed between the agent and the log.
+    let order = json!({ "type": "input", "input": given, "parts": [given], "text": "m-given", "how": "next" });
+    let line = format!("{}\n", json!({ "r": "order", "n": 999, "at": 0, "order": order }));
+    fs::OpenOptions::new().append(true).open(journal).unwrap().write_all(line.as_bytes()).unwrap();
+    drop(post.world.home.connect().unwrap());
+    post.reaches(&given, "unproven");
+    assert!(post.delivery(&given)["reason"].as_str().unwrap().contains("the server ended while it was given"));
+    post.json(&["start", "api"]);
+    post.json(&["mail", "api", "--resume"]);
+    post.reaches(&waits, "acked");
+    assert!(!post.read("api").contains("m-given"), "{}", post.read("api"));
+}
+
+#[test]
 fn listing_marks_as_seen_and_peeking_does_not() {
     let post = Post::new();
     let id = post.send("operator", "one\n\ttwo\u{1b}]0;evil\u{7}\u{202e}");
@@ -318,6 +394,31 @@ fn what_was_taken_back_is_not_given_until_it_is_wanted_again() {
     assert!(post.read("api").contains("m-back"));
     assert_eq!(post.world.code(&["msg", "cancel", &id]), 1);
     assert_eq!(post.world.code(&["msg", "show", "00000000"]), 7);
+}
+
+#[test]
+fn what_an_agent_cannot_take_before_its_turn_ends_can_be_taken_back_and_changed_until_then() {
+    let post = Post::new();
+    for mode in ["codex", "acp"] {
+        let oracle = post.world.home.dir.join(mode).display().to_string();
+        post.json(&["new", mode, "--agent", &format!("fake-{mode}"), "--cwd", "/", "--", "--oracle", &oracle]);
+        post.json(&["mail", mode, "--while-working", "now"]);
+        let works = post.send(mode, "hold");
+        post.reaches(&works, "begun");
+        let back = post.send(mode, "m-back");
+        let changed = post.send(mode, "m-old");
+        let late = text_of(&post.json(&["send", mode, "-m", "m-late", "--ttl", "200ms"])["id"]);
+        // That one is over shows that everything before it was looked at.
+        post.reaches(&late, "expired");
+        post.json(&["msg", "cancel", &back]);
+        post.json(&["msg", "edit", &changed, "-m", "m-new"]);
+        post.json(&["interrupt", mode]);
+        post.reaches(&changed, "acked");
+        let read = post.read(mode);
+        let is_read = ["m-back", "m-old", "m-late", "m-new"].map(|text| read.contains(text));
+        assert_eq!(is_read, [false, false, false, true], "{mode}: {read}");
+        assert_eq!(post.delivery(&back)["stage"], "cancelled");
+    }
 }
 
 #[test]

@@ -347,6 +347,11 @@ fn import_writes_what_maps_says_what_does_not_and_writes_over_nothing() {
     assert_eq!((read("two/shop.toml").as_str(), world.home.dir.join("two/lab.toml").exists()), ("mine", false));
     world.json(&["import", "relay", "relay", "--out", "three"]);
     assert!(read("three/lab.toml").contains("name = \"lab\"") && read("three/shop.toml").contains("name = \"shop\""));
+    // A bundle of the name of the file of kinds is seen before anything is written.
+    world.write("relay/bundles/agents.toml", BUNDLE);
+    let (code, _, err) = world.told(&["import", "relay", "relay", "--out", "four"]);
+    assert!(code == 1 && err.contains("agents.toml"), "{err}");
+    assert!(!world.home.dir.join("four").exists());
     // What was written is what `up` reads.
     world.write("config/agents.toml", &read("three/agents.toml"));
     let plan = world.json(&["up", "three/shop.toml", "--dry-run"]);

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use amux_core::wish;
-use amux_proto::command::agent::{Command, Create, Rename};
+use amux_proto::command::agent::{Command, Create, Rename, Restart};
 use amux_proto::command::{kind, message, run};
 use amux_proto::entity::{
-    Class, Content, Desired, Dialect, ExitWhy, Kind, KindName, Priority, RequestKind, RunState, Size, Stage,
+    Class, Content, Desired, Dialect, ExitWhy, Kind, KindName, Priority, RequestKind, RunState, Size, Stage, Work,
 };
 use amux_proto::event::{Event, agent as event};
 use amux_proto::layout::Place;
@@ -402,4 +402,28 @@ fn what_a_kind_cannot_do_is_not_asked_of_it() {
     }
     let events = world.events(Command::Create(Create { resume: Some("s1".into()), ..of("qwen") }));
     assert_eq!(events, ["team.created", "agent.created", "session.chosen"]);
+}
+
+#[test]
+fn what_is_restarted_as_something_else_is_that_in_one_order() {
+    let mut world = World::new();
+    let agent = world.running("scout");
+    let work = Work {
+        kind: KindName::shell(),
+        argv: vec!["-l".into()],
+        cwd: "/srv".into(),
+        env: std::collections::BTreeMap::new(),
+        size: None,
+        model: None,
+        mode: None,
+        worktree: false,
+    };
+    let restart = |work: Work| Restart { agent: agent.to_string(), grace_ms: None, define: Some(work) };
+    let size = world.the(agent).definition.size;
+    let events = world.events(Command::Restart(restart(work.clone())));
+    assert_eq!(events, ["agent.defined", "agent.stop_wanted", "agent.start_wanted"]);
+    assert_eq!(world.the(agent).definition.argv, ["-l"]);
+    assert_eq!(world.the(agent).definition.size, size);
+    // What cannot be run ends nothing.
+    world.refused_with(Code::BadArgs, Command::Restart(restart(Work { cwd: "here".into(), ..work })));
 }

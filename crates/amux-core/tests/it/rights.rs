@@ -219,6 +219,13 @@ fn a_verb_that_does_two_things_needs_both_rights() {
     }
     let mut office = Office::with(&[may("agents", &[Right::Stop, Right::Start], "all")]);
     assert!(office.world.try_as(principal(office.lead), None, restart(office.api)).is_ok());
+    // No rule lets an agent say what another one is.
+    let amux_proto::entity::Definition { kind, argv, cwd, env, model, mode, worktree, .. } =
+        office.world.the(office.api).definition.clone();
+    let define = Some(amux_proto::entity::Work { kind, argv, cwd, env, size: None, model, mode, worktree });
+    let order = agent::Restart { agent: office.api.to_string(), grace_ms: None, define };
+    let refused = office.world.try_as(principal(office.lead), None, Agent::Restart(order)).unwrap_err();
+    assert_eq!(rule(&refused), "operator_only");
     let mut office = Office::with(&[may("agents", &[Right::Remove], "all")]);
     let refused = office.world.try_as(principal(office.lead), None, remove(office.api, true)).unwrap_err();
     assert_eq!(rule(&refused), "default stop");

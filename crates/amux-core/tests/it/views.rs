@@ -247,4 +247,6 @@ fn a_snapshot_has_the_workspaces_in_their_order() {
     let snapshot = view::snapshot(&world.state, Epoch(Uuid::nil()), Seq(9));
     assert_eq!(snapshot.workspaces.iter().map(|workspace| workspace.id).collect::<Vec<_>>(), [y, x]);
     assert_eq!(snapshot.seq, Seq(9));
+    let without = view::snapshot_without_messages(&world.state, Epoch(Uuid::nil()), Seq(9));
+    assert_eq!(without, amux_proto::view::Snapshot { messages: Vec::new(), ..snapshot });
 }

@@ -212,7 +212,7 @@ pub(crate) fn stop_within(agent: AgentId, grace_ms: u64) -> agent::Command {
 }
 
 pub(crate) fn restart(agent: AgentId) -> agent::Command {
-    agent::Command::Restart(agent::Restart { agent: agent.to_string(), grace_ms: None })
+    agent::Command::Restart(agent::Restart { agent: agent.to_string(), grace_ms: None, define: None })
 }
 
 pub(crate) fn remove(agent: AgentId, stop: bool) -> agent::Command {

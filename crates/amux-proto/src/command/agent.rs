@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::entity::{KindName, Size, WhileWorking};
+use crate::entity::{KindName, Size, WhileWorking, Work};
 use crate::ids::{AgentId, Name};
 
 commands! {
@@ -70,10 +70,11 @@ commands! {
         /// For the log; limits that end an agent say themselves here.
         #[serde(default)] reason: Option<String>,
     }
-    /// Stop the live run, if any, and begin the next.
+    /// Stop the live run, if any, and begin the next; with `define` as what is said there.
     "agent.restart" "AgentRestart" Restart {
         agent: String,
         #[serde(default)] grace_ms: Option<u64>,
+        #[serde(default)] define: Option<Work>,
     }
 }
 
