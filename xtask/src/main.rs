@@ -4,6 +4,7 @@ mod real;
 mod run;
 mod steps;
 mod tidy;
+mod web;
 
 use std::process::{Command, ExitCode};
 
@@ -11,6 +12,7 @@ use anyhow::{Context as _, bail};
 
 const HELP: &str = "\
 cargo xtask run                        build agentmux and start it in a profile of its own
+cargo xtask web                        build the web interface (needs Node); the next build takes it in
 cargo xtask test [--quick]             everything CI runs; --quick without simulation and crash matrix
                  [--real-agents]       with the real CLIs, which are installed once, outside the tree
 cargo xtask bench [NAME…]              measure the budgets; prints a table
@@ -43,7 +45,9 @@ fn act() -> anyhow::Result<()> {
             }
             steps::test(rest.iter().any(|arg| arg == "--quick"))
         }
+        "web" => web::web(),
         "bench" => {
+            web::web_if_possible()?;
             cargo(&["build", "--release", "-p", "agentmux", "-p", "amux-testkit", "--bins"], &[])?;
             exec("target/release/bench", rest)
         }

@@ -10,6 +10,7 @@ const AGENT: &str = "shell";
 
 pub(crate) fn run() -> anyhow::Result<()> {
     crate::steps::need("cc", "a C compiler builds SQLite", "gcc")?;
+    crate::web::web_if_possible()?;
     crate::cargo(&["build", "-p", "agentmux"], &[])?;
     let home = std::env::current_dir()?.join("target/dev-profile");
     let binary = std::env::current_dir()?.join("target/debug/agentmux");
@@ -58,6 +59,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
          am keys {AGENT} 'echo hello' Enter    press keys in the agent's terminal\n  \
          am look {AGENT}                       see its screen\n  \
          am new build --agent cmd -- make      run any program as an agent\n  \
+         am open                               use it in a browser\n  \
          am events -f                          watch everything that happens\n  \
          am server stop                        stop the agents and the server"
     );

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, bail};
 
-use crate::{cargo, real, tidy};
+use crate::{cargo, real, tidy, web};
 
 type Step<'a> = (&'a str, Box<dyn Fn() -> anyhow::Result<()>>);
 
@@ -30,6 +30,7 @@ pub(crate) fn test(quick: bool) -> anyhow::Result<()> {
         ("gen", xtask(&["gen", "--check"])),
         ("clippy", own(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])),
         ("unit file", Box::new(unit_file)),
+        ("web check", Box::new(web::check)),
     ];
     if nextest {
         steps.push(("build tests", own(&["nextest", "run", "--workspace", "--no-run"])));

@@ -19,6 +19,7 @@ mod mail;
 mod mcp;
 mod message;
 mod msg;
+mod open;
 mod pane;
 mod policy;
 mod request;
@@ -197,6 +198,12 @@ enum Verb {
     /// The tools of an agent for its MCP host, on standard streams
     #[command(after_help = "Example: agentmux mcp")]
     Mcp(mcp::Mcp),
+    /// Use the web interface: open it in a browser, signed in
+    #[command(after_help = "Example: agentmux open --print")]
+    Open(open::Open),
+    /// Browsers that are signed in: list them, sign them out
+    #[command(after_help = "Example: agentmux sessions")]
+    Sessions(open::Sessions),
     /// Start, stop and look after the server
     #[command(subcommand, after_help = "Example: agentmux server status")]
     Server(server::Server),
@@ -283,6 +290,8 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Verb::Requests => request::list(&context),
         Verb::Events(events) => events.run(&context),
         Verb::Mcp(mcp) => mcp.run(&context, &cli.global),
+        Verb::Open(open) => open.run(&context),
+        Verb::Sessions(sessions) => sessions.run(&context),
         Verb::Server(server) => server.run(&context),
         Verb::Doctor => doctor::run(&context),
         Verb::Diag(diag) => diag.run(&context),

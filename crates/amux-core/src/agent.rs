@@ -2,13 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use amux_proto::command::agent::{Command, Create, Define, Describe, Mail, Remove, Rename, Restart, Start, Stop};
+use amux_proto::command::agent::{
+    Command, Create, Define, Describe, Draft, Mail, Remove, Rename, Restart, Start, Stop,
+};
 use amux_proto::entity::{
     Agent, Content, Definition, Desired, Dialect, Kind, KindName, MailRules, Recipient, Run, RunState, Size, Stage,
     Work,
 };
 use amux_proto::event::agent::{
-    Created, Defined, Described, Event, MailChanged, Removed, Removing, Renamed, StartDropped, StartWanted, StopWanted,
+    Created, Defined, Described, Drafted, Event, MailChanged, Removed, Removing, Renamed, StartDropped, StartWanted,
+    StopWanted,
 };
 use amux_proto::event::message::{self, Staged};
 use amux_proto::event::pane::{self, Shown};
@@ -34,6 +37,7 @@ pub(crate) fn decide(case: &mut Case<'_>, command: &Command) -> Result<Value, Re
         Command::Define(order) => define(case, order),
         Command::Describe(order) => describe(case, order),
         Command::Mail(order) => mail(case, order),
+        Command::Draft(order) => draft(case, order),
     }
 }
 
@@ -323,6 +327,19 @@ fn mail(case: &mut Case<'_>, order: &Mail) -> Result<Value, Rejection> {
     Ok(answer)
 }
 
+/// Kept whatever becomes of the window it was typed into. Nothing is sent by it.
+fn draft(case: &mut Case<'_>, order: &Draft) -> Result<Value, Rejection> {
+    let agent = resolve::agent(case.state, &order.agent)?;
+    case.expect(agent.rev)?;
+    bounds::at_most("the draft", order.text.len(), bounds::DRAFT_BYTES_MAX)?;
+    bounds::no_nul("the draft", &order.text)?;
+    let text = (!order.text.is_empty()).then(|| order.text.clone());
+    if agent.draft != text {
+        case.emit(Event::Drafted(Drafted { agent: agent.id, text }));
+    }
+    Ok(answer(case.state, agent, agent.run.as_ref().map(|run| run.no)))
+}
+
 fn answer(state: &State, agent: &Agent, run: Option<RunNo>) -> Value {
     json!({ "uid": agent.id, "agent": view::label(state, agent.id), "run": run })
 }
@@ -440,6 +457,7 @@ pub(crate) fn apply(state: &mut State, at: Time, event: &Event) {
             role: None,
             groups: BTreeSet::new(),
             mail: MailRules::default(),
+            draft: None,
             removing: false,
             rev: FIRST_REV,
         }),
@@ -464,6 +482,9 @@ pub(crate) fn apply(state: &mut State, at: Time, event: &Event) {
         }),
         Event::MailChanged(MailChanged { agent, mail }) => {
             change(&mut state.agents, agent, |agent| agent.mail = *mail);
+        }
+        Event::Drafted(Drafted { agent, text }) => {
+            change(&mut state.agents, agent, |agent| agent.draft.clone_from(text));
         }
         Event::StartWanted(StartWanted { agent, run }) => change(&mut state.agents, agent, |agent| {
             agent.desired = Desired::Running { run: *run };

@@ -53,6 +53,8 @@ pub(crate) const OPTIONS_MAX: usize = 32;
 /// The detail of a request may be a diff.
 pub(crate) const DETAIL_BYTES_MAX: usize = 64 * 1024;
 /// Errors and reasons are sentences; what is longer is cut, because an observation is never refused for its length.
+/// Every pause in typing writes it into the log, so it is smaller than what can be sent.
+pub(crate) const DRAFT_BYTES_MAX: usize = 32 * 1024;
 pub(crate) const REASON_BYTES_MAX: usize = 4096;
 
 pub(crate) fn limit(what: &str, max: usize) -> Rejection {

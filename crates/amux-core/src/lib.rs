@@ -23,6 +23,7 @@ mod tab;
 mod team;
 mod workspace;
 
+pub mod board;
 pub mod invariant;
 pub mod kind;
 pub mod notice;

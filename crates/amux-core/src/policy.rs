@@ -165,6 +165,8 @@ fn need_of_command(command: &Command) -> Need<'_> {
             agent::Command::Restart(order) => All(&[Right::Stop, Right::Start], Target::Agent(&order.agent)),
             // Names carry rights, and a definition says what is not asked.
             agent::Command::Rename(_) | agent::Command::Define(_) => Never,
+            // A person's words that are not said yet.
+            agent::Command::Draft(_) => Never,
         },
         Command::Request(amux_proto::command::request::Command::Decide(order)) => {
             All(&[Right::Decide], Target::Request(&order.request))
@@ -203,9 +205,13 @@ fn need_of_act(act: &Act) -> Need<'_> {
         // What it brings is its own until it is sent.
         Act::Put(_) => Need::Own,
         // A permission mode is an answer to everything that would be asked.
-        Act::Set(_) | Act::TakeOver(_) | Act::AddRule(_) | Act::Stop(_) | Act::Restart(_) | Act::Reload(_) => {
-            Need::Never
-        }
+        Act::Set(_)
+        | Act::TakeOver(_)
+        | Act::AddRule(_)
+        | Act::RevokeSession(_)
+        | Act::Stop(_)
+        | Act::Restart(_)
+        | Act::Reload(_) => Need::Never,
     }
 }
 
@@ -231,7 +237,7 @@ fn need_of_query(query: &Query) -> Need<'_> {
         | Query::Status(_)
         | Query::Diag(_)
         | Query::Events(_) => Need::Own,
-        Query::Doctor(_) | Query::LoginCode(_) => Need::Never,
+        Query::Doctor(_) | Query::LoginCode(_) | Query::Sessions(_) => Need::Never,
     }
 }
 
@@ -404,13 +410,12 @@ fn kind(verb: &str) -> Option<Kind> {
         "snapshot" | "agents" | "agent" | "teams" | "requests" | "message" | "attachment" | "inbox" | "queue"
         | "thread" | "settings" | "kinds" | "rights" | "status" | "diag" | "look" | "events" | "processes"
         | "transcript" => Kind::Read,
-        "login_code" => Kind::SignIn,
+        "login_code" | "sessions" | "session.revoke" => Kind::SignIn,
         // The whole store is read for it, which takes a while.
         "doctor" => Kind::Serve,
         "team.create" | "team.rename" | "team.remove" => Kind::Arrange,
-        "agent.create" | "agent.rename" | "agent.remove" | "agent.define" | "agent.describe" | "agent.mail" => {
-            Kind::Arrange
-        }
+        "agent.create" | "agent.rename" | "agent.remove" | "agent.define" | "agent.describe" | "agent.mail"
+        | "agent.draft" => Kind::Arrange,
         "agent.start" | "agent.stop" | "agent.restart" => Kind::Run,
         "agent.keys" | "agent.resize" | "agent.interrupt" | "agent.set" | "agent.take_over" => Kind::Run,
         "run.started" | "run.failed" | "run.exited" | "run.lost" | "run.seen" => Kind::Observe,

@@ -7,7 +7,7 @@ use amux_proto::entity::KindName;
 use amux_proto::event::{
     Event, agent, flow, kind, layout, message, pane, request, run, session, setting, tab, team, turn, workspace,
 };
-use amux_proto::{AgentId, MessageId, Rev, TabId, WorkspaceId};
+use amux_proto::{AgentId, MessageId, PaneId, Rev, TabId, WorkspaceId};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -254,17 +254,7 @@ fn touch(event: &Event, to: &mut dyn FnMut(Table, String)) {
             }
         }
         Event::Tab(event) => to(Table::Tab, tab_of(event).to_string()),
-        Event::Pane(event) => to(
-            Table::Pane,
-            match event {
-                pane::Event::Opened(event) => event.pane,
-                pane::Event::Moved(event) => event.pane,
-                pane::Event::Renamed(event) => event.pane,
-                pane::Event::Shown(event) => event.pane,
-                pane::Event::Closed(event) => event.pane,
-            }
-            .to_string(),
-        ),
+        Event::Pane(event) => to(Table::Pane, pane_of(event).to_string()),
         Event::Layout(event) => {
             to(Table::Order, CLOSED.to_owned());
             match event {
@@ -364,6 +354,7 @@ pub(crate) fn agent_of(event: &agent::Event) -> AgentId {
         agent::Event::Defined(event) => event.agent,
         agent::Event::Described(event) => event.agent,
         agent::Event::MailChanged(event) => event.agent,
+        agent::Event::Drafted(event) => event.agent,
         agent::Event::StartWanted(event) => event.agent,
         agent::Event::StopWanted(event) => event.agent,
         agent::Event::StartDropped(event) => event.agent,
@@ -382,7 +373,7 @@ pub(crate) fn run_of(event: &run::Event) -> AgentId {
     }
 }
 
-fn workspace_of(event: &workspace::Event) -> WorkspaceId {
+pub(crate) fn workspace_of(event: &workspace::Event) -> WorkspaceId {
     match event {
         workspace::Event::Created(event) => event.workspace,
         workspace::Event::Renamed(event) => event.workspace,
@@ -392,7 +383,17 @@ fn workspace_of(event: &workspace::Event) -> WorkspaceId {
     }
 }
 
-fn tab_of(event: &tab::Event) -> TabId {
+pub(crate) fn pane_of(event: &pane::Event) -> PaneId {
+    match event {
+        pane::Event::Opened(event) => event.pane,
+        pane::Event::Moved(event) => event.pane,
+        pane::Event::Renamed(event) => event.pane,
+        pane::Event::Shown(event) => event.pane,
+        pane::Event::Closed(event) => event.pane,
+    }
+}
+
+pub(crate) fn tab_of(event: &tab::Event) -> TabId {
     match event {
         tab::Event::Created(event) => event.tab,
         tab::Event::Renamed(event) => event.tab,

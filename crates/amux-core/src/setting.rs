@@ -23,34 +23,89 @@ pub struct Known {
 }
 
 /// One key whose value is a list of words; a list of one may be that word alone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub struct KnownWords {
     pub key: &'static str,
-    /// Those there are; empty: any.
-    pub among: &'static [&'static str],
+    /// So many at most.
+    pub max: usize,
+    pub takes: Takes,
     pub default: &'static [&'static str],
+    /// What it is, in a sentence.
     pub about: &'static str,
+}
+
+/// What each word of a list may be.
+#[derive(Debug, Clone, Copy)]
+pub enum Takes {
+    Any,
+    Among(&'static [&'static str]),
+    /// As browsers write it.
+    Origin,
 }
 
 const NOTIFY_COMMAND: KnownWords = KnownWords {
     key: "notify.command",
-    among: &[],
+    max: COMMAND_WORDS_MAX,
+    takes: Takes::Any,
     default: &[],
     about: "A program and its arguments that shows what waits for you, told in AGENTMUX_NOTICE…; none: nothing is shown.",
 };
 const NOTIFY_ON: KnownWords = KnownWords {
     key: "notify.on",
-    among: crate::notice::KINDS,
+    max: crate::notice::KINDS.len(),
+    takes: Takes::Among(crate::notice::KINDS),
     default: crate::notice::KINDS_DEFAULT,
     about: "What is shown by notify.command.",
 };
 
+const HTTP_ALLOWED_ORIGINS: KnownWords = KnownWords {
+    key: "http.allowed_origins",
+    max: 16,
+    takes: Takes::Origin,
+    default: &[],
+    about: "Under which addresses, beside 127.0.0.1, a browser may reach the server: those of your reverse proxy.",
+};
+
 /// Every key of that kind, by name.
-pub const WORDS: &[KnownWords] = &[NOTIFY_COMMAND, NOTIFY_ON];
+pub const WORDS: &[KnownWords] = &[HTTP_ALLOWED_ORIGINS, NOTIFY_COMMAND, NOTIFY_ON];
 
 /// A command line of a person.
-const WORDS_MAX: usize = 64;
+const COMMAND_WORDS_MAX: usize = 64;
 const WORD_BYTES_MAX: usize = 4096;
+
+impl Takes {
+    /// Those there are; empty: they are not to be listed.
+    pub fn among(self) -> &'static [&'static str] {
+        match self {
+            Self::Among(words) => words,
+            Self::Any | Self::Origin => &[],
+        }
+    }
+
+    /// What is needed, for whoever wrote something else.
+    fn sentence(self) -> String {
+        match self {
+            Self::Any => "a list of words is needed".into(),
+            Self::Among(words) => format!("a list of these is needed: {}", words.join(", ")),
+            Self::Origin => "a list of origins is needed, each like https://mux.example.org or http://host:port".into(),
+        }
+    }
+
+    fn takes(self, word: &str) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Among(words) => words.contains(&word),
+            Self::Origin => is_origin(word),
+        }
+    }
+}
+
+/// Scheme, host in lower case, a port that is not the scheme's, and nothing behind it.
+fn is_origin(text: &str) -> bool {
+    let Some((scheme, host)) = text.split_once("://") else { return false };
+    let of_host = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-._:[]".contains(c);
+    ["http", "https"].contains(&scheme) && !host.is_empty() && host.len() <= 255 && host.chars().all(of_host)
+}
 
 const NOTIFY_PAUSE_MS: Known = Known {
     key: "notify.pause_ms",
@@ -131,6 +186,13 @@ const EVENTS_KEEP_ROWS: Known = Known {
     default: 200_000,
     about: "The newest events, this many, stay in the log however old they are.",
 };
+const HTTP_PORT: Known = Known {
+    key: "http.port",
+    min: 0,
+    max: 65_535,
+    default: 0,
+    about: "The port of the web interface from the next start on; 0: one that is free.",
+};
 const LOG_KEEP_DAYS: Known = Known {
     key: "log.keep_days",
     min: 1,
@@ -160,7 +222,7 @@ const TERMINAL_ROWS: Known = Known {
     about: "Rows of a new agent's terminal until somebody looks at it.",
 };
 
-/// Every key there is, by name.
+/// Every key that takes a number, by name.
 pub const REGISTRY: &[Known] = &[
     IDLE_OUTPUT_MS,
     MAX_RUNTIME_MS,
@@ -170,6 +232,7 @@ pub const REGISTRY: &[Known] = &[
     ARCHIVE_MAX_MB,
     EVENTS_KEEP_DAYS,
     EVENTS_KEEP_ROWS,
+    HTTP_PORT,
     LOG_KEEP_DAYS,
     ATTACHMENT_MAX_MB,
     NOTIFY_PAUSE_MS,
@@ -232,6 +295,14 @@ pub fn events_keep_rows(state: &State) -> u64 {
     value(state, &EVENTS_KEEP_ROWS)
 }
 
+pub fn http_port(state: &State) -> u16 {
+    u16::try_from(value(state, &HTTP_PORT)).unwrap_or(0)
+}
+
+pub fn http_allowed_origins(state: &State) -> Vec<String> {
+    words(state, &HTTP_ALLOWED_ORIGINS)
+}
+
 pub fn log_keep_days(state: &State) -> u64 {
     value(state, &LOG_KEEP_DAYS)
 }
@@ -251,11 +322,7 @@ pub fn terminal_rows(state: &State) -> u16 {
 /// Whether there is such a key and it may have this value; the rejection names the nearest key, or the bounds.
 pub fn check(key: &str, value: &Value) -> Result<(), Rejection> {
     if let Some(known) = WORDS.iter().find(|known| known.key == key) {
-        return match read_words(known, value) {
-            Some(_) => Ok(()),
-            None if known.among.is_empty() => Err(bad_words(known, "a list of words is needed")),
-            None => Err(bad_words(known, &format!("a list of these is needed: {}", known.among.join(", ")))),
-        };
+        return if read_words(known, value).is_some() { Ok(()) } else { Err(bad_words(known)) };
     }
     let known = known(key)?;
     if value.as_u64().is_some_and(|number| (known.min..=known.max).contains(&number)) {
@@ -265,9 +332,9 @@ pub fn check(key: &str, value: &Value) -> Result<(), Rejection> {
         .details(json!({ "key": key, "min": known.min, "max": known.max, "default": known.default })))
 }
 
-fn bad_words(known: &KnownWords, what: &str) -> Rejection {
-    Rejection::new(Code::BadArgs, format!("{what}: {}", known.key))
-        .details(json!({ "key": known.key, "among": known.among, "default": known.default }))
+fn bad_words(known: &KnownWords) -> Rejection {
+    Rejection::new(Code::BadArgs, format!("{}: {}", known.takes.sentence(), known.key))
+        .details(json!({ "key": known.key, "among": known.takes.among(), "max": known.max, "default": known.default }))
 }
 
 /// `None` when it is no list that may be.
@@ -278,13 +345,10 @@ fn read_words(known: &KnownWords, value: &Value) -> Option<Vec<String>> {
         _ => return None,
     };
     let is_good = |word: &str| {
-        !word.is_empty()
-            && word.len() <= WORD_BYTES_MAX
-            && !word.contains('\0')
-            && (known.among.is_empty() || known.among.contains(&word))
+        !word.is_empty() && word.len() <= WORD_BYTES_MAX && !word.contains('\0') && known.takes.takes(word)
     };
     let word = |value: &Value| value.as_str().filter(|word| is_good(word)).map(str::to_owned);
-    if list.len() > WORDS_MAX { None } else { list.iter().map(word).collect() }
+    if list.len() > known.max { None } else { list.iter().map(word).collect() }
 }
 
 fn words(state: &State, known: &KnownWords) -> Vec<String> {

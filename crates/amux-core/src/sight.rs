@@ -70,6 +70,7 @@ impl<'a> Sight<'a> {
         if self.seen.is_none() {
             return snapshot;
         }
+        snapshot.agents.iter_mut().for_each(|agent| agent.draft = None);
         for agent in snapshot.agents.iter_mut().filter(|agent| !self.looks_at(agent.id)) {
             agent.definition = outline(&agent.definition);
             agent.session = None;
@@ -187,6 +188,11 @@ impl<'a> Sight<'a> {
 
     fn agent_event(&self, event: agent::Event) -> agent::Event {
         match event {
+            // Nobody's until it is said, whoever looks.
+            agent::Event::Drafted(mut event) => {
+                event.text = None;
+                agent::Event::Drafted(event)
+            }
             agent::Event::Created(mut event) if !self.looks_at(event.agent) => {
                 event.definition = outline(&event.definition);
                 agent::Event::Created(event)

@@ -439,7 +439,7 @@ fn evidence(state: &State, agent: &entity::Agent) -> Vec<Evidence> {
     evidence
 }
 
-fn shown_request(state: &State, request: &entity::Request) -> Request {
+pub(crate) fn shown_request(state: &State, request: &entity::Request) -> Request {
     Request {
         id: request.id,
         kind: request.kind,

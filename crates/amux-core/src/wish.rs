@@ -31,6 +31,7 @@ pub fn opened(event: &Event) -> Vec<Effect> {
             | agent::Event::Defined(_)
             | agent::Event::Described(_)
             | agent::Event::MailChanged(_)
+            | agent::Event::Drafted(_)
             | agent::Event::StartDropped(_)
             | agent::Event::Removing(_)
             | agent::Event::Removed(_),
@@ -88,6 +89,7 @@ pub fn settled(event: &Event) -> Vec<Key> {
             | agent::Event::Defined(_)
             | agent::Event::Described(_)
             | agent::Event::MailChanged(_)
+            | agent::Event::Drafted(_)
             | agent::Event::StartWanted(_)
             | agent::Event::Removing(_)
             | agent::Event::Removed(_),

@@ -114,6 +114,7 @@ impl Published {
                 | Query::Transcript(_)
                 | Query::Attachment(_)
                 | Query::Events(_)
+                | Query::Sessions(_)
                 | Query::LoginCode(_) => return None,
             })
         })
@@ -311,6 +312,16 @@ impl Published {
     /// What an agent that is stopped is given, unless somebody says otherwise.
     pub fn stop_grace_ms(&self) -> u64 {
         self.read(|state, _| setting::agent_stop_grace_ms(state))
+    }
+
+    /// Whom the browser may say it reaches, beside the addresses of this machine.
+    pub fn http_allowed_origins(&self) -> Vec<String> {
+        self.read(|state, _| setting::http_allowed_origins(state))
+    }
+
+    /// 0: any that is free.
+    pub fn http_port(&self) -> u16 {
+        self.read(|state, _| setting::http_port(state))
     }
 
     /// How many days of the server's own log files are kept.

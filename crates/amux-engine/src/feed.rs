@@ -6,8 +6,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, Weak};
 
+use amux_core::board::Touch;
 use amux_core::sight::Sight;
 use amux_core::{State, resolve, view};
 use amux_proto::entity::Message;
@@ -15,7 +16,7 @@ use amux_proto::event::{Line, Record};
 use amux_proto::query::Query;
 use amux_proto::{AgentId, Digest, Effect, Epoch, Event, Principal, Seq, effect};
 use rusqlite::Connection;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::store::{self, Error, Store, Upcasters, filed};
 use crate::writer::{Fold, Mode, Wish};
@@ -60,8 +61,38 @@ pub struct Published {
     head: watch::Sender<Seq>,
     wishes_moved: watch::Sender<u64>,
     watched: Mutex<BTreeMap<AgentId, watch::Sender<u64>>>,
+    touched: Mutex<Weak<Touched>>,
     mode: watch::Sender<Mode>,
     uncompacted: OnceLock<String>,
+}
+
+/// Rows of the board that may have changed since somebody last looked. One that is touched often is there once, so
+/// this is never larger than the board.
+#[derive(Default)]
+pub struct Touched {
+    rows: Mutex<BTreeSet<Touch>>,
+    bell: Notify,
+}
+
+impl Touched {
+    /// Waits until there is something.
+    pub async fn moved(&self) {
+        self.bell.notified().await;
+    }
+
+    pub fn take(&self) -> BTreeSet<Touch> {
+        std::mem::take(&mut *self.rows.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn add(&self, touched: BTreeSet<Touch>) {
+        let mut rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
+        // Nothing more can be said than everything.
+        if !rows.contains(&Touch::Everything) {
+            rows.extend(touched);
+        }
+        drop(rows);
+        self.bell.notify_one();
+    }
 }
 
 #[derive(Default)]
@@ -77,6 +108,7 @@ impl Published {
             head: watch::Sender::new(fold.head),
             wishes_moved: watch::Sender::new(0),
             watched: Mutex::default(),
+            touched: Mutex::default(),
             mode: watch::Sender::new(mode),
             uncompacted: OnceLock::new(),
             fold: RwLock::new(fold),
@@ -142,6 +174,13 @@ impl Published {
         watched.entry(agent).or_default().subscribe()
     }
 
+    /// What changes on the board, from now on; for the newest who asks, and as long as it is held.
+    pub fn follow_board(&self) -> Arc<Touched> {
+        let touched = Arc::<Touched>::default();
+        *self.touched.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(&touched);
+        touched
+    }
+
     /// Changes whenever a wish was opened or settled.
     pub fn watch_wishes(&self) -> watch::Receiver<u64> {
         self.wishes_moved.subscribe()
@@ -167,10 +206,17 @@ impl Published {
     pub(crate) fn append(&self, records: &[Record]) {
         let Some(last) = records.last() else { return };
         let mut concerned = BTreeSet::new();
+        let follower = self.touched.lock().unwrap_or_else(PoisonError::into_inner).upgrade();
+        let mut touched = BTreeSet::new();
         let wishes_moved = {
             let mut fold = self.fold.write().unwrap_or_else(PoisonError::into_inner);
             records.iter().fold(false, |moved, record| {
                 concerned.extend(amux_core::wish::concerns(&fold.state, &record.event));
+                if follower.is_some() {
+                    amux_core::board::touched(&fold.state, &record.event, &mut |touch| {
+                        touched.insert(touch);
+                    });
+                }
                 fold.fold(record);
                 moved
                     || !amux_core::wish::opened(&record.event).is_empty()
@@ -184,6 +230,9 @@ impl Published {
             }
         }
         self.head.send_replace(last.seq);
+        if let Some(follower) = follower.filter(|_| !touched.is_empty()) {
+            follower.add(touched);
+        }
         if wishes_moved {
             self.wishes_moved.send_modify(|count| *count += 1);
         }

@@ -13,8 +13,9 @@ mod handle;
 pub mod store;
 mod writer;
 
+pub use amux_core::board;
 pub use amux_core::notice::Waiting;
-pub use feed::{Cursor, Entry, Feed, Page};
+pub use feed::{Cursor, Entry, Feed, Page, Touched};
 pub use handle::{Handle, Running, spawn};
 pub use store::{Options, Store};
 pub use writer::{Answer, Boundary, Committed, Mode, Published, Submission, Wish, Writer};

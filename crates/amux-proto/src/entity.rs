@@ -52,6 +52,9 @@ pub struct Agent {
     /// When it may be given mail.
     #[serde(default)]
     pub mail: MailRules,
+    /// A person's words to it that are not sent yet.
+    #[serde(default)]
+    pub draft: Option<String>,
     /// Two-phase: it is removed when its run has ended.
     pub removing: bool,
     pub rev: Rev,

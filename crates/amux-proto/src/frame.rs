@@ -2,12 +2,16 @@
 //!
 //! `{"hello":…}` first; then commands, questions and subscriptions with an id of the client's choosing. Answers carry
 //! that id and go to the asker alone; only events are in the order.
+//!
+//! A terminal that is viewed with `binary` travels in binary messages, integers in network byte order: from the server
+//! `[kind u8][view u32][offset u64][bytes]`, to the server `[kind u8][view u32][bytes]`; see [`Binary`].
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use ts_rs::TS;
 
+use crate::board::{Entries, Rows};
 use crate::event;
 use crate::ids::{CmdId, Epoch, Rev, Seq};
 use crate::rejection::{Code, Rejection};
@@ -16,7 +20,7 @@ use crate::view::Snapshot;
 /// The id a client gives a frame, echoed in the answer.
 pub type FrameId = u64;
 
-/// Exactly one of hello, cmd, get, sub, unsub, view, typed, resized and bye is present; [`Client::parse`] says which.
+/// Exactly one of hello, cmd, get, sub, watch, follow, unsub, view, typed, resized, credit and bye is present; [`Client::parse`] says which.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema, TS)]
 #[serde(deny_unknown_fields)]
 #[ts(optional_fields)]
@@ -55,6 +59,42 @@ pub struct ClientFrame {
     /// screen, of whatever size it is then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resized: Option<Resized>,
+    /// So much of a binary view was shown; answered only when there is no such view.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credit: Option<Credit>,
+    /// Every row of the board, and from then on each that changes. `unsub` ends it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watch: Option<Watch>,
+    /// A transcript, and from then on what is appended to it. `unsub` ends it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub follow: Option<Follow>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
+#[serde(deny_unknown_fields)]
+#[ts(type = "Record<string, never>")]
+pub struct Watch {}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
+#[serde(deny_unknown_fields)]
+#[ts(optional_fields)]
+pub struct Follow {
+    pub agent: String,
+    /// Absent: the newest, and those that come after it.
+    #[serde(default)]
+    pub run: Option<u32>,
+    /// From this place on; absent: the newest `tail` entries first.
+    #[serde(default)]
+    pub after: Option<u64>,
+    #[serde(default)]
+    pub tail: Option<u32>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
+#[serde(deny_unknown_fields)]
+pub struct Credit {
+    pub view: FrameId,
+    pub bytes: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
@@ -67,6 +107,43 @@ pub struct ViewTerminal {
     pub rows: Option<u16>,
     #[serde(default)]
     pub cols: Option<u16>,
+    /// In binary messages and with credit, on a WebSocket: at most [`CREDIT_BYTES`] are under way that the client has
+    /// not said it has shown. The id of such a view is below 2^32.
+    #[serde(default)]
+    #[ts(as = "Option<bool>")]
+    pub binary: bool,
+}
+
+/// So much of a terminal's output may be under way to a viewer that has not shown it.
+pub const CREDIT_BYTES: u64 = 1024 * 1024;
+
+/// The kinds of binary messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Binary {
+    /// Brings a fresh terminal to what is shown; follows the `screen` frame that says its size.
+    Screen = 1,
+    Output = 2,
+    Typed = 3,
+}
+
+impl Binary {
+    /// From the server.
+    pub fn frame(self, view: u32, offset: u64, bytes: &[u8]) -> Vec<u8> {
+        let mut frame = Vec::with_capacity(13 + bytes.len());
+        frame.push(self as u8);
+        frame.extend_from_slice(&view.to_be_bytes());
+        frame.extend_from_slice(&offset.to_be_bytes());
+        frame.extend_from_slice(bytes);
+        frame
+    }
+
+    /// What a client types: the view, and the keys.
+    pub fn typed(frame: &[u8]) -> Option<(FrameId, &[u8])> {
+        let (kind, rest) = frame.split_first()?;
+        let (view, bytes) = rest.split_first_chunk::<4>()?;
+        (*kind == Self::Typed as u8).then(|| (FrameId::from(u32::from_be_bytes(*view)), bytes))
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
@@ -127,10 +204,13 @@ pub enum Client {
     View { id: FrameId, view: ViewTerminal },
     Typed(Typed),
     Resized(Resized),
+    Credit(Credit),
+    Watch { id: FrameId },
+    Follow { id: FrameId, follow: Follow },
     Bye,
 }
 
-const WORDS: &str = "a frame is one of hello, cmd, get, sub, unsub, view, typed, resized, bye";
+const WORDS: &str = "a frame is one of hello, cmd, get, sub, watch, follow, unsub, view, typed, resized, credit, bye";
 
 impl Client {
     /// A refusal carries the frame's id when one could be read.
@@ -141,40 +221,49 @@ impl Client {
         let need_id =
             || id.ok_or_else(|| (None, Rejection::new(Code::BadFrame, "a frame that wants an answer has an id")));
         let args = frame.args.map_or_else(|| "{}".to_owned(), |args| Box::<str>::from(args).into());
-        let terminal = (frame.view, frame.typed, frame.resized);
         let is_one = || (id, Rejection::new(Code::BadFrame, WORDS));
-        if let (None, None, None) = terminal {
-        } else if [&frame.cmd, &frame.get].iter().any(|word| word.is_some())
-            || frame.hello.is_some()
-            || frame.sub.is_some()
-            || frame.unsub.is_some()
-            || frame.bye.is_some()
-        {
-            return Err(is_one());
-        } else {
-            return match terminal {
-                (Some(view), None, None) => Ok(Self::View { id: need_id()?, view }),
-                (None, Some(typed), None) => Ok(Self::Typed(typed)),
-                (None, None, Some(resized)) => Ok(Self::Resized(resized)),
-                _ => Err(is_one()),
-            };
-        }
-        match (frame.hello, frame.cmd, frame.get, frame.sub, frame.unsub, frame.bye) {
-            (Some(hello), None, None, None, None, None) => Ok(Self::Hello(hello)),
-            (None, Some(name), None, None, None, None) => {
-                Ok(Self::Cmd { id: need_id()?, name, args, cmd_id: frame.cmd_id, expect: frame.expect })
+        let (cmd_id, expect) = (frame.cmd_id, frame.expect);
+        let mut found = None;
+        let mut one = |client: Option<Self>| match client {
+            Some(_) if found.is_some() => Err(is_one()),
+            Some(client) => {
+                found = Some(client);
+                Ok(())
             }
-            (None, None, Some(name), None, None, None) => Ok(Self::Get { id: need_id()?, name, args }),
-            (None, None, None, Some(sub), None, None) => Ok(Self::Sub { id: need_id()?, sub }),
-            (None, None, None, None, Some(sub), None) => Ok(Self::Unsub { id: need_id()?, sub }),
-            (None, None, None, None, None, Some(_)) => Ok(Self::Bye),
-            _ => Err(is_one()),
+            None => Ok(()),
+        };
+        one(frame.hello.map(Self::Hello))?;
+        if let Some(name) = frame.cmd {
+            one(Some(Self::Cmd { id: need_id()?, name, args: args.clone(), cmd_id, expect }))?;
         }
+        if let Some(name) = frame.get {
+            one(Some(Self::Get { id: need_id()?, name, args }))?;
+        }
+        if let Some(sub) = frame.sub {
+            one(Some(Self::Sub { id: need_id()?, sub }))?;
+        }
+        if let Some(Watch {}) = frame.watch {
+            one(Some(Self::Watch { id: need_id()? }))?;
+        }
+        if let Some(follow) = frame.follow {
+            one(Some(Self::Follow { id: need_id()?, follow }))?;
+        }
+        if let Some(sub) = frame.unsub {
+            one(Some(Self::Unsub { id: need_id()?, sub }))?;
+        }
+        if let Some(view) = frame.view {
+            one(Some(Self::View { id: need_id()?, view }))?;
+        }
+        one(frame.typed.map(Self::Typed))?;
+        one(frame.resized.map(Self::Resized))?;
+        one(frame.credit.map(Self::Credit))?;
+        one(frame.bye.map(|_| Self::Bye))?;
+        found.ok_or_else(is_one)
     }
 }
 
-/// What the server says. Exactly one of welcome, ok, error, resumed, reset, event, `caught_up`, screen, output, ended,
-/// closing is present.
+/// What the server says. Exactly one of welcome, ok, error, resumed, reset, event, `caught_up`, rows, entries, screen,
+/// output, ended, closing is present.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema, TS)]
 #[ts(optional_fields)]
 pub struct ServerFrame {
@@ -213,6 +302,12 @@ pub struct ServerFrame {
     /// With the id of a view: the terminal is gone, and why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended: Option<String>,
+    /// With the id of a watch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows: Option<Rows>,
+    /// With the id of a follow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entries: Option<Entries>,
 }
 
 /// Bytes that bring a fresh terminal of this size to what is shown.
@@ -224,7 +319,7 @@ pub struct ScreenFrame {
     pub cols: u16,
     /// Of the program's output so far.
     pub offset: u64,
-    /// Base64.
+    /// Base64; empty in a binary view, where they follow in a message of their own.
     pub bytes: String,
 }
 

@@ -7,6 +7,7 @@
 #[macro_use]
 mod vocabulary;
 
+pub mod board;
 pub mod command;
 pub mod effect;
 pub mod endpoint;

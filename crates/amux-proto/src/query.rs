@@ -61,11 +61,12 @@ mod questions {
         "rights" "GetRights" Rights { #[serde(default)] agent: Option<String> }
         /// Processes of an agent's tree, with what they use.
         "processes" "GetProcesses" Processes { agent: String }
-        /// What an agent said and did: the newest `limit` entries, or those after `after`.
+        /// What an agent said and did: the newest `limit` entries, those after `after`, or the last ones before `before`.
         "transcript" "GetTranscript" Transcript {
             agent: String,
             #[serde(default)] run: Option<u32>,
             #[serde(default)] after: Option<u64>,
+            #[serde(default)] before: Option<u64>,
             #[serde(default)] limit: Option<u32>,
         }
         "status" "GetStatus" Status {}
@@ -86,6 +87,8 @@ mod questions {
         }
         /// A one-time code with which a browser signs in.
         "login_code" "GetLoginCode" LoginCode {}
+        /// Browsers that are signed in.
+        "sessions" "GetSessions" Sessions {}
     }
 }
 
@@ -118,6 +121,10 @@ pub mod act {
         }
         /// Write a rule to `policy.toml` and use it.
         "policy.add" "PolicyAdd" AddRule { rule: crate::entity::Rule }
+        /// Sign a browser out; without an id every one.
+        "session.revoke" "SessionRevoke" RevokeSession {
+            #[serde(default)] id: Option<String>,
+        }
         /// Stop the agents, then the server.
         "server.stop" "ServerStop" Stop {}
         /// End the server and start the binary that is on disk now; agents go on.

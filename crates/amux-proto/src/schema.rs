@@ -129,6 +129,10 @@ fn typescript() -> String {
     Declarations::add::<frame::ServerFrame>(&mut declarations);
     Declarations::add::<view::Snapshot>(&mut declarations);
     Declarations::add::<view::Status>(&mut declarations);
+    Declarations::add::<view::TranscriptPage>(&mut declarations);
+    Declarations::add::<view::Session>(&mut declarations);
+    Declarations::add::<crate::board::Row>(&mut declarations);
+    Declarations::add::<crate::transcript::Entry>(&mut declarations);
     Declarations::add::<view::Stored>(&mut declarations);
     Declarations::add::<view::AttachmentPart>(&mut declarations);
     Declarations::add::<crate::endpoint::Endpoint>(&mut declarations);

@@ -328,8 +328,24 @@ pub struct TranscriptPage {
     #[ts(type = "Array<TranscriptEntry>")]
     #[schemars(with = "Vec<crate::transcript::Entry>")]
     pub entries: Vec<Box<serde_json::value::RawValue>>,
+    /// Where the first of them begins; what is before it is asked for with `before`.
+    #[serde(default)]
+    pub from: u64,
     /// Where the next part begins.
     pub next: u64,
+}
+
+/// A browser that is signed in. Never with what it shows to be known.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
+#[ts(rename = "SessionView")]
+#[schemars(rename = "SessionView")]
+pub struct Session {
+    pub id: String,
+    pub made: Time,
+    pub used: Time,
+    pub until: Time,
+    /// What it says it is, in a few words.
+    pub agent: String,
 }
 
 /// Everybody in the tree of an agent.

@@ -468,7 +468,8 @@ fn enliven(
         }
         let machine =
             launch::machine(&launch.kind, plan).ok_or_else(|| io::Error::other("this dialect is not spoken"))?;
-        let book = Book::new(agent, run, &dir, machine, Some(launch.begin.cwd.clone()), now())?;
+        let mut book = Book::new(agent, run, &dir, machine, Some(launch.begin.cwd.clone()), now())?;
+        book.rings(&shared.bells);
         let pipes = Pipes {
             stdin: child.stdin.take(),
             channel: Some(channel),
@@ -616,7 +617,8 @@ fn take_up(shared: &Arc<Shared>, agent: AgentId, run: RunNo, mut kept: Kept) -> 
             let after_gap = |at: u64| tape::after_gap(&dir, tape::OUT, at).ok().flatten();
             let held = channel.as_ref().map(Channel::held).transpose()?;
             let past = Past { output: &mut output, after_gap: &after_gap, held };
-            let book = Book::again(agent, run, &dir, machine, known, past, now())?;
+            let mut book = Book::again(agent, run, &dir, machine, known, past, now())?;
+            book.rings(&shared.bells);
             let is_new = book.is_new();
             let pipes = Pipes {
                 stdin: kept.take(Role::Stdin),

@@ -15,6 +15,7 @@ use amux_proto::{AgentId, RequestId, RunNo, Time};
 use amux_sys::disk;
 use serde::{Deserialize, Serialize};
 
+use crate::bells::{Bells, Told};
 use crate::journal::{self, Lines, Record};
 
 pub(crate) struct Book {
@@ -24,6 +25,7 @@ pub(crate) struct Book {
     kept: Position,
     journal: Lines,
     transcript: Lines,
+    bells: Bells,
     /// The last entry that is in the transcript, or in `late`.
     told: (u64, u32),
     /// Entries the disk has not taken yet, oldest first.
@@ -179,6 +181,7 @@ impl Book {
             dir: dir.to_owned(),
             journal: Lines::open(&journal::journal(dir))?,
             transcript: Lines::open(&journal::transcript(dir))?,
+            bells: Bells::default(),
             told: told.map_or((0, 0), |entry| (entry.n, entry.i)),
             late: VecDeque::new(),
             known,
@@ -515,8 +518,27 @@ impl Book {
         }
     }
 
+    /// From here on those who read along hear of what is written.
+    pub(crate) fn rings(&mut self, bells: &Bells) {
+        self.bells = bells.clone();
+        self.ring();
+    }
+
+    fn ring(&self) {
+        self.bells.ring(self.agent, Told { run: self.run, end: self.transcript.end() });
+    }
+
     /// Whether all of the transcript is on the disk now.
     pub(crate) fn write_entries(&mut self) -> bool {
+        if self.late.is_empty() {
+            return true;
+        }
+        let is_written = self.append_entries();
+        self.ring();
+        is_written
+    }
+
+    fn append_entries(&mut self) -> bool {
         while let Some(entry) = self.late.front() {
             if let Err(error) = self.transcript.append(entry) {
                 if self.late.len() == 1 {

@@ -76,7 +76,7 @@ pub fn transcript(dir: &Path) -> PathBuf {
 impl Lines {
     pub fn open(path: &Path) -> io::Result<Self> {
         let mut file = OpenOptions::new().create(true).truncate(false).read(true).write(true).mode(0o600).open(path)?;
-        let len = whole_lines(&mut file)?;
+        let len = whole_lines(&mut file, u64::MAX)?;
         file.set_len(len)?;
         file.seek(SeekFrom::Start(len))?;
         Ok(Self { file, len })
@@ -99,9 +99,9 @@ impl Lines {
     }
 }
 
-/// The end of the last whole line.
-fn whole_lines(file: &mut File) -> io::Result<u64> {
-    let len = file.metadata()?.len();
+/// The end of the last whole line before a place.
+fn whole_lines(file: &mut File, before: u64) -> io::Result<u64> {
+    let len = file.metadata()?.len().min(before);
     let mut end = len;
     let mut block = vec![0; 64 * 1024];
     while end > 0 {
@@ -158,18 +158,25 @@ pub fn each(path: &Path, from: u64, mut take: impl FnMut(u64, &[u8]) -> bool) ->
 pub struct Newest {
     /// Oldest first.
     pub lines: Vec<Vec<u8>>,
+    /// Where the first of them begins.
+    pub from: u64,
     /// Where the last of them ends: whoever goes on from there misses nothing and reads nothing twice.
     pub end: u64,
 }
 
 /// The newest whole lines, so many and so large at most; but the last one however large it is.
 pub fn newest(path: &Path, lines_max: usize, bytes_max: usize) -> io::Result<Newest> {
+    newest_before(path, u64::MAX, lines_max, bytes_max)
+}
+
+/// The same of what lies before a place.
+pub fn newest_before(path: &Path, before: u64, lines_max: usize, bytes_max: usize) -> io::Result<Newest> {
     let mut file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Newest::default()),
         Err(error) => return Err(error),
     };
-    let end = whole_lines(&mut file)?;
+    let end = whole_lines(&mut file, before)?;
     let (mut from, mut step) = (end, 64 * 1024);
     loop {
         from = from.saturating_sub(step);
@@ -190,8 +197,9 @@ pub fn newest(path: &Path, lines_max: usize, bytes_max: usize) -> io::Result<New
                 fits
             });
             let fit = fit.count();
-            let lines = whole[whole.len() - fit..].iter().map(|line| line.to_vec()).collect();
-            return Ok(Newest { lines, end });
+            let lines: Vec<Vec<u8>> = whole[whole.len() - fit..].iter().map(|line| line.to_vec()).collect();
+            let from = end - lines.iter().map(|line| line.len() as u64 + 1).sum::<u64>();
+            return Ok(Newest { lines, from, end });
         }
     }
 }
@@ -271,7 +279,14 @@ mod tests {
             lines.append(&n).unwrap();
         }
         let two = newest(&path, 2, 1000).unwrap();
-        assert_eq!(two, Newest { lines: vec![b"49998".to_vec(), b"49999".to_vec()], end: lines.end() });
+        assert_eq!(
+            two,
+            Newest { lines: vec![b"49998".to_vec(), b"49999".to_vec()], from: lines.end() - 12, end: lines.end() }
+        );
+        let before = newest_before(&path, two.from, 2, 1000).unwrap();
+        assert_eq!((before.lines, before.end), (vec![b"49996".to_vec(), b"49997".to_vec()], two.from));
+        assert_eq!(newest_before(&path, 3, 2, 1000).unwrap().lines, [b"0"], "the second is cut there");
+        assert_eq!(newest_before(&path, 0, 2, 1000).unwrap(), Newest::default());
         assert_eq!(newest(&path, 100_000, usize::MAX).unwrap().lines.len(), 50_000);
         assert_eq!(newest(&path, 100_000, 1000).unwrap().lines.len(), 200);
     }
@@ -285,7 +300,7 @@ mod tests {
         (0..9).for_each(|_| lines.append(&large).unwrap());
         assert_eq!(newest(&path, 50, 700_000).unwrap().lines.len(), 2);
         assert_eq!(newest(&path, 50, 1000).unwrap().lines.len(), 1);
-        assert_eq!(newest(&path, 0, 1000).unwrap(), Newest { lines: vec![], end: lines.end() });
+        assert_eq!(newest(&path, 0, 1000).unwrap(), Newest { lines: vec![], from: lines.end(), end: lines.end() });
     }
 
     #[test]
@@ -296,7 +311,7 @@ mod tests {
         lines.append(&1).unwrap();
         std::fs::OpenOptions::new().append(true).open(&path).unwrap().write_all(b"2").unwrap();
         let found = newest(&path, 50, 1000).unwrap();
-        assert_eq!(found, Newest { lines: vec![b"1".to_vec()], end: lines.end() });
+        assert_eq!(found, Newest { lines: vec![b"1".to_vec()], from: 0, end: lines.end() });
         // Once it is whole it is what follows.
         std::fs::OpenOptions::new().append(true).open(&path).unwrap().write_all(b"\n").unwrap();
         assert_eq!(read::<u32>(&path, found.end).unwrap(), [2]);

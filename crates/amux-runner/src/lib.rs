@@ -6,6 +6,7 @@
 
 mod agent;
 mod attached;
+mod bells;
 mod book;
 mod display;
 mod envelope;
@@ -43,6 +44,7 @@ use tokio::sync::{mpsc, watch};
 
 pub use agent::Ask;
 pub use amux_agents::{Order, kinds};
+pub use bells::Told;
 pub use display::View;
 pub use kept::Kept;
 
@@ -101,6 +103,7 @@ pub(crate) struct Shared {
     pub(crate) world: World,
     live: Mutex<HashMap<AgentId, Live>>,
     orphans: Mutex<HashMap<(u32, u64), OrphanExit>>,
+    pub(crate) bells: bells::Bells,
     pub(crate) orphans_moved: watch::Sender<u64>,
     /// Set when the server ends and the agents are to go on without it.
     pub(crate) detach: watch::Sender<bool>,
@@ -123,6 +126,7 @@ impl Runner {
                 world,
                 live: Mutex::default(),
                 orphans: Mutex::default(),
+                bells: bells::Bells::default(),
                 orphans_moved: watch::Sender::new(0),
                 detach: watch::Sender::new(false),
             }),
@@ -197,6 +201,11 @@ impl Runner {
     pub fn tidy(&self) {
         let shared = Arc::clone(&self.shared);
         tokio::spawn(async move { tidy::worktrees(&shared).await });
+    }
+
+    /// Rings whenever something is appended to the transcript of this agent's run.
+    pub fn follow_transcript(&self, agent: AgentId) -> watch::Receiver<Told> {
+        self.shared.bells.listen(agent)
     }
 
     /// Where a run is kept.

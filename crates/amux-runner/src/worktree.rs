@@ -241,6 +241,11 @@ pub fn prepare(git: &Git, wanted: &Wanted<'_>) -> Result<Prepared, Error> {
     })
 }
 
+/// The branch that was made for an agent's worktree, once both are there. It may have gone to another since.
+pub fn branch(root: &Path, agent: &str) -> Option<String> {
+    Record::read(root, agent).ok().flatten().filter(|record| record.ready).map(|record| record.branch)
+}
+
 /// What is in a worktree. An error means that it is not known, and so that it is not clean.
 pub fn state(git: &Git, path: &Path) -> Result<State, Error> {
     let place = Place::of(path)?;

@@ -52,6 +52,19 @@ pub(crate) async fn perform(daemon: &Daemon, principal: &Principal, act: &Act) -
             daemon.load_files().await?;
             json!({ "rule": add.rule, "path": daemon.layout.policy() })
         }
+        Act::RevokeSession(revoke) => {
+            let (keys, id) = (std::sync::Arc::clone(&daemon.keys), revoke.id.clone());
+            let revoked = tokio::task::spawn_blocking(move || keys.revoke_by_id(id.as_deref())).await;
+            let revoked = revoked.map_err(std::io::Error::other).and_then(|revoked| revoked).map_err(|error| {
+                let message = format!("it is signed out, but a restart may bring it back: {error}");
+                Rejection::new(Code::Internal, message)
+            })?;
+            if let (Some(id), 0) = (&revoke.id, revoked) {
+                let rejection = Rejection::new(Code::NotFound, format!("no such session: {id}"));
+                return Err(rejection.hint("agentmux sessions"));
+            }
+            json!({ "revoked": revoked })
+        }
         Act::Stop(_) => {
             let agents = published.live_runs().len();
             daemon.end(End::Stop);

@@ -38,6 +38,7 @@ pub(crate) async fn answer(daemon: &Daemon, principal: &Principal, name: &str, a
         Query::Attachment(asked) => ask::raw(&attachments::part(daemon, principal, &old, asked).await?)?,
         Query::Events(events) => page(daemon, principal, events).await?,
         Query::LoginCode(_) => ask::raw(&json!({ "code": daemon.keys.new_code(), "web_url": daemon.web_url }))?,
+        Query::Sessions(_) => ask::raw(&daemon.keys.sessions())?,
         Query::Snapshot(_)
         | Query::Agents(_)
         | Query::Agent(_)
@@ -184,7 +185,7 @@ async fn look_at(daemon: &Daemon, look: &query::Look) -> Result<Look, Rejection>
     let (lines, ansi) = (look.lines, look.ansi);
     if published.has_no_terminal(agent) {
         let limit = Some(lines.unwrap_or(u32::from(detail.definition.size.rows)));
-        let asked = query::Transcript { agent: look.agent.clone(), run: None, after: None, limit };
+        let asked = query::Transcript { agent: look.agent.clone(), run: None, after: None, before: None, limit };
         let page = transcripts::page(daemon, &asked).await?;
         let rows = detail.definition.size;
         return Ok(Look {

@@ -5,14 +5,15 @@ use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use amux_engine::Published;
 use amux_proto::entity::RunState;
-use amux_proto::{AgentId, Code, Principal, Rejection, RunNo, env};
+use amux_proto::{AgentId, Code, Principal, Rejection, RunNo, Time, env, view};
 use amux_sys::process::{Kin, Lineage, ProcessId, Root};
 use amux_sys::{cgroup, clock, disk, peer, process};
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
 use crate::places::Guest;
 
@@ -22,17 +23,30 @@ pub(crate) struct Keys {
     path: PathBuf,
     issued: Mutex<Issued>,
     codes: Mutex<HashMap<String, i64>>,
+    /// Moves when a browser was signed out.
+    signed_out: watch::Sender<u64>,
 }
 
 /// What was given out and outlives a restart. Hashes only: whoever reads them can show nothing that they are of.
 #[derive(Default, Serialize, Deserialize)]
 struct Issued {
-    /// Of browsers: until when, in milliseconds.
+    /// Of browsers.
     #[serde(default)]
-    sessions: BTreeMap<String, i64>,
+    browsers: BTreeMap<String, Browser>,
     /// Of agents: for their newest run.
     #[serde(default)]
     tokens: BTreeMap<AgentId, Token>,
+}
+
+/// Times in milliseconds.
+#[derive(Clone, Serialize, Deserialize)]
+struct Browser {
+    made: i64,
+    until: i64,
+    /// As of the newest change of the file.
+    used: i64,
+    /// What it says it is, in a few words.
+    agent: String,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -60,7 +74,8 @@ impl Keys {
             Err(error) if error.kind() == io::ErrorKind::NotFound => (Issued::default(), Ok(())),
             Err(error) => (Issued::default(), Err(error)),
         };
-        (Self { instance, path, issued: Mutex::new(issued), codes: Mutex::default() }, outcome)
+        let (issued, codes) = (Mutex::new(issued), Mutex::default());
+        (Self { instance, path, issued, codes, signed_out: watch::Sender::new(0) }, outcome)
     }
 
     /// Scoped to one agent and one run; worthless when that run has ended. Blocks.
@@ -105,8 +120,8 @@ impl Keys {
         code
     }
 
-    /// The session a code is worth, once. Blocks.
-    pub(crate) fn redeem(&self, code: &str) -> Option<String> {
+    /// The session a code is worth, once; for a browser that says it is `agent`. Blocks.
+    pub(crate) fn redeem(&self, code: &str, agent: &str) -> Option<String> {
         let now = clock::now_ms();
         let until = self.codes.lock().unwrap_or_else(PoisonError::into_inner).remove(code)?;
         if until <= now {
@@ -114,15 +129,14 @@ impl Keys {
         }
         let session = secret();
         let written = self.change(|issued| {
-            issued.sessions.retain(|_, until| *until > now);
-            while issued.sessions.len() >= SESSIONS_MAX {
-                let Some(oldest) = issued.sessions.iter().min_by_key(|(_, until)| **until).map(|(id, _)| id.clone())
-                else {
-                    break;
-                };
-                issued.sessions.remove(&oldest);
+            issued.browsers.retain(|_, browser| browser.until > now);
+            while issued.browsers.len() >= SESSIONS_MAX {
+                let oldest = issued.browsers.iter().min_by_key(|(_, browser)| browser.until);
+                let Some(oldest) = oldest.map(|(id, _)| id.clone()) else { break };
+                issued.browsers.remove(&oldest);
             }
-            issued.sessions.insert(hash(&session), now + SESSION_LIFE_MS);
+            let browser = Browser { made: now, until: now + SESSION_LIFE_MS, used: now, agent: in_words(agent) };
+            issued.browsers.insert(hash(&session), browser);
         });
         if let Err(error) = written {
             tracing::warn!(%error, "A browser will have to sign in again after a restart.");
@@ -131,15 +145,57 @@ impl Keys {
     }
 
     pub(crate) fn session(&self, cookie: &str) -> Option<Principal> {
-        let until = self.issued().sessions.get(&hash(cookie)).copied()?;
-        (until > clock::now_ms()).then_some(Principal::Operator)
+        let now = clock::now_ms();
+        let mut issued = self.issued();
+        let browser = issued.browsers.get_mut(&hash(cookie)).filter(|browser| browser.until > now)?;
+        // Into the file with the next change: a write for each request would be more than it is worth.
+        browser.used = now;
+        Some(Principal::Operator)
+    }
+
+    /// Browsers that are signed in, the newest first.
+    pub(crate) fn sessions(&self) -> Vec<view::Session> {
+        let now = clock::now_ms();
+        let issued = self.issued();
+        let living = issued.browsers.iter().filter(|(_, browser)| browser.until > now);
+        let mut sessions: Vec<_> = living
+            .map(|(hash, browser)| view::Session {
+                id: short(hash).to_owned(),
+                made: Time(browser.made),
+                used: Time(browser.used),
+                until: Time(browser.until),
+                agent: browser.agent.clone(),
+            })
+            .collect();
+        sessions.sort_by_key(|session| std::cmp::Reverse(session.made));
+        sessions
     }
 
     /// The session is worth nothing from here on. Blocks; an error means that a restart would bring it back.
     pub(crate) fn revoke(&self, cookie: &str) -> io::Result<()> {
-        self.change(|issued| {
-            issued.sessions.remove(&hash(cookie));
-        })
+        let hash = hash(cookie);
+        self.end(|known| known == hash).map(|_| ())
+    }
+
+    /// The same of the one with this id, or of every one; how many there were. Blocks.
+    pub(crate) fn revoke_by_id(&self, id: Option<&str>) -> io::Result<usize> {
+        self.end(|known| id.is_none_or(|id| short(known) == id))
+    }
+
+    fn end(&self, is_meant: impl Fn(&str) -> bool) -> io::Result<usize> {
+        let mut ended = 0;
+        let written = self.change(|issued| {
+            let before = issued.browsers.len();
+            issued.browsers.retain(|hash, _| !is_meant(hash));
+            ended = before - issued.browsers.len();
+        });
+        self.signed_out.send_modify(|count| *count += 1);
+        written.map(|()| ended)
+    }
+
+    /// For what ends with the session.
+    pub(crate) fn signed_in(self: &Arc<Self>, cookie: &str) -> SignedIn {
+        SignedIn { hash: hash(cookie), signed_out: self.signed_out.subscribe(), keys: Arc::clone(self) }
     }
 
     pub(crate) fn session_life_s() -> i64 {
@@ -155,6 +211,54 @@ impl Keys {
 
     fn issued(&self) -> MutexGuard<'_, Issued> {
         self.issued.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A browser's session, seen from what it opened.
+pub(crate) struct SignedIn {
+    hash: String,
+    signed_out: watch::Receiver<u64>,
+    keys: Arc<Keys>,
+}
+
+impl SignedIn {
+    /// When it was ended, or its time is over.
+    pub(crate) async fn ended(&mut self) {
+        loop {
+            self.signed_out.borrow_and_update();
+            let until = self.keys.issued().browsers.get(&self.hash).map(|browser| browser.until);
+            let left = until.and_then(|until| u64::try_from(until - clock::now_ms()).ok()).filter(|left| *left > 0);
+            let Some(left) = left else { return };
+            tokio::select! {
+                changed = self.signed_out.changed() => if changed.is_err() { return },
+                () = tokio::time::sleep(std::time::Duration::from_millis(left)) => {}
+            }
+        }
+    }
+}
+
+/// Enough of a hash to tell one from another.
+fn short(hash: &str) -> &str {
+    hash.get(..12).unwrap_or(hash)
+}
+
+/// What browsers say of themselves is long and mostly untrue; this is what a person tells them apart by.
+fn in_words(agent: &str) -> String {
+    const BROWSERS: [(&str, &str); 5] =
+        [("Firefox/", "Firefox"), ("Edg/", "Edge"), ("OPR/", "Opera"), ("Chrome/", "Chrome"), ("Safari/", "Safari")];
+    const SYSTEMS: [(&str, &str); 6] = [
+        ("iPhone", "iPhone"),
+        ("iPad", "iPad"),
+        ("Android", "Android"),
+        ("Windows", "Windows"),
+        ("Mac OS X", "macOS"),
+        ("Linux", "Linux"),
+    ];
+    let find = |words: &[(&str, &'static str)]| words.iter().find(|(word, _)| agent.contains(word)).map(|(_, is)| *is);
+    match (find(&BROWSERS), find(&SYSTEMS)) {
+        (Some(browser), Some(system)) => format!("{browser} on {system}"),
+        (Some(browser), None) => browser.to_owned(),
+        (None, _) => agent.chars().filter(|c| !c.is_control()).take(40).collect(),
     }
 }
 
@@ -398,8 +502,8 @@ mod tests {
         let path = dir.path().join("credentials.json");
         let open = || Keys::open(None, path.clone()).0;
         let keys = open();
-        let (token, session) = (keys.new_token(A, RunNo(1)), keys.redeem(&keys.new_code()).unwrap());
-        let other = keys.redeem(&keys.new_code()).unwrap();
+        let (token, session) = (keys.new_token(A, RunNo(1)), keys.redeem(&keys.new_code(), "").unwrap());
+        let other = keys.redeem(&keys.new_code(), "").unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
         assert!(!text.contains(&session) && !text.contains(token.rsplit('.').next().unwrap()), "{text}");
         // Whoever reads the file has hashes, and a hash is not what it is of.
@@ -413,9 +517,52 @@ mod tests {
         assert_eq!((keys.session(&session), keys.session(&other)), (None, Some(Principal::Operator)));
         assert_eq!(open().session(&session), None);
         for _ in 0..SESSIONS_MAX {
-            keys.redeem(&keys.new_code()).unwrap();
+            keys.redeem(&keys.new_code(), "").unwrap();
         }
-        assert_eq!(keys.issued().sessions.len(), SESSIONS_MAX);
+        assert_eq!(keys.issued().browsers.len(), SESSIONS_MAX);
+    }
+
+    #[test]
+    fn a_browser_is_told_from_another_by_a_few_words() {
+        let cases = [
+            ("Mozilla/5.0 (X11; Linux x86_64; rv:130.0) Gecko/20100101 Firefox/130.0", "Firefox on Linux"),
+            (
+                "Mozilla/5.0 (Windows NT 10.0) AppleWebKit/537 (KHTML, like Gecko) Chrome/1 Safari/1 Edg/1",
+                "Edge on Windows",
+            ),
+            ("Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) Version/18.0 Safari/604.1", "Safari on iPhone"),
+            ("curl/8.5.0", "curl/8.5.0"),
+        ];
+        for (said, shown) in cases {
+            assert_eq!(in_words(said), shown);
+        }
+        assert_eq!(in_words(&"\u{1b}x".repeat(100)).len(), 40);
+    }
+
+    #[test]
+    fn a_code_is_worth_one_session_and_not_for_long() {
+        let dir = tempfile::tempdir().unwrap();
+        let keys = Keys::open(None, dir.path().join("credentials.json")).0;
+        let (first, second) = (keys.new_code(), keys.new_code());
+        keys.codes.lock().unwrap().insert(second.clone(), clock::now_ms() - 1);
+        assert!(keys.redeem(&first, "").is_some());
+        assert_eq!((keys.redeem(&first, ""), keys.redeem(&second, ""), keys.redeem("", "")), (None, None, None));
+    }
+
+    #[test]
+    fn a_session_is_ended_by_its_id_which_lets_nobody_in() {
+        let dir = tempfile::tempdir().unwrap();
+        let keys = Keys::open(None, dir.path().join("credentials.json")).0;
+        let sessions = [(); 3].map(|()| keys.redeem(&keys.new_code(), "curl/1").unwrap());
+        let listed = keys.sessions();
+        assert_eq!(listed.len(), 3);
+        let id = short(&hash(&sessions[0])).to_owned();
+        assert!(listed.iter().any(|session| session.id == id) && keys.session(&id).is_none());
+        assert_eq!(keys.revoke_by_id(Some(&id)).unwrap(), 1);
+        assert_eq!(keys.revoke_by_id(Some(&id)).unwrap(), 0);
+        assert!(keys.session(&sessions[0]).is_none() && keys.session(&sessions[1]).is_some());
+        assert_eq!(keys.revoke_by_id(None).unwrap(), 2);
+        assert!(keys.sessions().is_empty());
     }
 
     #[test]
@@ -425,7 +572,7 @@ mod tests {
         std::fs::write(&path, "not ours").unwrap();
         let (keys, outcome) = Keys::open(None, path);
         assert!(outcome.is_err() && keys.session("").is_none());
-        assert!(keys.redeem(&keys.new_code()).is_some(), "and the next sign-in makes them whole");
+        assert!(keys.redeem(&keys.new_code(), "").is_some(), "and the next sign-in makes them whole");
     }
 
     #[test]

@@ -35,11 +35,12 @@ use tokio::sync::watch;
 
 use crate::attachments::Attachments;
 use crate::auth::{Family, Keys};
+use crate::board::Board;
 use crate::boot::Boot;
 use crate::metrics::Counters;
 use crate::places::Places;
 use crate::tasks::Tasks;
-use crate::{files, http, keeping, local, logs, notice, session, settings};
+use crate::{board, files, http, keeping, local, logs, notice, session, settings};
 
 /// What the process was given by whoever started it.
 pub struct Config {
@@ -101,6 +102,7 @@ pub(crate) struct Daemon {
     /// Browsers keep cookies by host and not by port: two servers must not have one of the same name.
     pub(crate) cookie: String,
     pub(crate) boot: Vec<BootStage>,
+    pub(crate) board: Board,
     pub(crate) counters: Counters,
     pub(crate) tasks: Arc<Tasks>,
     /// Somebody wants the server to end; new orders are refused.
@@ -129,8 +131,22 @@ impl Daemon {
         Family { published: self.engine.published(), ours, service: self.service.clone() }
     }
 
+    /// Whether a Host header names us: by an address of this machine, or by one that a person allowed.
     pub(crate) fn is_our_host(&self, host: &str) -> bool {
         self.hosts.iter().any(|ours| ours.eq_ignore_ascii_case(host))
+            || self
+                .engine
+                .published()
+                .http_allowed_origins()
+                .iter()
+                .any(|origin| origin.split_once("://").is_some_and(|(_, allowed)| allowed.eq_ignore_ascii_case(host)))
+    }
+
+    /// Whether a page of this origin is ours.
+    pub(crate) fn is_our_origin(&self, origin: &str) -> bool {
+        let local = origin.strip_prefix("http://");
+        local.is_some_and(|host| self.hosts.iter().any(|ours| ours.eq_ignore_ascii_case(host)))
+            || self.engine.published().http_allowed_origins().iter().any(|allowed| allowed == origin)
     }
 
     /// Reads `settings.jsonc` and tells the log; the number of settings that changed.
@@ -298,9 +314,9 @@ async fn serve(
     let loaded = load_files(&engine, &config.layout).await;
     stage(&mut boot, "kinds and rules", BootPolicy::Degraded, loaded.err().map(|error| error.message));
 
-    let (listener, web_url, hosts) = match open_http().await {
-        Ok((listener, port)) => {
-            stage(&mut boot, "http", BootPolicy::Degraded, None);
+    let (listener, web_url, hosts) = match open_http(engine.published().http_port()).await {
+        Ok((listener, port, elsewhere)) => {
+            stage(&mut boot, "http", BootPolicy::Degraded, elsewhere);
             let hosts = ["127.0.0.1", "localhost", "[::1]"].map(|host| format!("{host}:{port}")).to_vec();
             (Some(listener), format!("http://127.0.0.1:{port}"), hosts)
         }
@@ -361,6 +377,7 @@ async fn serve(
         web_url: web_url.clone(),
         hosts,
         boot: boot.finish(),
+        board: Board::default(),
         counters: Counters::default(),
         tasks: Arc::default(),
         asked: watch::Sender::new(None),
@@ -375,6 +392,7 @@ async fn serve(
         tasks.spawn("http door", http::serve(Arc::clone(&daemon), listener));
     }
     tasks.spawn("keeping", keeping::keep(Arc::clone(&daemon)));
+    tasks.spawn("board", board::keep(Arc::clone(&daemon)));
     tasks.spawn("notices", notice::keep(Arc::clone(&daemon), config.base_env));
     tasks.spawn("room", wait_for_room(Arc::clone(&daemon), is_noted));
     tasks.spawn("signals", follow_signals(Arc::clone(&daemon)));
@@ -547,10 +565,17 @@ fn leases(base_env: &[(OsString, OsString)], state_dir: &Path) -> PathBuf {
     state.or_else(home).map_or_else(|| state_dir.join("leases"), |dir| dir.join("agentmux/leases"))
 }
 
-async fn open_http() -> io::Result<(TcpListener, u16)> {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+/// On the port that is wanted, else on one that is free; and why it is not the one.
+async fn open_http(wanted: u16) -> io::Result<(TcpListener, u16, Option<String>)> {
+    let (listener, elsewhere) = match TcpListener::bind(("127.0.0.1", wanted)).await {
+        Ok(listener) => (listener, None),
+        Err(error) if wanted != 0 => {
+            (TcpListener::bind(("127.0.0.1", 0)).await?, Some(format!("http.port {wanted} cannot be had: {error}")))
+        }
+        Err(error) => return Err(error),
+    };
     let port = listener.local_addr()?.port();
-    Ok((listener, port))
+    Ok((listener, port, elsewhere))
 }
 
 /// Accepts on the local socket, and puts it back when somebody removes it.

@@ -9,13 +9,15 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use amux_proto::frame::ServerFrame;
+use amux_proto::query::Act;
+use amux_proto::query::act::RevokeSession;
 use amux_proto::{CmdId, Code, FRAME_BYTES_MAX, Principal, Rejection, Rev, schema};
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::connect_info::Connected;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::extract::{ConnectInfo, DefaultBodyLimit, Extension, Path, Request, State};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
@@ -29,8 +31,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::auth::{Admission, Keys};
 use crate::daemon::Daemon;
 use crate::places::{Guest, Places};
-use crate::session::{self, Carrier, Order};
-use crate::{acts, answers, attachments, mcp, metrics};
+use crate::session::{self, Carrier, Incoming, Order};
+use crate::{acts, answers, attachments, mcp, metrics, web};
 
 /// A browser with a few tabs, some scripts, and room.
 const CONNECTIONS_MAX: usize = 256;
@@ -73,13 +75,18 @@ pub const ROUTES: &[(&str, &str, Access)] = &[
     // The one-time code in the body is the credential.
     ("POST", "/v1/login", Access::Open),
     ("POST", "/v1/logout", Access::Operator),
+    ("GET", "/v1/sessions", Access::Operator),
+    ("DELETE", "/v1/sessions/{id}", Access::Operator),
+    ("GET", "/assets/{name}", Access::Open),
+    // What a browser wants at the root: icons, manifest, service worker. After every other path of that form.
+    ("GET", "/{file}", Access::Open),
 ];
 
 pub(crate) fn router(daemon: Arc<Daemon>) -> Router {
     let mut router = Router::new();
     for (method, path, _) in ROUTES {
         router = match (*method, *path) {
-            ("GET", "/") => router.route(path, get(shell)),
+            ("GET", "/" | "/assets/{name}" | "/{file}") => router.route(path, get(web::serve)),
             ("GET", "/healthz") => router.route(path, get(|| async { "ok\n" })),
             ("GET", "/metrics") => router.route(path, get(show_metrics)),
             ("GET", "/v1/openapi.json") => router.route(path, get(|| async { json(&schema::openapi()) })),
@@ -94,6 +101,8 @@ pub(crate) fn router(daemon: Arc<Daemon>) -> Router {
             ("DELETE", "/mcp") => router.route(path, delete(mcp::serve)),
             ("POST", "/v1/login") => router.route(path, post(login)),
             ("POST", "/v1/logout") => router.route(path, post(logout)),
+            ("GET", "/v1/sessions") => router.route(path, get(show_sessions)),
+            ("DELETE", "/v1/sessions/{id}") => router.route(path, delete(revoke_session)),
             (method, path) => unreachable!("the table has a route nobody serves: {method} {path}"),
         };
     }
@@ -139,11 +148,14 @@ async fn guard(State(daemon): State<Arc<Daemon>>, mut request: Request, next: Ne
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::REFERRER_POLICY, "no-referrer"),
         (header::CACHE_CONTROL, "no-store"),
+        (CROSS_ORIGIN_RESOURCE_POLICY, "same-origin"),
     ] {
         headers.entry(name).or_insert(HeaderValue::from_static(value));
     }
     response
 }
+
+const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
 fn admit(daemon: &Daemon, request: &Request) -> Result<Option<Principal>, (StatusCode, Rejection)> {
     let headers = request.headers();
@@ -152,11 +164,10 @@ fn admit(daemon: &Daemon, request: &Request) -> Result<Option<Principal>, (Statu
     if !host.is_some_and(|host| daemon.is_our_host(host)) {
         return Err(denied("the Host header does not name this server"));
     }
-    if let Some(origin) = headers.get(header::ORIGIN) {
-        let ours = origin.to_str().ok().and_then(|origin| origin.strip_prefix("http://"));
-        if !ours.is_some_and(|origin| daemon.is_our_host(origin)) {
-            return Err(denied("the Origin header names another site"));
-        }
+    if let Some(origin) = headers.get(header::ORIGIN)
+        && !origin.to_str().is_ok_and(|origin| daemon.is_our_origin(origin))
+    {
+        return Err(denied("the Origin header names another site"));
     }
     let Some(access) = access(request.method(), request.uri().path()) else {
         return Err((StatusCode::NOT_FOUND, Rejection::new(Code::NotFound, "no such route")));
@@ -193,12 +204,6 @@ fn session_of<'a>(daemon: &Daemon, headers: &'a HeaderMap) -> Option<&'a str> {
         let mut pairs = cookies.split(';').filter_map(|pair| pair.trim().split_once('='));
         pairs.find(|(name, _)| *name == daemon.cookie).map(|(_, value)| value)
     })
-}
-
-async fn shell() -> Response {
-    let page = "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>agentmux</title>\
-                <p>agentmux is running. Use <code>agentmux ls</code> in a terminal.</p></html>\n";
-    ([(header::CONTENT_TYPE, "text/html; charset=utf-8")], page).into_response()
 }
 
 async fn show_metrics(State(daemon): State<Arc<Daemon>>) -> Response {
@@ -258,15 +263,16 @@ struct Login {
     code: String,
 }
 
-async fn login(State(daemon): State<Arc<Daemon>>, body: Bytes) -> Response {
+async fn login(State(daemon): State<Arc<Daemon>>, headers: HeaderMap, body: Bytes) -> Response {
     let code = serde_json::from_slice::<Login>(&body).ok();
+    let agent = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default().to_owned();
     let keys = Arc::clone(&daemon.keys);
-    let session = tokio::task::spawn_blocking(move || keys.redeem(&code?.code)).await;
+    let session = tokio::task::spawn_blocking(move || keys.redeem(&code?.code, &agent)).await;
     let Some(session) = session.ok().flatten() else {
         let rejection = Rejection::new(Code::Denied, "the code is wrong, used or too old");
         return refuse(StatusCode::UNAUTHORIZED, &rejection);
     };
-    signed(&daemon, &session, Keys::session_life_s())
+    signed(&daemon, &headers, &session, Keys::session_life_s())
 }
 
 /// The session ends here and not only in the browser.
@@ -279,19 +285,36 @@ async fn logout(State(daemon): State<Arc<Daemon>>, headers: HeaderMap) -> Respon
             return refuse(StatusCode::INTERNAL_SERVER_ERROR, &Rejection::new(Code::Internal, message));
         }
     }
-    signed(&daemon, "", 0)
+    signed(&daemon, &headers, "", 0)
 }
 
-fn signed(daemon: &Daemon, session: &str, life_s: i64) -> Response {
+fn signed(daemon: &Daemon, headers: &HeaderMap, session: &str, life_s: i64) -> Response {
     let name = &daemon.cookie;
-    let cookie = format!("{name}={session}; HttpOnly; SameSite=Strict; Path=/; Max-Age={life_s}");
+    // Behind a proxy that speaks TLS it never goes over a wire without.
+    let origin = headers.get(header::ORIGIN).and_then(|origin| origin.to_str().ok());
+    let secure = if origin.is_some_and(|origin| origin.starts_with("https://")) { "; Secure" } else { "" };
+    let cookie = format!("{name}={session}; HttpOnly; SameSite=Strict; Path=/; Max-Age={life_s}{secure}");
     ([(header::SET_COOKIE, cookie)], json(&serde_json::json!({ "ok": {} }))).into_response()
+}
+
+async fn show_sessions(State(daemon): State<Arc<Daemon>>, Extension(principal): Extension<Principal>) -> Response {
+    answered(answers::answer(&daemon, &principal, "sessions", "{}").await)
+}
+
+async fn revoke_session(
+    State(daemon): State<Arc<Daemon>>,
+    Extension(principal): Extension<Principal>,
+    Path(id): Path<String>,
+) -> Response {
+    let act = Act::RevokeSession(RevokeSession { id: Some(id) });
+    answered(acts::perform(&daemon, &principal, &act).await)
 }
 
 async fn stream(
     State(daemon): State<Arc<Daemon>>,
     Extension(principal): Extension<Principal>,
     ConnectInfo(heard): ConnectInfo<Heard>,
+    headers: HeaderMap,
     upgrade: WebSocketUpgrade,
 ) -> Response {
     let place = match daemon.stream_places.take(Guest::of(&principal)) {
@@ -302,22 +325,27 @@ async fn stream(
         }
     };
     heard.set();
+    // Who came by a token and not by the cookie is not signed out with it.
+    let cookie = session_of(&daemon, &headers).filter(|_| !headers.contains_key(header::AUTHORIZATION));
+    let signed_in = cookie.map(|cookie| daemon.keys.signed_in(cookie));
     upgrade.max_message_size(FRAME_BYTES_MAX).max_frame_size(FRAME_BYTES_MAX).on_upgrade(move |socket| async move {
         let _place = place;
         let _counted = daemon.counters.connected();
-        session::serve(Arc::clone(&daemon), Messages(socket), Admission::Known(principal)).await;
+        session::serve(Arc::clone(&daemon), Messages(socket), Admission::Known(principal), signed_in).await;
     })
 }
 
 struct Messages(WebSocket);
 
 impl Carrier for Messages {
-    async fn next(&mut self) -> Result<Option<String>, Rejection> {
+    const TAKES_BYTES: bool = true;
+
+    async fn next(&mut self) -> Result<Option<Incoming>, Rejection> {
         loop {
             return match self.0.recv().await {
-                Some(Ok(Message::Text(text))) => Ok(Some(text.to_string())),
+                Some(Ok(Message::Text(text))) => Ok(Some(Incoming::Text(text.to_string()))),
                 Some(Ok(Message::Ping(_) | Message::Pong(_))) => continue,
-                Some(Ok(Message::Binary(_))) => Err(Rejection::new(Code::BadFrame, "a frame is a text message")),
+                Some(Ok(Message::Binary(bytes))) => Ok(Some(Incoming::Bytes(bytes.into()))),
                 Some(Ok(Message::Close(_))) | None => Ok(None),
                 Some(Err(error)) => {
                     let message = format!("the message cannot be taken: {error}");
@@ -332,6 +360,10 @@ impl Carrier for Messages {
             self.0.send(Message::Text(line.into())).await.map_err(std::io::Error::other)?;
         }
         Ok(())
+    }
+
+    async fn send_bytes(&mut self, bytes: Vec<u8>) -> std::io::Result<()> {
+        self.0.send(Message::Binary(bytes.into())).await.map_err(std::io::Error::other)
     }
 }
 

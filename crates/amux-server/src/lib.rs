@@ -7,9 +7,11 @@ mod acts;
 mod answers;
 mod attachments;
 mod auth;
+mod board;
 mod boot;
 pub mod daemon;
 mod files;
+mod follow;
 pub mod http;
 mod keeping;
 mod local;
@@ -24,5 +26,6 @@ mod takeover;
 mod tasks;
 mod transcripts;
 mod views;
+mod web;
 
 pub use daemon::{Config, run};

@@ -11,7 +11,7 @@ use tokio::net::{UnixListener, UnixStream};
 use crate::auth;
 use crate::daemon::Daemon;
 use crate::places::Places;
-use crate::session::{self, Carrier};
+use crate::session::{self, Carrier, Incoming};
 
 /// Two hundred agents with a connection or two each, and room for people and scripts.
 const CONNECTIONS_MAX: usize = 1024;
@@ -59,7 +59,7 @@ pub(crate) async fn accept(daemon: Arc<Daemon>, listener: UnixListener) {
         daemon.tasks.spawn("session", async move {
             let _place = place;
             let _counted = serving.counters.connected();
-            session::serve(Arc::clone(&serving), Line::new(stream), admission).await;
+            session::serve(Arc::clone(&serving), Line::new(stream), admission, None).await;
         });
     }
 }
@@ -90,7 +90,9 @@ impl Line {
 }
 
 impl Carrier for Line {
-    async fn next(&mut self) -> Result<Option<String>, Rejection> {
+    const TAKES_BYTES: bool = false;
+
+    async fn next(&mut self) -> Result<Option<Incoming>, Rejection> {
         loop {
             let Ok(chunk) = self.reader.fill_buf().await else { return Ok(None) };
             if chunk.is_empty() {
@@ -111,12 +113,16 @@ impl Carrier for Line {
             let line = std::mem::take(&mut self.partial);
             let text = String::from_utf8(line).map_err(|_| Rejection::new(Code::BadFrame, "a frame is UTF-8"))?;
             if !text.trim().is_empty() {
-                return Ok(Some(text));
+                return Ok(Some(Incoming::Text(text)));
             }
         }
     }
 
     async fn send(&mut self, lines: &str) -> std::io::Result<()> {
         self.writer.write_all(lines.as_bytes()).await
+    }
+
+    async fn send_bytes(&mut self, _: Vec<u8>) -> std::io::Result<()> {
+        Err(std::io::ErrorKind::Unsupported.into())
     }
 }

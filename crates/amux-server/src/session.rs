@@ -1,8 +1,11 @@
 //! One client: hello, then commands, questions and subscriptions, on whichever carrier it came by.
 //!
 //! The session is one task. Commands enter the writer's inbox in the order they came and are answered when they are
-//! committed; events are pulled by cursor when the client has room. A client that does not read holds up only
-//! itself: its frames wait in the kernel's buffers, and its cursor simply stays where it is.
+//! committed; events, rows, entries and output are pulled by cursor when the client has room. A client that does not
+//! read holds up only itself: its frames wait in the kernel's buffers, and its cursors simply stay where they are.
+//!
+//! Of what there is to say the most urgent goes first: answers and the echo of keys, rows, entries, then output and
+//! events by the pageful.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +13,7 @@ use std::time::Duration;
 use amux_engine::{Cursor, Page, Submission};
 use amux_proto::command::agent;
 use amux_proto::event;
-use amux_proto::frame::{CaughtUp, Client, FrameId, Hello, Reset, ServerFrame, Sub, Welcome};
+use amux_proto::frame::{Binary, CaughtUp, Client, FrameId, Hello, Reset, ServerFrame, Sub, Welcome};
 use amux_proto::query::{self, Act, Query};
 use amux_proto::{CmdId, Code, Command, Epoch, FRAME_BYTES_MAX, PROTOCOL, Principal, Rejection, Rev, Seq};
 use amux_sys::clock;
@@ -20,17 +23,29 @@ use futures_util::stream::FuturesOrdered;
 
 use tokio::sync::watch;
 
-use crate::auth::Admission;
+use crate::auth::{Admission, SignedIn};
+use crate::board::Watching;
 use crate::daemon::{Daemon, End};
-use crate::views::Views;
+use crate::follow::Follows;
+use crate::views::{Out, Urgency, Views};
 use crate::{acts, answers, attachments, auth};
 
 /// Where frames come from and go to.
 pub(crate) trait Carrier: Send {
+    /// Whether it can carry binary messages.
+    const TAKES_BYTES: bool;
     /// The next frame; `Ok(None)` when the client is gone.
-    fn next(&mut self) -> impl Future<Output = Result<Option<String>, Rejection>> + Send;
+    fn next(&mut self) -> impl Future<Output = Result<Option<Incoming>, Rejection>> + Send;
     /// Several frames, each a line.
     fn send(&mut self, lines: &str) -> impl Future<Output = std::io::Result<()>> + Send;
+    /// One binary message.
+    fn send_bytes(&mut self, bytes: Vec<u8>) -> impl Future<Output = std::io::Result<()>> + Send;
+}
+
+/// What a client says.
+pub(crate) enum Incoming {
+    Text(String),
+    Bytes(Vec<u8>),
 }
 
 /// Commands of one client under way; the next is read when one of them is answered.
@@ -45,8 +60,14 @@ const SUBSCRIPTIONS_MAX: usize = 16;
 const PAGE_EVENTS: usize = 256;
 
 /// Serves a client until it leaves, breaks the rules, or the server ends.
-pub(crate) async fn serve(daemon: Arc<Daemon>, mut carrier: impl Carrier, admission: Admission) {
-    let outcome = Session::open(&daemon, &mut carrier, admission).await;
+/// `signed_in`: the browser's session that it ends with.
+pub(crate) async fn serve(
+    daemon: Arc<Daemon>,
+    mut carrier: impl Carrier,
+    admission: Admission,
+    signed_in: Option<SignedIn>,
+) {
+    let outcome = Session::open(&daemon, &mut carrier, admission, signed_in).await;
     let (id, refusal) = match outcome {
         Ok(Some(session)) => match session.run(&mut carrier).await {
             Ok(()) => return,
@@ -56,8 +77,8 @@ pub(crate) async fn serve(daemon: Arc<Daemon>, mut carrier: impl Carrier, admiss
         Err(refusal) => refusal,
     };
     // The client may be gone; what it did wrong is then nobody's to read.
-    let _ =
-        write(&mut carrier, &[ServerFrame::error(id, refusal.clone()), ServerFrame::closing(refusal.message)]).await;
+    let last = [ServerFrame::error(id, refusal.clone()), ServerFrame::closing(refusal.message)];
+    let _ = write(&mut carrier, last.map(Out::from).into()).await;
 }
 
 struct Session {
@@ -66,9 +87,26 @@ struct Session {
     subscriptions: Vec<Subscription>,
     in_flight: FuturesOrdered<BoxFuture<'static, ServerFrame>>,
     views: Views,
+    follows: Follows,
+    watching: Option<Watching>,
     /// Ends with the connection.
     coming: attachments::Coming,
+    signed_in: Option<SignedIn>,
+    /// Jobs that were done.
+    turns: u32,
 }
+
+/// Something that can be said now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Job {
+    View(usize),
+    Rows,
+    Entries(usize),
+    Events,
+}
+
+/// Every so many turns the least urgent goes first, so that it is only slow beside a program that never pauses.
+const FAIR_EVERY: u32 = 8;
 
 struct Subscription {
     id: FrameId,
@@ -82,13 +120,18 @@ impl Session {
         daemon: &Arc<Daemon>,
         carrier: &mut impl Carrier,
         admission: Admission,
+        signed_in: Option<SignedIn>,
     ) -> Result<Option<Self>, (Option<FrameId>, Rejection)> {
         let none = |rejection| (None, rejection);
         let need_hello = || Rejection::new(Code::HelloRequired, "the first frame is {\"hello\":{\"protocol\":1}}");
         let Ok(frame) = tokio::time::timeout(HELLO_TIMEOUT, carrier.next()).await else {
             return Err(none(need_hello()));
         };
-        let Some(text) = frame.map_err(none)? else { return Ok(None) };
+        let text = match frame.map_err(none)? {
+            None => return Ok(None),
+            Some(Incoming::Text(text)) => text,
+            Some(Incoming::Bytes(_)) => return Err(none(need_hello())),
+        };
         let hello = match Client::parse(&text)? {
             Client::Hello(hello) => hello,
             Client::Bye => return Ok(None),
@@ -96,8 +139,10 @@ impl Session {
             | Client::Get { id, .. }
             | Client::Sub { id, .. }
             | Client::Unsub { id, .. }
+            | Client::Watch { id }
+            | Client::Follow { id, .. }
             | Client::View { id, .. } => return Err((Some(id), need_hello())),
-            Client::Typed(_) | Client::Resized(_) => return Err(none(need_hello())),
+            Client::Typed(_) | Client::Resized(_) | Client::Credit(_) => return Err(none(need_hello())),
         };
         let principal = greet(daemon, &hello, admission).map_err(none)?;
         let published = daemon.engine.published();
@@ -109,62 +154,109 @@ impl Session {
             version: env!("CARGO_PKG_VERSION").into(),
         };
         let frame = ServerFrame { welcome: Some(welcome), ..ServerFrame::default() };
-        if write(carrier, &[frame]).await.is_err() {
+        if write(carrier, vec![frame.into()]).await.is_err() {
             return Ok(None);
         }
-        let (subscriptions, in_flight, views) = (Vec::new(), FuturesOrdered::new(), Views::default());
-        let coming = attachments::Coming::default();
-        Ok(Some(Self { daemon: Arc::clone(daemon), principal, subscriptions, in_flight, views, coming }))
+        Ok(Some(Self {
+            daemon: Arc::clone(daemon),
+            principal,
+            subscriptions: Vec::new(),
+            in_flight: FuturesOrdered::new(),
+            views: Views::default(),
+            follows: Follows::default(),
+            watching: None,
+            coming: attachments::Coming::default(),
+            signed_in,
+            turns: 0,
+        }))
     }
 
-    async fn run(mut self, carrier: &mut impl Carrier) -> Result<(), Rejection> {
+    async fn run<C: Carrier>(mut self, carrier: &mut C) -> Result<(), Rejection> {
         let mut head = self.daemon.engine.published().watch_head();
         let mut ending = self.daemon.ending.subscribe();
         loop {
             let at = *head.borrow_and_update();
-            let behind = self.subscriptions.iter().any(|sub| sub.seq < at || !sub.caught_up);
-            let frames = tokio::select! {
-                Some(frame) = self.in_flight.next() => vec![frame],
+            let job = self.job(at);
+            let out = tokio::select! {
+                biased;
+                reason = ended(&mut ending) => {
+                    let _ = write(carrier, vec![ServerFrame::closing(reason).into()]).await;
+                    return Ok(());
+                }
+                () = signed_out(&mut self.signed_in) => {
+                    let _ = write(carrier, vec![ServerFrame::closing("signed out").into()]).await;
+                    return Ok(());
+                }
+                Some(frame) = self.in_flight.next() => vec![frame.into()],
                 frame = carrier.next(), if self.in_flight.len() < IN_FLIGHT_MAX => {
-                    let Some(text) = frame? else { return Ok(()) };
-                    match self.take_in(&text).await? {
-                        Some(frames) => frames,
+                    let Some(frame) = frame? else { return Ok(()) };
+                    match self.take_in::<C>(frame).await? {
+                        Some(out) => out,
                         None => return Ok(()),
                     }
                 }
-                () = std::future::ready(()), if behind => {
-                    if self.pump(carrier, at).await?.is_err() {
-                        return Ok(());
+                () = std::future::ready(()), if job.is_some() => {
+                    self.daemon.engine.published().is_current(&self.principal)?;
+                    match job {
+                        Some(job) => self.perform(job, at).await?,
+                        None => continue,
                     }
-                    continue;
                 }
-                changed = head.changed(), if !behind && !self.subscriptions.is_empty() => {
+                // Something may have moved: what it is, is looked at above.
+                () = self.views.changed(), if job.is_none() => continue,
+                () = self.follows.changed(), if job.is_none() => continue,
+                () = board_moved(&mut self.watching), if job.is_none() => continue,
+                changed = head.changed(), if job.is_none() && !self.subscriptions.is_empty() => {
                     if changed.is_err() { return Ok(()) }
                     continue;
                 }
-                frames = self.views.next(&self.daemon) => {
-                    self.daemon.engine.published().is_current(&self.principal)?;
-                    self.views.are_allowed(&self.daemon, &self.principal)?;
-                    frames
-                }
-                reason = ended(&mut ending) => {
-                    let _ = write(carrier, &[ServerFrame::closing(reason)]).await;
-                    return Ok(());
-                }
             };
-            if write(carrier, &frames).await.is_err() {
+            if write(carrier, out).await.is_err() {
                 return Ok(());
             }
         }
     }
 
+    /// The most urgent of what can be said.
+    fn job(&mut self, head: Seq) -> Option<Job> {
+        let is_behind = self.subscriptions.iter().any(|sub| sub.seq < head || !sub.caught_up);
+        let mut jobs = [
+            self.views.ready(Urgency::Echo).map(Job::View),
+            self.watching.as_mut().is_some_and(Watching::is_ready).then_some(Job::Rows),
+            self.follows.ready(&self.daemon).map(Job::Entries),
+            self.views.ready(Urgency::Bulk).map(Job::View),
+            is_behind.then_some(Job::Events),
+        ];
+        if self.turns % FAIR_EVERY == FAIR_EVERY - 1 {
+            jobs.reverse();
+        }
+        jobs.into_iter().flatten().next()
+    }
+
+    async fn perform(&mut self, job: Job, head: Seq) -> Result<Vec<Out>, Rejection> {
+        self.turns = self.turns.wrapping_add(1);
+        Ok(match job {
+            Job::View(at) => self.views.step(&self.daemon, &self.principal, at).await,
+            Job::Rows => self.watching.as_mut().map(|watching| Out::Line(watching.frame())).into_iter().collect(),
+            Job::Entries(at) => {
+                self.follows.step(&self.daemon, &self.principal, at).await.map(Out::from).into_iter().collect()
+            }
+            Job::Events => vec![Out::Line(self.pump(head).await?)],
+        })
+    }
+
     /// `None` when the client says goodbye. An error ends the connection; a refusal is an answer.
-    async fn take_in(&mut self, text: &str) -> Result<Option<Vec<ServerFrame>>, Rejection> {
-        let frame = match Client::parse(text) {
-            Ok(frame) => frame,
-            Err((id, refusal)) => return Ok(Some(vec![ServerFrame::error(id, refusal)])),
+    async fn take_in<C: Carrier>(&mut self, frame: Incoming) -> Result<Option<Vec<Out>>, Rejection> {
+        let text = match frame {
+            Incoming::Text(text) => text,
+            Incoming::Bytes(bytes) => return self.typed_bytes(&bytes).await.map(Some),
         };
-        Ok(Some(match frame {
+        let frame = match Client::parse(&text) {
+            Ok(frame) => frame,
+            Err((id, refusal)) => return Ok(Some(vec![ServerFrame::error(id, refusal).into()])),
+        };
+        let refused = |id: FrameId| move |refusal| vec![Out::from(ServerFrame::error(Some(id), refusal))];
+        let frames = match frame {
             Client::Bye => return Ok(None),
             Client::Hello(_) => {
                 vec![ServerFrame::error(None, Rejection::new(Code::BadFrame, "hello was said already"))]
@@ -194,8 +286,8 @@ impl Session {
                 vec![self.subscribe(id, sub).unwrap_or_else(|refusal| ServerFrame::error(Some(id), refusal))]
             }
             Client::View { id, view } => {
-                let viewed = self.views.open(&self.daemon, &self.principal, id, &view).await;
-                vec![viewed.unwrap_or_else(|refusal| ServerFrame::error(Some(id), refusal))]
+                let viewed = self.views.open(&self.daemon, &self.principal, id, &view, C::TAKES_BYTES).await;
+                return Ok(Some(viewed.unwrap_or_else(refused(id))));
             }
             Client::Typed(typed) => {
                 let refused = self.views.typed(&self.daemon, &self.principal, &typed).await.err();
@@ -203,9 +295,20 @@ impl Session {
             }
             Client::Resized(resized) => {
                 let screen = self.views.resized(&self.daemon, &self.principal, resized).await;
-                vec![screen.unwrap_or_else(|refusal| ServerFrame::error(Some(resized.view), refusal))]
+                return Ok(Some(screen.unwrap_or_else(refused(resized.view))));
             }
-            Client::Unsub { id, sub } if self.views.close(sub) => {
+            Client::Credit(credit) => {
+                let refused = self.views.credit(credit).err();
+                refused.map(|refusal| ServerFrame::error(Some(credit.view), refusal)).into_iter().collect()
+            }
+            Client::Watch { id } => {
+                self.watch(id).err().map(|refusal| ServerFrame::error(Some(id), refusal)).into_iter().collect()
+            }
+            Client::Follow { id, follow } => {
+                let refused = self.follows.open(&self.daemon, &self.principal, id, &follow).err();
+                refused.map(|refusal| ServerFrame::error(Some(id), refusal)).into_iter().collect()
+            }
+            Client::Unsub { id, sub } if self.views.close(sub) || self.follows.close(sub) || self.unwatch(sub) => {
                 let seq = self.daemon.engine.published().read(|_, head| head);
                 vec![ServerFrame::ok(id, empty(), seq)]
             }
@@ -222,7 +325,36 @@ impl Session {
                     vec![ServerFrame::ok(id, empty(), seq)]
                 }
             }
-        }))
+        };
+        Ok(Some(frames.into_iter().map(Out::from).collect()))
+    }
+
+    async fn typed_bytes(&mut self, frame: &[u8]) -> Result<Vec<Out>, Rejection> {
+        let Some((view, bytes)) = Binary::typed(frame) else {
+            return Err(Rejection::new(Code::BadFrame, "a binary message is what is typed into a view"));
+        };
+        let refused = self.views.typed_bytes(&self.daemon, &self.principal, view, bytes.to_vec()).await.err();
+        Ok(refused.map(|refusal| ServerFrame::error(Some(view), refusal).into()).into_iter().collect())
+    }
+
+    /// The board shows everything, so it is for whoever may do everything.
+    fn watch(&mut self, id: FrameId) -> Result<(), Rejection> {
+        if self.principal != Principal::Operator {
+            let message = "the board is for the operator only";
+            let rule = serde_json::json!({ "rule": "operator_only" });
+            return Err(Rejection::new(Code::Denied, message)
+                .hint("an agent asks: agents, inbox, events")
+                .details(rule));
+        }
+        if self.watching.is_some() {
+            return Err(Rejection::new(Code::Exists, "the board is watched on this connection already"));
+        }
+        self.watching = Some(Watching::new(&self.daemon, id));
+        Ok(())
+    }
+
+    fn unwatch(&mut self, id: FrameId) -> bool {
+        self.watching.take_if(|watching| watching.id == id).is_some()
     }
 
     async fn command(
@@ -306,9 +438,8 @@ impl Session {
         Ok(frame)
     }
 
-    /// Writes a page of every subscription that is behind. The outer error is ours, the inner the client's.
-    async fn pump(&mut self, carrier: &mut impl Carrier, head: Seq) -> Result<std::io::Result<()>, Rejection> {
-        self.daemon.engine.published().is_current(&self.principal)?;
+    /// A page of every subscription that is behind.
+    async fn pump(&mut self, head: Seq) -> Result<String, Rejection> {
         let epoch = self.daemon.engine.published().epoch();
         let mut lines = String::new();
         for subscription in &mut self.subscriptions {
@@ -322,7 +453,7 @@ impl Session {
                 push(&mut lines, &ServerFrame { sub: Some(subscription.id), caught_up, ..ServerFrame::default() });
             }
         }
-        Ok(carrier.send(&lines).await)
+        Ok(lines)
     }
 }
 
@@ -385,6 +516,21 @@ async fn ended(ending: &mut watch::Receiver<Option<End>>) -> &'static str {
     end.ok().and_then(|end| *end).map_or("the server ends", End::reason)
 }
 
+/// Waits for the end of the browser's session, if it is one's.
+async fn signed_out(signed_in: &mut Option<SignedIn>) {
+    match signed_in {
+        Some(signed_in) => signed_in.ended().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn board_moved(watching: &mut Option<Watching>) {
+    match watching {
+        Some(watching) => watching.changed().await,
+        None => std::future::pending().await,
+    }
+}
+
 /// What a `cmd` frame orders.
 pub(crate) enum Order {
     Command(Box<Command>),
@@ -435,10 +581,19 @@ pub(crate) fn empty() -> Box<serde_json::value::RawValue> {
     serde_json::value::RawValue::from_string("{}".into()).expect("an empty object is JSON")
 }
 
-async fn write(carrier: &mut impl Carrier, frames: &[ServerFrame]) -> std::io::Result<()> {
+async fn write(carrier: &mut impl Carrier, out: Vec<Out>) -> std::io::Result<()> {
     let mut lines = String::new();
-    for frame in frames {
-        push(&mut lines, frame);
+    for out in out {
+        match out {
+            Out::Frame(frame) => push(&mut lines, &frame),
+            Out::Line(line) => lines.push_str(&line),
+            Out::Bytes(bytes) => {
+                if !lines.is_empty() {
+                    carrier.send(&std::mem::take(&mut lines)).await?;
+                }
+                carrier.send_bytes(bytes).await?;
+            }
+        }
     }
     if lines.is_empty() { Ok(()) } else { carrier.send(&lines).await }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use amux_engine::archive::{self, Key, Roots};
 use amux_proto::query;
 use amux_proto::view::{ProcessUse, Processes, TranscriptPage};
-use amux_proto::{Code, Rejection, RunNo, env};
+use amux_proto::{AgentId, Code, Rejection, RunNo, env};
 use amux_runner::journal;
 use amux_sys::clock;
 use serde_json::value::RawValue;
@@ -24,11 +24,45 @@ pub(crate) async fn page(daemon: &Daemon, asked: &query::Transcript) -> Result<T
     let label = published.label(agent);
     let newest = published.agent(&asked.agent)?.current_run.map(|run| run.no);
     let Some(run) = asked.run.map(RunNo).or(newest) else {
-        return Ok(TranscriptPage { agent: label, run: RunNo(0), entries: Vec::new(), next: 0 });
+        return Ok(TranscriptPage { agent: label, run: RunNo(0), entries: Vec::new(), from: 0, next: 0 });
     };
-    let path = journal::transcript(&daemon.runner.dir(agent, run));
     let limit = asked.limit.unwrap_or(ENTRIES_DEFAULT).min(ENTRIES_MAX) as usize;
-    let after = asked.after;
+    let part = match (asked.after, asked.before) {
+        (Some(_), Some(_)) => {
+            return Err(Rejection::new(Code::BadArgs, "entries are asked for after a place or before one, not both"));
+        }
+        (Some(after), None) => Part::After { after },
+        (None, Some(before)) => Part::Before { before, limit },
+        (None, None) => Part::Newest { limit },
+    };
+    let Read { entries, from, next } = read(daemon, agent, run, part, limit, PAGE_BYTES_MAX).await?;
+    Ok(TranscriptPage { agent: label, run, entries, from, next })
+}
+
+/// Which part of a transcript.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Part {
+    Newest { limit: usize },
+    After { after: u64 },
+    Before { before: u64, limit: usize },
+}
+
+pub(crate) struct Read {
+    pub(crate) entries: Vec<Box<RawValue>>,
+    pub(crate) from: u64,
+    pub(crate) next: u64,
+}
+
+/// So many entries and bytes at most of what follows a place.
+pub(crate) async fn read(
+    daemon: &Daemon,
+    agent: AgentId,
+    run: RunNo,
+    part: Part,
+    limit: usize,
+    bytes_max: usize,
+) -> Result<Read, Rejection> {
+    let path = journal::transcript(&daemon.runner.dir(agent, run));
     let (roots, key) = (archived(daemon), Key { agent, run });
     let read = tokio::task::spawn_blocking(move || {
         // An archived run that somebody reads is brought back.
@@ -38,36 +72,37 @@ pub(crate) async fn page(daemon: &Daemon, asked: &query::Transcript) -> Result<T
                 Err(error) => return Err(std::io::Error::other(error)),
             }
         }
-        entries(&path, after, limit)
+        entries(&path, part, limit, bytes_max)
     })
     .await;
     let unreadable = |why: String| Rejection::new(Code::Unavailable, format!("the transcript cannot be read: {why}"));
-    let (entries, next) =
-        read.map_err(|error| unreadable(error.to_string()))?.map_err(|error| unreadable(error.to_string()))?;
-    Ok(TranscriptPage { agent: label, run, entries, next })
+    read.map_err(|error| unreadable(error.to_string()))?.map_err(|error| unreadable(error.to_string()))
 }
 
 fn archived(daemon: &Daemon) -> Roots {
     Roots { tapes: daemon.layout.tapes(), archive: daemon.layout.archived_tapes() }
 }
 
-/// After a place in the file, or the newest; and the place behind them.
-fn entries(path: &Path, after: Option<u64>, limit: usize) -> std::io::Result<(Vec<Box<RawValue>>, u64)> {
+/// Entries of the file, the place before them and the place behind them.
+fn entries(path: &Path, part: Part, limit: usize, bytes_max: usize) -> std::io::Result<Read> {
     let raw = |line: &[u8]| RawValue::from_string(String::from_utf8_lossy(line).into_owned()).ok();
-    let mut entries = Vec::new();
-    let Some(after) = after else {
-        let newest = journal::newest(path, limit, PAGE_BYTES_MAX)?;
-        entries.extend(newest.lines.iter().filter_map(|line| raw(line)));
-        return Ok((entries, newest.end));
+    let after = match part {
+        Part::After { after } => after,
+        Part::Newest { limit } | Part::Before { limit, .. } => {
+            let before = if let Part::Before { before, .. } = part { before } else { u64::MAX };
+            let newest = journal::newest_before(path, before, limit, bytes_max)?;
+            let entries = newest.lines.iter().filter_map(|line| raw(line)).collect();
+            return Ok(Read { entries, from: newest.from, next: newest.end });
+        }
     };
-    let (mut next, mut bytes) = (after, 0);
+    let (mut entries, mut next, mut bytes) = (Vec::new(), after, 0);
     journal::each(path, after, |at, line| {
         next = at;
         bytes += line.len();
         entries.extend(raw(line));
-        entries.len() < limit && bytes < PAGE_BYTES_MAX
+        entries.len() < limit && bytes < bytes_max
     })?;
-    Ok((entries, next))
+    Ok(Read { entries, from: after, next })
 }
 
 /// The newest of what a run without a terminal said, as lines to be read.
@@ -123,11 +158,14 @@ mod tests {
             std::fs::OpenOptions::new().append(true).open(&path).unwrap().write_all(bytes).unwrap();
         };
         torn(b"\"ne");
-        let (newest, next) = entries(&path, None, 50).unwrap();
+        let read = |part| entries(&path, part, 50, PAGE_BYTES_MAX).unwrap();
+        let Read { entries: newest, from, next } = read(Part::Newest { limit: 50 });
         assert!(newest.iter().map(|entry| entry.get().len()).sum::<usize>() <= PAGE_BYTES_MAX);
         assert_eq!(newest.len(), 3);
+        let before = read(Part::Before { before: from, limit: 2 });
+        assert_eq!((before.entries.len(), before.next), (2, from));
         torn(b"xt\"\n");
-        let (after, _) = entries(&path, Some(next), 50).unwrap();
-        assert_eq!(after.iter().map(|entry| entry.get()).collect::<Vec<_>>(), ["\"next\""]);
+        let after = read(Part::After { after: next });
+        assert_eq!(after.entries.iter().map(|entry| entry.get()).collect::<Vec<_>>(), ["\"next\""]);
     }
 }

@@ -1,10 +1,13 @@
 //! Terminals that one client follows. A view is a place on a tape: nothing is queued for it, and one that has fallen
-//! far behind is given the screen as it is instead of all that led there.
+//! far behind is given the screen as it is instead of all that led there. One that is shown by a browser travels in
+//! binary messages with credit, since a browser's socket takes more than its page can show.
 
 use std::sync::Arc;
 
 use amux_proto::entity::{Right, Size};
-use amux_proto::frame::{FrameId, OutputFrame, Resized, ScreenFrame, ServerFrame, Typed, ViewTerminal};
+use amux_proto::frame::{
+    Binary, CREDIT_BYTES, Credit, FrameId, OutputFrame, Resized, ScreenFrame, ServerFrame, Typed, ViewTerminal,
+};
 use amux_proto::{AgentId, Code, Principal, Rejection, RunNo};
 use amux_runner::{Ask, View, tape};
 use base64::Engine as _;
@@ -26,8 +29,33 @@ const BEHIND_BYTES_MAX: u64 = 1024 * 1024;
 /// A paste; more is sent in pieces.
 const TYPED_BYTES_MAX: usize = 256 * 1024;
 
+/// So little at once is the echo of what somebody types, or as welcome.
+const ECHO_BYTES: u64 = 4 * 1024;
+
 #[derive(Default)]
 pub(crate) struct Views(Vec<Viewed>);
+
+/// What is sent to a client.
+#[derive(Debug)]
+pub(crate) enum Out {
+    Frame(Box<ServerFrame>),
+    /// A frame that is written already.
+    Line(String),
+    Bytes(Vec<u8>),
+}
+
+impl From<ServerFrame> for Out {
+    fn from(frame: ServerFrame) -> Self {
+        Self::Frame(Box::new(frame))
+    }
+}
+
+/// How urgent it is what a terminal says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Urgency {
+    Echo,
+    Bulk,
+}
 
 struct Viewed {
     id: FrameId,
@@ -36,6 +64,16 @@ struct Viewed {
     view: View,
     /// Sent up to here.
     at: u64,
+    /// Set where it travels in binary messages.
+    credit: Option<Spent>,
+}
+
+#[derive(Default)]
+struct Spent {
+    /// Sent, and not shown as far as the client says.
+    bytes: u64,
+    /// All of it was spent; nothing is sent before half of it came back.
+    is_stalled: bool,
 }
 
 impl Views {
@@ -45,13 +83,18 @@ impl Views {
         principal: &Principal,
         id: FrameId,
         wanted: &ViewTerminal,
-    ) -> Result<ServerFrame, Rejection> {
+        takes_bytes: bool,
+    ) -> Result<Vec<Out>, Rejection> {
         let published = daemon.engine.published();
         if self.0.len() >= VIEWS_MAX {
             return Err(Rejection::new(Code::Limit, format!("at most {VIEWS_MAX} terminals on one connection")));
         }
         if self.0.iter().any(|known| known.id == id) {
             return Err(Rejection::new(Code::Exists, format!("there is a view with this id: {id}")));
+        }
+        if wanted.binary && (!takes_bytes || u32::try_from(id).is_err()) {
+            let message = "a binary view is for a WebSocket, and its id is below 2^32";
+            return Err(Rejection::new(Code::BadArgs, message));
         }
         published.is_current(principal)?;
         let agent = published.resolve_agent(&wanted.agent)?;
@@ -63,16 +106,11 @@ impl Views {
         };
         let view = ask_live(daemon, agent, |reply| Ask::View { size, reply }).await??;
         let run = published.agent(&agent.to_string())?.agent.run.unwrap_or(RunNo(0));
-        let viewed = Viewed { id, agent, run, at: view.offset, view };
-        let frame = viewed.screen(daemon);
+        let credit = wanted.binary.then(Spent::default);
+        let mut viewed = Viewed { id, agent, run, at: view.offset, view, credit };
+        let out = viewed.screen(daemon);
         self.0.push(viewed);
-        Ok(frame)
-    }
-
-    /// Whoever may not look any more is shown nothing more.
-    pub(crate) fn are_allowed(&self, daemon: &Daemon, principal: &Principal) -> Result<(), Rejection> {
-        let published = daemon.engine.published();
-        self.0.iter().try_for_each(|viewed| published.may(principal, Right::Look, viewed.agent))
+        Ok(out)
     }
 
     pub(crate) fn close(&mut self, id: FrameId) -> bool {
@@ -87,11 +125,21 @@ impl Views {
         principal: &Principal,
         typed: &Typed,
     ) -> Result<(), Rejection> {
-        let viewed = self.find(typed.view)?;
-        daemon.engine.published().may(principal, Right::Keys, viewed.agent)?;
         let bytes = BASE64
             .decode(&typed.bytes)
             .map_err(|error| Rejection::new(Code::BadArgs, format!("the keys are no base64: {error}")))?;
+        self.typed_bytes(daemon, principal, typed.view, bytes).await
+    }
+
+    pub(crate) async fn typed_bytes(
+        &mut self,
+        daemon: &Daemon,
+        principal: &Principal,
+        view: FrameId,
+        bytes: Vec<u8>,
+    ) -> Result<(), Rejection> {
+        let viewed = self.find(view)?;
+        daemon.engine.published().may(principal, Right::Keys, viewed.agent)?;
         if bytes.len() > TYPED_BYTES_MAX {
             let message = format!("too many keys at once: {} bytes, at most {TYPED_BYTES_MAX}", bytes.len());
             return Err(Rejection::new(Code::TooLarge, message));
@@ -106,7 +154,7 @@ impl Views {
         daemon: &Arc<Daemon>,
         principal: &Principal,
         resized: Resized,
-    ) -> Result<ServerFrame, Rejection> {
+    ) -> Result<Vec<Out>, Rejection> {
         let viewed = self.find(resized.view)?;
         daemon.engine.published().may(principal, Right::Keys, viewed.agent)?;
         let size = Size { rows: resized.rows.clamp(1, 1000), cols: resized.cols.clamp(2, 1000) };
@@ -116,98 +164,165 @@ impl Views {
         screen.ok_or_else(|| Rejection::new(Code::Conflict, "the agent ended"))
     }
 
+    /// The client has shown so much of it.
+    pub(crate) fn credit(&mut self, credit: Credit) -> Result<(), Rejection> {
+        let viewed = self.find(credit.view)?;
+        let Some(spent) = &mut viewed.credit else {
+            return Err(Rejection::new(Code::BadArgs, "this view takes no credit: it is not binary"));
+        };
+        spent.bytes = spent.bytes.saturating_sub(credit.bytes);
+        Ok(())
+    }
+
     fn find(&mut self, id: FrameId) -> Result<&mut Viewed, Rejection> {
         let found = self.0.iter_mut().find(|viewed| viewed.id == id);
         found.ok_or_else(|| Rejection::new(Code::NotFound, format!("no such view: {id}")))
     }
 
-    /// The next frames, when a terminal has said something; for ever when none is viewed.
-    pub(crate) async fn next(&mut self, daemon: &Arc<Daemon>) -> Vec<ServerFrame> {
-        if self.0.is_empty() {
-            return std::future::pending().await;
-        }
-        let moved = self.0.iter_mut().map(|viewed| Box::pin(viewed.moved()));
-        let (moved, at, _) = select_all(moved).await;
-        match moved {
-            Moved::Grown => match self.0[at].output(daemon).await {
-                Ok(frame) => vec![frame],
-                Err(why) => vec![self.end(at, &why)],
-            },
-            Moved::Resized => {
-                let viewed = &mut self.0[at];
-                match viewed.again(daemon).await {
-                    Some(frame) => vec![frame],
-                    None => vec![self.end(at, "the agent ended")],
-                }
-            }
-            Moved::Gone => vec![self.end(at, "the agent ended")],
-        }
+    /// One that has something of this urgency to say.
+    pub(crate) fn ready(&mut self, urgency: Urgency) -> Option<usize> {
+        self.0.iter_mut().position(|viewed| viewed.news().is_some_and(|news| viewed.urgency(news) == urgency))
     }
 
-    fn end(&mut self, at: usize, why: &str) -> ServerFrame {
-        let viewed = self.0.remove(at);
-        ServerFrame { id: Some(viewed.id), ended: Some(why.to_owned()), ..ServerFrame::default() }
+    /// Waits until one of them may have something to say.
+    pub(crate) async fn changed(&mut self) {
+        let able = self.0.iter_mut().filter(|viewed| !viewed.is_stalled());
+        let changed: Vec<_> = able.map(|viewed| Box::pin(viewed.changed())).collect();
+        if changed.is_empty() {
+            return std::future::pending().await;
+        }
+        select_all(changed).await;
+    }
+
+    /// What it says.
+    pub(crate) async fn step(&mut self, daemon: &Arc<Daemon>, principal: &Principal, at: usize) -> Vec<Out> {
+        let viewed = &mut self.0[at];
+        // Whoever may not look any more is shown nothing more.
+        if let Err(refusal) = daemon.engine.published().may(principal, Right::Look, viewed.agent) {
+            let viewed = self.0.remove(at);
+            return vec![ServerFrame::error(Some(viewed.id), refusal).into()];
+        }
+        let said = match viewed.news() {
+            None => return Vec::new(),
+            Some(News::Output) => viewed.output(daemon).await,
+            Some(News::Screen) => viewed.again(daemon).await.ok_or_else(|| ENDED.to_owned()),
+            Some(News::End) => Err(ENDED.to_owned()),
+        };
+        match said {
+            Ok(out) => out,
+            Err(why) => {
+                let viewed = self.0.remove(at);
+                vec![ServerFrame { id: Some(viewed.id), ended: Some(why), ..ServerFrame::default() }.into()]
+            }
+        }
     }
 }
 
-enum Moved {
-    Grown,
-    Resized,
-    Gone,
+const ENDED: &str = "the agent ended";
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum News {
+    Output,
+    /// It is to be shown anew.
+    Screen,
+    End,
 }
 
 impl Viewed {
-    async fn moved(&mut self) -> Moved {
-        loop {
-            // Levels, not edges: whoever is interrupted between noticing and acting notices again.
-            if *self.view.resized.borrow_and_update() != self.view.size {
-                return Moved::Resized;
+    /// Levels, not edges: whoever is interrupted between noticing and acting notices again.
+    fn news(&mut self) -> Option<News> {
+        let end = *self.view.grown.borrow_and_update();
+        let is_resized = *self.view.resized.borrow_and_update() != self.view.size;
+        if let Some(spent) = &mut self.credit {
+            if spent.is_stalled && spent.bytes > CREDIT_BYTES / 2 {
+                return None;
             }
-            if *self.view.grown.borrow_and_update() > self.at {
-                return Moved::Grown;
+            let is_far_behind = end.saturating_sub(self.at) > CREDIT_BYTES / 4;
+            if spent.is_stalled && is_far_behind {
+                return Some(News::Screen);
             }
-            let changed = tokio::select! {
-                changed = self.view.grown.changed() => changed,
-                changed = self.view.resized.changed() => changed,
-            };
-            // Its last words may have come together with its end.
-            if changed.is_err() && *self.view.grown.borrow() <= self.at {
-                return Moved::Gone;
+            spent.is_stalled = false;
+            if spent.bytes >= CREDIT_BYTES {
+                spent.is_stalled = true;
+                return None;
             }
+        }
+        if is_resized {
+            return Some(News::Screen);
+        }
+        if end > self.at {
+            return Some(News::Output);
+        }
+        // Its last words may have come together with its end.
+        self.view.grown.has_changed().is_err().then_some(News::End)
+    }
+
+    fn urgency(&self, news: News) -> Urgency {
+        let behind = self.view.grown.borrow().saturating_sub(self.at);
+        if news == News::Output && behind > ECHO_BYTES { Urgency::Bulk } else { Urgency::Echo }
+    }
+
+    fn is_stalled(&self) -> bool {
+        self.credit.as_ref().is_some_and(|spent| spent.is_stalled)
+    }
+
+    async fn changed(&mut self) {
+        tokio::select! {
+            _ = self.view.grown.changed() => {}
+            _ = self.view.resized.changed() => {}
         }
     }
 
-    fn screen(&self, daemon: &Daemon) -> ServerFrame {
+    fn screen(&mut self, daemon: &Daemon) -> Vec<Out> {
         let View { offset, snapshot, size, .. } = &self.view;
+        let is_binary = self.credit.is_some();
         let screen = ScreenFrame {
             agent: daemon.engine.published().label(self.agent),
             run: self.run,
             rows: size.rows,
             cols: size.cols,
             offset: *offset,
-            bytes: BASE64.encode(snapshot),
+            bytes: if is_binary { String::new() } else { BASE64.encode(snapshot) },
         };
-        ServerFrame { id: Some(self.id), screen: Some(screen), ..ServerFrame::default() }
+        let frame = ServerFrame { id: Some(self.id), screen: Some(screen), ..ServerFrame::default() };
+        if !is_binary {
+            return vec![frame.into()];
+        }
+        // Whole, however much credit there is: half a screen is none.
+        let bytes = self.spend(Binary::Screen, *offset, &self.view.snapshot.clone());
+        vec![frame.into(), bytes]
+    }
+
+    fn spend(&mut self, kind: Binary, offset: u64, bytes: &[u8]) -> Out {
+        if let Some(spent) = &mut self.credit {
+            spent.bytes += bytes.len() as u64;
+        }
+        // That it fits was seen when the view was opened.
+        Out::Bytes(kind.frame(u32::try_from(self.id).unwrap_or(u32::MAX), offset, bytes))
     }
 
     /// The screen as it is now, for the same viewer.
-    async fn again(&mut self, daemon: &Arc<Daemon>) -> Option<ServerFrame> {
+    async fn again(&mut self, daemon: &Arc<Daemon>) -> Option<Vec<Out>> {
         let (reply, answer) = oneshot::channel();
         let viewer = self.view.viewer;
         daemon.runner.ask(self.agent, Ask::ViewAgain { viewer, reply }).await.ok()?;
         self.view = answer.await.ok()?.ok()?;
         self.at = self.view.offset;
+        if let Some(spent) = &mut self.credit {
+            spent.is_stalled = false;
+        }
         Some(self.screen(daemon))
     }
 
-    async fn output(&mut self, daemon: &Arc<Daemon>) -> Result<ServerFrame, String> {
+    async fn output(&mut self, daemon: &Arc<Daemon>) -> Result<Vec<Out>, String> {
         let end = *self.view.grown.borrow();
-        if end - self.at > BEHIND_BYTES_MAX
-            && let Some(frame) = self.again(daemon).await
+        if end.saturating_sub(self.at) > BEHIND_BYTES_MAX
+            && let Some(screen) = self.again(daemon).await
         {
-            return Ok(frame);
+            return Ok(screen);
         }
-        let mut bytes = vec![0; OUTPUT_BYTES];
+        let room = self.credit.as_ref().map_or(u64::MAX, |spent| CREDIT_BYTES.saturating_sub(spent.bytes));
+        let mut bytes = vec![0; OUTPUT_BYTES.min(usize::try_from(room).unwrap_or(usize::MAX))];
         let offset = self.at;
         // Out of the page cache: it was written a moment ago.
         let count = tape::read(&self.view.dir, tape::OUT, offset, &mut bytes).map_err(|error| error.to_string())?;
@@ -215,7 +330,10 @@ impl Viewed {
             return Err("its tape ends before its output does".to_owned());
         }
         self.at += count as u64;
+        if self.credit.is_some() {
+            return Ok(vec![self.spend(Binary::Output, offset, &bytes[..count])]);
+        }
         let output = OutputFrame { offset, bytes: BASE64.encode(&bytes[..count]) };
-        Ok(ServerFrame { id: Some(self.id), output: Some(output), ..ServerFrame::default() })
+        Ok(vec![ServerFrame { id: Some(self.id), output: Some(output), ..ServerFrame::default() }.into()])
     }
 }

@@ -8,6 +8,7 @@
 
 pub mod cgroup;
 pub mod clock;
+pub mod desktop;
 pub mod detach;
 pub mod disk;
 pub mod fdpass;

@@ -95,6 +95,7 @@ const VERBS: &[(u32, Verb)] = &[
     (2, agent_define),
     (2, agent_describe),
     (2, agent_mail),
+    (2, agent_draft),
     (10, run_started),
     (2, run_failed),
     (8, run_exited),
@@ -482,6 +483,11 @@ fn agent_mail(s: &mut Say<'_>) -> Command {
         wakes_per_hour: s.rng.one_in(4).then(|| u32::try_from(s.rng.below(5)).unwrap_or(0)),
     })
     .into()
+}
+
+fn agent_draft(s: &mut Say<'_>) -> Command {
+    let text = ["", "not sent yet", "words"][usize::try_from(s.rng.below(3)).unwrap_or(0)].to_owned();
+    agent::Command::Draft(agent::Draft { agent: s.agent(), text }).into()
 }
 
 fn run_started(s: &mut Say<'_>) -> Command {

@@ -70,6 +70,13 @@ export type AgentDescribe = { agent: string, role?: string, groups: Array<Name>,
 
 export type AgentDescribed = { agent: AgentId, role: string | null, groups: Array<Name>, };
 
+/**
+ * A person's words to it that are not sent yet; empty: none.
+ */
+export type AgentDraft = { agent: string, text: string, };
+
+export type AgentDrafted = { agent: AgentId, text: string | null, };
+
 export type AgentEntity = { id: AgentId, name: Name, team: TeamId, created: Time, definition: Definition, desired: Desired, 
 /**
  * The newest run, live or ended; `None` before the first.
@@ -92,9 +99,23 @@ groups: Array<Name>,
  */
 mail: MailRules, 
 /**
+ * A person's words to it that are not sent yet.
+ */
+draft: string | null, 
+/**
  * Two-phase: it is removed when its run has ended.
  */
 removing: boolean, rev: Rev, };
+
+export type AgentFailure = { class: FailureClass, text: string, 
+/**
+ * Whether the same input may succeed later.
+ */
+retryable: boolean, 
+/**
+ * When a limit ends, where that was told.
+ */
+until?: Time, };
 
 /**
  * The durable identity of an agent; its name may change, this does not.
@@ -184,6 +205,11 @@ export type AgentStartDropped = { agent: AgentId, run: RunNo, };
 export type AgentStartWanted = { agent: AgentId, run: RunNo, };
 
 /**
+ * The first that holds, in this order.
+ */
+export type AgentState = "offline" | "failed" | "needs_permission" | "needs_answer" | "needs_login" | "rate_limited" | "compacting" | "working" | "queued" | "background" | "idle" | "starting" | "unknown";
+
+/**
  * Want it stopped.
  */
 export type AgentStop = { agent: string, grace_ms?: number, 
@@ -257,6 +283,94 @@ data: string,
  */
 last: boolean, };
 
+/**
+ * An agent as `agentmux ls` shows it, and what an interface needs beside it.
+ */
+export type BoardAgent = { team_id: TeamId, groups: Array<Name>, desired: Desired, created: Time, 
+/**
+ * Its kind shows a screen; the others are read as a transcript.
+ */
+is_terminal: boolean, 
+/**
+ * Its run lives.
+ */
+is_live: boolean, 
+/**
+ * What its run does, in the words of the protocol; `untold` without one.
+ */
+phase: AgentPhase, turn_open: boolean, 
+/**
+ * Work that goes on beside the conversation.
+ */
+tasks: number, 
+/**
+ * The permission mode of its run, in the CLI's own word.
+ */
+mode: string | null, 
+/**
+ * It works in a worktree of its own; `cwd` is then where that is, while it runs.
+ */
+worktree: boolean, 
+/**
+ * The branch that was made for that worktree; `null` until it is.
+ */
+branch: string | null, mail: MailRules, removing: boolean, 
+/**
+ * A person's words that are not sent yet.
+ */
+draft: string | null, rev: Rev, uid: AgentId, name: Name, team: Name, kind: KindName, state: AgentState, 
+/**
+ * The evidence in a few words: `exit 1`, `asked to stop`.
+ */
+reason: string | null, since: Time, run: RunNo | null, pid: number | null, cwd: string, session_id: string | null, unread: number, queued: number, 
+/**
+ * What it is there for.
+ */
+role: string | null, model: string | null, cost_micro_usd: number | null, context_used: number | null, context_size: number | null, turn: number, };
+
+export type BoardRequest = { agent_uid: AgentId, id: RequestId, kind: RequestKind, 
+/**
+ * `name@team`
+ */
+agent: string, run: RunNo, title: string, detail: string, options: Array<RequestOption>, created: Time, expires: Time | null, tool: string | null, subject: string | null, };
+
+/**
+ * One thing as it is shown; `row: null`: it is gone, or of no interest any more.
+ */
+export type BoardRow = { "table": "agent", key: AgentId, row: BoardAgent | null, } | { "table": "team", key: TeamId, row: Team | null, } | { "table": "request", key: RequestId, row: BoardRequest | null, } | { "table": "message", key: MessageId, row: MessageView | null, } | { "table": "workspace", key: WorkspaceId, row: BoardWorkspace | null, } | { "table": "tab", key: TabId, row: Tab | null, } | { "table": "pane", key: PaneId, row: Pane | null, } | { "table": "closed", key: ClosedId, row: Closed | null, } | { "table": "kind", key: string, row: KindEntity | null, } | { "table": "setting", key: string, row: BoardSetting | null, } | { "table": "server", key: string, row: BoardServer | null, };
+
+/**
+ * The server itself. Where the order ends is the `seq` of every frame.
+ */
+export type BoardServer = { profile: string, version: string, mode: Mode, started: Time, epoch: Epoch, hostname: string | null, web_url: string, };
+
+/**
+ * A setting with what holds: set by somebody, or the default.
+ */
+export type BoardSetting = { value: unknown, default: unknown, 
+/**
+ * `null`: nobody set it.
+ */
+source: SettingSource | null, takes: SettingTakes, 
+/**
+ * What it is, in a sentence.
+ */
+about: string, 
+/**
+ * What a command that changes it is decided on; 0 while nobody set it.
+ */
+rev: Rev, };
+
+export type BoardWorkspace = { 
+/**
+ * Its place among the others, from 0.
+ */
+index: number, id: WorkspaceId, name: string, tabs: Array<TabId>, active: TabId | null, 
+/**
+ * Where it was torn off, so that it can go back.
+ */
+torn_from: TornFrom | null, rev: Rev, };
+
 export type CaughtUp = { seq: Seq, };
 
 /**
@@ -265,7 +379,7 @@ export type CaughtUp = { seq: Seq, };
 export type Class = "state" | "info" | "request";
 
 /**
- * Exactly one of hello, cmd, get, sub, unsub, view, typed, resized and bye is present; [`Client::parse`] says which.
+ * Exactly one of hello, cmd, get, sub, watch, follow, unsub, view, typed, resized, credit and bye is present; [`Client::parse`] says which.
  */
 export type ClientFrame = { id?: number, hello?: Hello, cmd?: string, get?: string, sub?: Sub, unsub?: number, bye?: boolean, args?: unknown, 
 /**
@@ -288,7 +402,19 @@ typed?: Typed,
  * The size of the viewer's window; heard while the viewer is the one who attached or typed last. The answer is the
  * screen, of whatever size it is then.
  */
-resized?: Resized, };
+resized?: Resized, 
+/**
+ * So much of a binary view was shown; answered only when there is no such view.
+ */
+credit?: Credit, 
+/**
+ * Every row of the board, and from then on each that changes. `unsub` ends it.
+ */
+watch?: Watch, 
+/**
+ * A transcript, and from then on what is appended to it. `unsub` ends it.
+ */
+follow?: Follow, };
 
 /**
  * What was closed, with everything needed to bring it back.
@@ -315,6 +441,8 @@ export type CmdId = string;
 export type Code = "bad_frame" | "hello_required" | "protocol_mismatch" | "too_large" | "unknown_verb" | "bad_args" | "not_found" | "ambiguous" | "exists" | "denied" | "stale" | "conflict" | "limit" | "busy" | "read_only" | "cmd_id_reused" | "unsupported" | "unavailable" | "unreachable" | "timed_out" | "internal";
 
 export type Content = { "type": "agent", agent: AgentId, } | { "type": "view", view: string, } | { "type": "empty" };
+
+export type Credit = { view: number, bytes: number, };
 
 export type CursorAt = { epoch: Epoch, seq: Seq, };
 
@@ -354,6 +482,23 @@ released: boolean,
 place: number, };
 
 /**
+ * A copy of a message with the way it came.
+ */
+export type DeliveryView = { 
+/**
+ * `name@team` or `operator`
+ */
+to: string, id: MessageId, stage: string, reason: string | null, 
+/**
+ * When what it waits for is over by itself.
+ */
+until: Time | null, history: Array<PassedView>, 
+/**
+ * How often it was given.
+ */
+attempts: number, };
+
+/**
  * What is wanted of an agent; the run says what is.
  */
 export type Desired = { "type": "stopped" } | { "type": "running", run: RunNo, };
@@ -363,6 +508,8 @@ export type Desired = { "type": "stopped" } | { "type": "running", run: RunNo, }
  */
 export type Dialect = "pty" | "claude" | "codex" | "acp" | "codex_exec" | "claude_once" | "gemini_once" | "tmux";
 
+export type DiffChange = { "type": "texts", old?: string, new: string, } | { "type": "unified", diff: string, };
+
 /**
  * What a file holds, by the SHA-256 of it: 64 lower-case hexadecimal digits, as `sha256sum` prints them.
  */
@@ -371,6 +518,31 @@ export type Digest = string;
 export type Direction = "row" | "column";
 
 export type Endpoint = { pid: number, launcher_pid: number | null, epoch: Epoch, version: string, socket: string, web_url: string, ws_url: string, };
+
+/**
+ * Entries of a transcript as they are appended.
+ */
+export type Entries = { agent: AgentId, 
+/**
+ * 0: it never ran.
+ */
+run: RunNo, 
+/**
+ * Where the first of them begins; what is before it is asked for with `before`.
+ */
+from: number, 
+/**
+ * Where the next begins.
+ */
+next: number, 
+/**
+ * What was known before does not continue: another run, or a transcript that was begun anew.
+ */
+reset: boolean, 
+/**
+ * Oldest first.
+ */
+entries: Array<TranscriptEntry>, };
 
 /**
  * Changes only when the store was restored or replaced; a restart of the server keeps it.
@@ -408,6 +580,16 @@ export type FlowId = string;
 export type FlowStarted = { flow: FlowId, cause: Principal, state: FlowState, };
 
 export type FlowState = { "type": "removing_team", team: TeamId, waiting: Array<AgentId>, };
+
+export type Follow = { agent: string, 
+/**
+ * Absent: the newest, and those that come after it.
+ */
+run?: number, 
+/**
+ * From this place on; absent: the newest `tail` entries first.
+ */
+after?: number, tail?: number, };
 
 export type GetAgent = { agent: string, };
 
@@ -472,6 +654,11 @@ export type GetRequests = Record<symbol, never>;
  */
 export type GetRights = { agent?: string, };
 
+/**
+ * Browsers that are signed in.
+ */
+export type GetSessions = Record<symbol, never>;
+
 export type GetSettings = Record<symbol, never>;
 
 /**
@@ -493,9 +680,9 @@ export type GetTeams = Record<symbol, never>;
 export type GetThread = { thread: string, };
 
 /**
- * What an agent said and did: the newest `limit` entries, or those after `after`.
+ * What an agent said and did: the newest `limit` entries, those after `after`, or the last ones before `before`.
  */
-export type GetTranscript = { agent: string, run?: number, after?: number, limit?: number, };
+export type GetTranscript = { agent: string, run?: number, after?: number, before?: number, limit?: number, };
 
 export type Hello = { protocol: number, client: string, version: string, token?: string, };
 
@@ -718,6 +905,19 @@ export type MessageSent = { message: MessageEntity, };
 
 export type MessageStaged = { message: MessageId, to: Recipient, stage: Stage, evidence: string | null, };
 
+/**
+ * One message and what became of it.
+ */
+export type MessageView = { id: MessageId, from: string, body: string, thread: ThreadId, reply_to: MessageId | null, priority: Priority, class: Class, expires: Time | null, 
+/**
+ * The message its sender was working on.
+ */
+cause: MessageId | null, attachments: Array<Attachment>, created: Time, 
+/**
+ * To whom, as names.
+ */
+to: Array<string>, deliveries: Array<DeliveryView>, };
+
 export type Mode = "read_write" | "read_only" | "stopping";
 
 /**
@@ -799,10 +999,16 @@ export type PaneTearOff = { pane: string, workspace?: WorkspaceId, tab?: TabId, 
  */
 export type Passed = { stage: Stage, at: Time, evidence: string | null, };
 
+export type PassedView = { stage: string, at: Time, evidence: string | null, };
+
 /**
  * Where a pane goes. To exist and to be placed are one act.
  */
 export type Place = { "type": "tab", tab: TabId, } | { "type": "beside", pane: PaneId, side: Side, } | { "type": "edge", tab: TabId, side: Side, } | { "type": "stack", pane: PaneId, index: number | null, };
+
+export type PlanEntry = { text: string, status: PlanStatus, };
+
+export type PlanStatus = "pending" | "in_progress" | "completed";
 
 /**
  * Write a rule to `policy.toml` and use it.
@@ -929,6 +1135,23 @@ export type Resized = { view: number, rows: number, cols: number, };
  */
 export type Rev = number;
 
+/**
+ * Rows that changed, or with `reset` all of them.
+ */
+export type Rows = { 
+/**
+ * The head of the order that these rows show.
+ */
+seq: Seq, 
+/**
+ * The `seq` of the frame before; a client that knows another one asks again. `null` with `reset`.
+ */
+after: Seq | null, 
+/**
+ * What is not in this frame is not there.
+ */
+reset: boolean, rows: Array<BoardRow>, };
+
 export type RuleAnswer = "allow" | "deny" | "ask";
 
 /**
@@ -1004,7 +1227,7 @@ export type ScreenFrame = { agent: string, run: RunNo, rows: number, cols: numbe
  */
 offset: number, 
 /**
- * Base64.
+ * Base64; empty in a binary view, where they follow in a message of their own.
  */
 bytes: string, };
 
@@ -1014,8 +1237,8 @@ bytes: string, };
 export type Seq = number;
 
 /**
- * What the server says. Exactly one of welcome, ok, error, resumed, reset, event, `caught_up`, screen, output, ended,
- * closing is present.
+ * What the server says. Exactly one of welcome, ok, error, resumed, reset, event, `caught_up`, rows, entries, screen,
+ * output, ended, closing is present.
  */
 export type ServerFrame = { id?: number, welcome?: Welcome, ok?: unknown, 
 /**
@@ -1037,7 +1260,15 @@ output?: OutputFrame,
 /**
  * With the id of a view: the terminal is gone, and why.
  */
-ended?: string, };
+ended?: string, 
+/**
+ * With the id of a watch.
+ */
+rows?: Rows, 
+/**
+ * With the id of a follow.
+ */
+entries?: Entries, };
 
 /**
  * Read `settings.jsonc` again.
@@ -1072,6 +1303,20 @@ id: string, how: Opened, model?: string, mode?: string, cwd?: string, };
 
 export type SessionOpenedEvent = { agent: AgentId, run: RunNo, session: SessionOpened, };
 
+/**
+ * Sign a browser out; without an id every one.
+ */
+export type SessionRevoke = { id?: string, };
+
+/**
+ * A browser that is signed in. Never with what it shows to be known.
+ */
+export type SessionView = { id: string, made: Time, used: Time, until: Time, 
+/**
+ * What it says it is, in a few words.
+ */
+agent: string, };
+
 export type Setting = { key: string, value: unknown, source: SettingSource, rev: Rev, };
 
 export type SettingChanged = { key: string, value: unknown, source: SettingSource, };
@@ -1089,6 +1334,11 @@ export type SettingLoad = { values: Record<string, unknown>, };
 export type SettingSet = { key: string, value: unknown, };
 
 export type SettingSource = "file" | "command";
+
+/**
+ * What values a setting takes.
+ */
+export type SettingTakes = { "type": "number", min: number, max: number, } | { "type": "texts", max: number, among: Array<string>, } | { "type": "unknown" };
 
 /**
  * Back to the default.
@@ -1186,6 +1436,18 @@ export type TabRenamed = { tab: TabId, name: string, };
  */
 export type TabTearOff = { tab: string, workspace?: WorkspaceId, name?: string, };
 
+export type Task = { id: string, 
+/**
+ * The tool call that started it.
+ */
+tool?: string, title: string, status: TaskStatus, 
+/**
+ * Whether the conversation goes on beside it.
+ */
+background: boolean, };
+
+export type TaskStatus = "running" | "completed" | "failed" | "stopped";
+
 export type Team = { id: TeamId, name: Name, created: Time, 
 /**
  * While its agents are being stopped for removal nothing new joins it.
@@ -1227,11 +1489,60 @@ export type ThreadId = string;
  */
 export type Time = string;
 
+export type Tool = { id: string, 
+/**
+ * The CLI's name: `Bash`, `commandExecution`.
+ */
+name: string, kind: ToolKind, 
+/**
+ * One line for people: the command, the path, the query.
+ */
+title: string, input: unknown, parent?: string, };
+
+export type ToolKind = "execute" | "read" | "edit" | "search" | "fetch" | "think" | "delegate" | "mcp" | "other";
+
 export type TornFrom = { workspace: WorkspaceId, 
 /**
  * `None` when a whole tab was torn off.
  */
 tab: TabId | null, index: number, };
+
+/**
+ * One item with its place: the input that caused it (a line the agent printed or an order it was given, counted
+ * together from 1), its number among the items of that input, and where the agent's output stood.
+ */
+export type TranscriptEntry = { n: number, i: number, 
+/**
+ * Offset in the tape of its output, after that input.
+ */
+offset: number, at: Time, item: TranscriptItem, };
+
+/**
+ * Ids (`id`, `tool`, `task`) are the CLI's own words and mean something inside one run only. `parent` is the tool
+ * that a sub-agent's item belongs to.
+ */
+export type TranscriptItem = { "type": "session", session: SessionOpened, } | { "type": "turn_started", turn: number, trigger: Trigger, } | { "type": "pass_started", turn: number, } | { "type": "turn_ended", turn: number, end: TurnEnd, } | { "type": "input", input: string, text: string, } | { "type": "input_stage", input: string, stage: InputStage, evidence: string, } | { "type": "message_delta", id: string, text: string, parent?: string, } | { "type": "message", id: string, text: string, parent?: string, } | { "type": "thinking_delta", id: string, text: string, parent?: string, } | { "type": "thinking", id: string, text: string, parent?: string, } | { "type": "tool_started", tool: Tool, } | { "type": "tool_output", id: string, text: string, } | { "type": "tool_done", id: string, output: string, is_error: boolean, exit_code?: number, } | { "type": "diff", tool?: string, path: string, change: DiffChange, } | { "type": "plan", entries: Array<PlanEntry>, } | { "type": "asked", ask: Ask, } | { "type": "ask_closed", ask: string, how: string, } | { "type": "usage", usage: Usage, } | { "type": "task", task: Task, } | { "type": "retry", attempt: number, max?: number, until?: Time, reason: string, } | { "type": "compaction", done: boolean, trigger?: string, } | { "type": "error", error: AgentFailure, } | { "type": "mode", model?: string, mode?: string, } | { "type": "notice", text: string, } | { "type": "unknown", kind: string, };
+
+/**
+ * A part of a transcript.
+ */
+export type TranscriptPage = { 
+/**
+ * `name@team`
+ */
+agent: string, run: RunNo, 
+/**
+ * Entries, oldest first.
+ */
+entries: Array<TranscriptEntry>, 
+/**
+ * Where the first of them begins; what is before it is asked for with `before`.
+ */
+from: number, 
+/**
+ * Where the next part begins.
+ */
+next: number, };
 
 export type Trigger = "input" | "task" | "itself";
 
@@ -1264,7 +1575,14 @@ export type ViewTerminal = { agent: string,
 /**
  * Absent: whatever size it has.
  */
-rows?: number, cols?: number, };
+rows?: number, cols?: number, 
+/**
+ * In binary messages and with credit, on a WebSocket: at most [`CREDIT_BYTES`] are under way that the client has
+ * not said it has shown. The id of such a view is below 2^32.
+ */
+binary?: boolean, };
+
+export type Watch = Record<string, never>;
 
 export type Welcome = { protocol: number, 
 /**
@@ -1336,6 +1654,7 @@ export type Commands = {
   "agent.define": AgentDefine;
   "agent.describe": AgentDescribe;
   "agent.mail": AgentMail;
+  "agent.draft": AgentDraft;
   "agent.remove": AgentRemove;
   "agent.start": AgentStart;
   "agent.stop": AgentStop;
@@ -1390,6 +1709,7 @@ export type Commands = {
   "agent.take_over": AgentTakeOver;
   "attachment.put": AttachmentPut;
   "policy.add": PolicyAdd;
+  "session.revoke": SessionRevoke;
   "server.stop": ServerStop;
   "server.restart": ServerRestart;
   "server.reload": ServerReload;
@@ -1406,6 +1726,7 @@ export type Events = {
   "agent.defined": AgentDefined;
   "agent.described": AgentDescribed;
   "agent.mail_changed": AgentMailChanged;
+  "agent.drafted": AgentDrafted;
   "agent.start_wanted": AgentStartWanted;
   "agent.stop_wanted": AgentStopWanted;
   "agent.start_dropped": AgentStartDropped;
@@ -1484,4 +1805,5 @@ export type Queries = {
   "look": GetLook;
   "events": GetEvents;
   "login_code": GetLoginCode;
+  "sessions": GetSessions;
 };

@@ -271,6 +271,7 @@ mod tests {
                 wakes_per_hour: wanted.mail.wakes_per_hour.unwrap_or(rules.wakes_per_hour),
                 ..rules
             },
+            draft: None,
             removing: false,
             rev: Rev(1),
         }

@@ -231,7 +231,11 @@ fn every_route_takes_its_credential_and_no_other() {
     let (operator, agent) = (format!("Bearer {KEY}"), format!("Bearer {token}"));
     let stranger = format!("Bearer {}", KEY.replace('0', "1"));
     for (method, pattern, access) in ROUTES {
-        let path = pattern.replace("{name}", "team.create").replace("{digest}", &"0".repeat(64));
+        let path = pattern
+            .replace("{name}", "team.create")
+            .replace("{id}", "000000000000")
+            .replace("{file}", "icon.svg")
+            .replace("{digest}", &"0".repeat(64));
         let status = |headers: &[(&str, &str)]| http(port, method, &path, headers, "").0;
         let all = |extra: (&str, &str)| {
             let (name, value) = extra;

@@ -19,4 +19,5 @@ mod real;
 mod relay;
 mod rights;
 mod teams;
+mod web;
 mod words;

@@ -114,6 +114,29 @@ fn an_agent_looks_at_its_team_and_further_when_the_file_says_so() {
 }
 
 #[test]
+fn an_agent_follows_transcripts_of_whom_it_may_look_at_and_only_as_long() {
+    let floor = Floor::new();
+    let (mut wire, _) = floor.wire("lead");
+    for (id, agent) in [(1, "lead"), (2, "api")] {
+        wire.send(&json!({ "id": id, "follow": { "agent": agent } })).unwrap();
+        assert!(wire.frame().unwrap()["entries"].is_object(), "{agent}");
+    }
+    for frame in [json!({ "id": 3, "follow": { "agent": "db" } }), json!({ "id": 3, "watch": {} })] {
+        wire.send(&frame).unwrap();
+        assert_eq!(wire.frame().unwrap()["error"]["code"], "denied", "{frame}");
+    }
+    floor.policy("[[may]]\nwho = \"team:shop\"\ndo = [\"look\"]\nto = \"nobody\"\n");
+    // What would be told next is not; what is its own still is.
+    floor.world.json(&["restart", "api"]);
+    let frame = wire.frame().unwrap();
+    assert_eq!((&frame["id"], &frame["error"]["code"]), (&json!(2), &json!("denied")), "{frame}");
+    wire.send(&json!({ "id": 4, "unsub": 1 })).unwrap();
+    assert_eq!(wire.frame().unwrap()["id"], 4);
+    wire.send(&json!({ "id": 5, "unsub": 2 })).unwrap();
+    assert_eq!(wire.frame().unwrap()["error"]["code"], "not_found", "it ended");
+}
+
+#[test]
 fn an_agent_presses_keys_starts_stops_and_makes_others_only_where_it_was_said() {
     let floor = Floor::new();
     for (line, rule) in [

@@ -2,6 +2,7 @@
 //! (whatever anybody says, these things stay true).
 
 mod agents;
+mod board;
 mod crowds;
 mod layouts;
 mod mail;

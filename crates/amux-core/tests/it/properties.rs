@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use amux_core::board::{self, Key, Touch};
 use amux_core::row::{self, Row, Table};
 use amux_core::{Ctx, Decided, State, apply, decide, invariant, mail, wish};
 use amux_proto::entity::{Delivery, Message, Recipient, Stage};
 use amux_proto::event::{message, request, session};
-use amux_proto::{Command, Effect, Event, MessageId, Principal, Rejection, Rev, Time, command, effect};
+use amux_proto::{AgentId, Command, Effect, Event, MessageId, Principal, Rejection, Rev, Time, command, effect};
 use amux_testkit::commands::{Rng, random_command};
 use proptest::prelude::*;
 use serde_json::json;
@@ -109,6 +110,60 @@ proptest! {
             let turn = walk.turn();
             let wrong = invariant::check(&walk.state);
             prop_assert!(wrong.is_empty(), "{wrong:?} after {:?} by {}", turn.command, turn.actor);
+        }
+    }
+
+    #[test]
+    fn a_row_that_no_event_touched_is_as_it_was(seed in any::<u64>()) {
+        let mut walk = Walk::new(seed);
+        for _ in 0..STEPS / 2 {
+            let turn = walk.turn();
+            let now = turn.ctx.now;
+            let mut touched = BTreeSet::new();
+            let mut state = turn.before.clone();
+            for event in Walk::events(&turn) {
+                board::touched(&state, event, &mut |touch| {
+                    touched.insert(touch);
+                });
+                apply(&mut state, now, event);
+            }
+            if touched.contains(&Touch::Everything) {
+                continue;
+            }
+            let is_touched = |key: &Key| {
+                let waits = |agent: &AgentId| state.waiting_for(*agent).any(|mail| *key == Key::Message(mail.id));
+                touched.iter().any(|touch| match touch {
+                    Touch::Row(row) => row == key,
+                    Touch::MailOf(agent) => waits(agent),
+                    Touch::Everything => true,
+                })
+            };
+            let keys = |state: &State| {
+                let mut keys = board::keys(state);
+                keys.extend(state.messages.keys().copied().map(Key::Message));
+                keys
+            };
+            for key in keys(&turn.before).union(&keys(&state)).filter(|key| !is_touched(key)) {
+                let (was, is) = (board::row(&turn.before, key, now).0, board::row(&state, key, now).0);
+                prop_assert_eq!(was, is, "{:?} by {:?}", key, turn.command);
+            }
+        }
+    }
+
+    #[test]
+    fn a_row_that_nothing_happens_to_stays_until_the_time_it_names(seed in any::<u64>()) {
+        const LONG_MS: i64 = 365 * 24 * 3_600_000;
+        let mut walk = Walk::new(seed);
+        for _ in 0..STEPS / 2 {
+            let now = walk.turn().ctx.now;
+            for key in walk.state.messages.keys().copied().map(Key::Message) {
+                let (row, until) = board::row(&walk.state, &key, now);
+                let last = until.map_or(Time(now.0 + LONG_MS), |until| Time(until.0 - 1));
+                prop_assert_eq!(&row, &board::row(&walk.state, &key, last).0, "{:?} at {}, named {:?}", key, now, until);
+                if let Some(until) = until {
+                    prop_assert!(until > now && row != board::row(&walk.state, &key, until).0, "{:?} at {}", key, until);
+                }
+            }
         }
     }
 

@@ -37,18 +37,43 @@ fn a_setting_is_what_was_set_or_its_default() {
 #[test]
 fn the_registry_is_sorted_and_its_defaults_are_allowed() {
     assert!(setting::REGISTRY.is_sorted_by_key(|known| known.key));
+    assert!(setting::WORDS.is_sorted_by_key(|known| known.key));
     for known in setting::REGISTRY {
+        assert_eq!(setting::check(known.key, &json!(known.default)), Ok(()), "{}", known.key);
+        assert!(known.about.ends_with('.'), "{}", known.key);
+    }
+    for known in setting::WORDS {
         assert_eq!(setting::check(known.key, &json!(known.default)), Ok(()), "{}", known.key);
         assert!(known.about.ends_with('.'), "{}", known.key);
     }
 }
 
 #[test]
-fn a_list_of_words_is_one_of_those_there_are() {
-    assert!(setting::WORDS.is_sorted_by_key(|known| known.key));
-    for known in setting::WORDS {
-        assert_eq!(setting::check(known.key, &json!(known.default)), Ok(()), "{}", known.key);
+fn a_list_takes_what_its_key_is_for_and_nothing_else() {
+    let mut world = World::new();
+    let origins = |value| set("http.allowed_origins", value);
+    let wrong = [
+        json!("mux.example"),
+        json!(["mux.example"]),
+        json!(["https://mux.example/"]),
+        json!(["https://Mux.example"]),
+        json!(["file://x"]),
+        json!([1]),
+        json!(vec!["https://mux.example"; 17]),
+    ];
+    for value in wrong {
+        world.refused_with(Code::BadArgs, origins(value));
     }
+    world.says(origins(json!(["https://mux.example", "http://[::1]:8080"])));
+    assert_eq!(setting::http_allowed_origins(&world.state), ["https://mux.example", "http://[::1]:8080"]);
+    world.says(origins(json!("https://mux.example")));
+    assert_eq!(setting::http_allowed_origins(&world.state), ["https://mux.example"]);
+    world.says(unset("http.allowed_origins"));
+    assert_eq!(setting::http_allowed_origins(&world.state), [""; 0]);
+}
+
+#[test]
+fn a_list_of_words_is_one_of_those_there_are() {
     let mut world = World::new();
     assert_eq!(world.events(set("notify.on", json!(["failed", "finished"]))), ["setting.changed"]);
     assert_eq!(setting::notify_on(&world.state), ["failed", "finished"]);

@@ -54,6 +54,8 @@ commands! {
         #[serde(default)] boundary_ms: Option<u64>,
         #[serde(default)] wakes_per_hour: Option<u32>,
     }
+    /// A person's words to it that are not sent yet; empty: none.
+    "agent.draft" "AgentDraft" Draft { agent: String, text: String }
     /// Remove an agent; a running one only with `stop`, and then it goes when its run has ended.
     "agent.remove" "AgentRemove" Remove {
         agent: String,

@@ -12,6 +12,7 @@ events! {
     "agent.defined" "AgentDefined" Defined { agent: AgentId, definition: Definition }
     "agent.described" "AgentDescribed" Described { agent: AgentId, role: Option<String>, groups: BTreeSet<Name> }
     "agent.mail_changed" "AgentMailChanged" MailChanged { agent: AgentId, mail: MailRules }
+    "agent.drafted" "AgentDrafted" Drafted { agent: AgentId, text: Option<String> }
     /// A new run is wanted. It begins when the one before it has ended.
     "agent.start_wanted" "AgentStartWanted" StartWanted { agent: AgentId, run: RunNo }
     /// The live run is to end.

@@ -5,6 +5,7 @@
 
 mod agents;
 mod mail;
+mod watch;
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -23,7 +24,7 @@ use serde_json::{Value, json};
 fn main() {
     let wanted: Vec<String> = std::env::args().skip(1).collect();
     let wants = |name: &str| wanted.is_empty() || wanted.iter().any(|word| name.contains(word.as_str()));
-    let benches: [(&str, Bench); 17] = [
+    let benches: [(&str, Bench); 18] = [
         ("ready", ready),
         ("memory", memory),
         ("idle", idle),
@@ -41,6 +42,7 @@ fn main() {
         ("mcp", mail::mcp),
         ("messages", mail::rate),
         ("adopted", mail::adopted),
+        ("watch", watch::watch),
     ];
     println!("| what | measured | budget | beside it |");
     println!("|---|---|---|---|");

@@ -1,0 +1,118 @@
+// The transcript of one agent as it comes: entries of the wire into nodes, at most one new list a frame.
+
+import { store } from '../feed/store.svelte';
+import type { TranscriptEntry, Usage } from '../proto';
+import { Doc, type Node } from './derive';
+
+/** What is shown at once; earlier pages come as the reader goes up. */
+const TAIL = 200;
+const PAGE = 300;
+
+type EntriesFrame = { run: number; from: number; next: number; reset: boolean; entries: TranscriptEntry[] };
+
+export class Transcript {
+  nodes = $state.raw<Node[]>([]);
+  run = $state(0);
+  loaded = $state(false);
+  atStart = $state(false);
+  usage = $state.raw<Usage | undefined>(undefined);
+  model = $state<string | undefined>(undefined);
+  mode = $state<string | undefined>(undefined);
+  raw = $state.raw<TranscriptEntry[]>([]);
+  error = $state('');
+  private doc = new Doc();
+  private entries: TranscriptEntry[] = [];
+  private from = 0;
+  private waiting: TranscriptEntry[] = [];
+  private drawing = 0;
+  private busy = false;
+  private fresh = true;
+  private readonly end: () => void;
+
+  constructor(readonly agent: string) {
+    const stream = store.wire.stream({
+      open: () => {
+        this.fresh = true;
+        return { follow: { agent, tail: Math.min(2000, Math.max(TAIL, this.entries.length)) } };
+      },
+      frame: (frame) => {
+        if (frame.entries) this.take(frame.entries as EntriesFrame);
+      },
+      refused: (failure) => {
+        this.error = failure.message;
+        this.loaded = true;
+      },
+    });
+    this.end = () => stream.end();
+  }
+
+  close(): void {
+    cancelAnimationFrame(this.drawing);
+    this.end();
+  }
+
+  private take(frame: EntriesFrame): void {
+    const continues = this.loaded && frame.run === this.run && (this.fresh ? frame.from <= this.next() : !frame.reset);
+    this.fresh = false;
+    if (!continues) {
+      this.run = frame.run;
+      this.from = frame.from;
+      this.atStart = frame.from === 0;
+      this.entries = frame.entries.slice();
+      this.doc = Doc.of(this.entries);
+      this.waiting = [];
+      this.loaded = true;
+      this.draw();
+      return;
+    }
+    this.ended = frame.next;
+    const last = this.entries.at(-1);
+    this.waiting.push(...(last ? frame.entries.filter((entry) => isPassing(entry) || entry.n > last.n || (entry.n === last.n && entry.i > last.i)) : frame.entries));
+    // Hidden pages get no animation frames; they take what came when they are seen again.
+    if (!this.drawing) this.drawing = requestAnimationFrame(() => this.flush());
+  }
+
+  private ended = 0;
+  private next(): number {
+    return this.ended || Number.MAX_SAFE_INTEGER;
+  }
+
+  private flush(): void {
+    this.drawing = 0;
+    for (const entry of this.waiting) {
+      this.doc.push(entry);
+      if (!isPassing(entry)) this.entries.push(entry);
+    }
+    this.waiting = [];
+    this.draw();
+  }
+
+  private draw(): void {
+    this.nodes = this.doc.nodes();
+    this.usage = this.doc.usage;
+    this.model = this.doc.model;
+    this.mode = this.doc.mode;
+    this.raw = this.entries;
+  }
+
+  async earlier(): Promise<void> {
+    if (this.busy || this.atStart || !this.loaded || this.run === 0) return;
+    this.busy = true;
+    try {
+      const before = this.from;
+      const page = await store.wire.get<{ from?: number; entries: TranscriptEntry[] }>('transcript', { agent: this.agent, run: this.run, before, limit: PAGE });
+      if (before !== this.from) return;
+      this.entries = [...page.entries, ...this.entries];
+      this.from = page.from ?? 0;
+      this.atStart = page.entries.length === 0 || this.from === 0;
+      this.doc = Doc.of(this.entries);
+      this.draw();
+    } catch {
+      this.atStart = true;
+    } finally {
+      this.busy = false;
+    }
+  }
+}
+
+const isPassing = (entry: TranscriptEntry): boolean => entry.item.type === 'message_delta' || entry.item.type === 'thinking_delta' || entry.item.type === 'tool_output';
