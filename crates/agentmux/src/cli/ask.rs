@@ -51,7 +51,8 @@ impl Ask {
             Some(Outcome::Answered(answer, asked)) => {
                 let code = context.out.done(&answer, || {
                     let who = (asked > 1).then(|| plain(&format!("{} answers:", word(&answer["from"]))));
-                    let words = said(&word(&answer["body"])).chain(letter::lines(&answer));
+                    let body = word(&answer["body"]);
+                    let words = said(&body).chain(letter::lines(&answer));
                     who.into_iter().chain(words).collect::<Vec<_>>().join("\n")
                 });
                 // It was taken where it was asked for, and need not wait in an inbox too. If this is not noted, it
