@@ -225,7 +225,9 @@ fn ask_gets_the_answer_through_a_server_that_is_killed_in_between() {
 #[test]
 fn only_who_was_asked_answers_and_of_several_it_is_said_who_did() {
     let post = Post::new();
-    ["api", "web", "spy"].iter().for_each(|shell| post.world.shell(shell));
+    for shell in ["api", "web", "spy"] {
+        post.world.shell(shell);
+    }
     let mut wire = post.world.home.connect().unwrap();
     for name in ["api", "web"] {
         wire.must("agent.describe", json!({ "agent": name, "groups": ["asked"] }));
