@@ -291,7 +291,7 @@ fn what_a_lost_run_was_given_is_not_given_to_the_next_one() {
     let order = json!({ "type": "input", "input": given, "parts": [given], "text": "m-given", "how": "next" });
     let line = format!("{}\n", json!({ "r": "order", "n": 999, "at": 0, "order": order }));
     fs::OpenOptions::new().append(true).open(journal).unwrap().write_all(line.as_bytes()).unwrap();
-    drop(post.world.home.connect().unwrap());
+    post.json(&["ls"]);
     post.reaches(&given, "unproven");
     assert!(post.delivery(&given)["reason"].as_str().unwrap().contains("the server ended while it was given"));
     post.json(&["start", "api"]);
