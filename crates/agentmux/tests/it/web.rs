@@ -186,7 +186,7 @@ fn the_board_comes_whole_and_then_only_what_changed() {
 
     // An order is answered, and what it changed comes by itself, without anything else.
     browser.say(&json!({ "id": 6, "cmd": "agent.draft", "args": { "agent": "one@shop", "text": "not sent" } }));
-    let mut frames = vec![browser.frame(), browser.frame()];
+    let mut frames = [browser.frame(), browser.frame()];
     frames.sort_by_key(|frame| frame["rows"].is_object());
     assert_eq!((&frames[0]["id"], frames[0]["ok"].is_object()), (&6.into(), true));
     board.take(&frames[1]);
