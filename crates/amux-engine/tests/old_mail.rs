@@ -122,7 +122,6 @@ fn to(to: &str, body: &str) -> Send {
         class: Class::Request,
         ttl_ms: None,
         wants_answer: false,
-        attachments: Vec::new(),
     }
 }
 
