@@ -14,7 +14,7 @@ function living(markup: string): string[] {
   for (const element of root.querySelectorAll('*')) {
     if (/^(script|style|iframe|object|embed|img|svg|math|video|audio|link|meta|base|form|template|button)$/i.test(element.tagName)) bad.push(element.tagName);
     for (const { name, value } of element.attributes) {
-      if (name.startsWith('on') || name === 'style' || name === 'srcdoc' || name === 'id' || name === 'class') bad.push(name);
+      if (name.startsWith('on') || name === 'style' || name === 'srcdoc' || name === 'id' || (name === 'class' && !/^hljs-[a-z_ -]+$/.test(value))) bad.push(name);
       if (name === 'href' && !/^(https?:|mailto:)/i.test(value)) bad.push(value);
     }
   }
