@@ -107,7 +107,7 @@ describe('a mention', () => {
     expect(mention('mail me@shop', 12)).toBeNull();
     expect(mention('ask @sc now', 11)).toBeNull();
   });
-  it('is completed by names that begin so before those that have it, and the words after it stay', () => {
+  it('is completed by names that begin so, then by teams, and the words after it stay', () => {
     expect(fitting(['api@shop', 'web@shop', 'shop@lab'], 'shop')).toEqual(['shop@lab', 'api@shop', 'web@shop']);
     expect(completed('ask @sc now', { from: 4, word: 'sc' }, 'scout@lab')).toEqual({ text: 'ask @scout@lab now', caret: 15 });
     expect(completed('@w', { from: 0, word: 'w' }, 'web@shop')).toEqual({ text: '@web@shop ', caret: 10 });

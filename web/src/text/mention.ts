@@ -11,11 +11,15 @@ export function mention(text: string, caret: number): Mention | null {
 /** More than fits a glance is found by one more letter. */
 const SHOWN_MAX = 7;
 
-/** Names that begin with the word first, then those that have it. */
+/** Names that begin with the word first, then those that have it, then those of a team that begins so. */
 export function fitting(names: readonly string[], word: string): string[] {
-  const begins = names.filter((name) => name.startsWith(word));
-  const has = names.filter((name) => !name.startsWith(word) && name.includes(word));
-  return [...begins, ...has].slice(0, SHOWN_MAX);
+  const rank = (name: string) => {
+    if (name.startsWith(word)) return 0;
+    const [own = '', team = ''] = name.split('@');
+    return own.includes(word) ? 1 : team.startsWith(word) ? 2 : 3;
+  };
+  const ranked = names.map((name) => ({ name, rank: rank(name) })).filter((one) => one.rank < 3);
+  return ranked.sort((a, b) => a.rank - b.rank).map((one) => one.name).slice(0, SHOWN_MAX);
 }
 
 /** The text with the mention replaced by a name, and where the caret is then. */
