@@ -292,12 +292,46 @@ promise('fifty agents are painted in a second or two, and an agent of 20,000 ent
     `#/agent/${uid}`,
   );
   console.log(`      fifty agents: ${Math.round(paint)} ms; 20,000 entries: ${Math.round(took)} ms, ${asked.length} questions`);
-  assert.ok(paint < 3000 && took < 1500, 'budgets of a busy machine');
+  assert.ok(paint < 3000 && took < 600, 'budgets of a busy machine');
+  assert.ok((await page.locator('[data-node]').count()) <= 160, 'only what is seen first is drawn');
   assert.ok(asked.length <= 3, asked.join('\n'));
   // And the earlier ones are there for who goes up.
   await page.getByRole('log', { name: /fay/ }).hover();
   for (let i = 0; i < 6; i += 1) await page.mouse.wheel(0, -4000);
   await page.getByText('Entry 19700 of many').waitFor();
+});
+
+promise('a file goes with a message and comes back as it was, and @ completes whom it names', async (here) => {
+  here.agentmux('new', 'fay', '--agent', 'fake');
+  here.agentmux('new', 'scout', '--agent', 'fake', '--no-start-agent');
+  const page = await here.visit({ hash: `#/agent/${uidOf(here, 'fay')}` });
+  const field = page.getByRole('textbox', { name: 'Message fay' });
+  await field.pressSequentially('see @sco');
+  await page.getByRole('option', { name: /scout/ }).waitFor();
+  await field.press('Enter');
+  assert.equal(await field.inputValue(), 'see @scout@default ');
+  const bytes = Buffer.from('<script>alert(1)</script>\n');
+  await page.locator('.composer input[type=file]').setInputFiles([{ name: 'page.html', mimeType: 'text/html', buffer: bytes }, { name: 'page.html', mimeType: 'text/html', buffer: Buffer.from('other') }]);
+  const chosen = page.getByRole('list', { name: 'Files to send' });
+  await chosen.getByText('26 B').waitFor();
+  await chosen.getByRole('button', { name: 'Leave page-2.html out' }).click();
+  await page.getByRole('button', { name: 'Send', exact: true }).click();
+  const link = page.getByRole('link', { name: /page\.html/ }).first();
+  await link.waitFor();
+  const [download] = await Promise.all([page.waitForEvent('download'), link.click()]);
+  assert.equal(download.suggestedFilename(), 'page.html');
+  assert.deepEqual(readFileSync(await download.path()), bytes);
+  const said = await page.locator('[data-node]', { hasText: 'see @scout@default' }).innerText();
+  assert.doesNotMatch(said, /attached|page-2/);
+});
+
+promise('code in a fence has colours under the policy of the page', async (here) => {
+  here.agentmux('send', 'operator', '-m', '```rust\nfn main() { let a = "<b>"; }\n```');
+  const page = await here.visit();
+  const word = page.locator('main pre[data-lang=rust] .hljs-keyword').first();
+  await word.waitFor();
+  const colour = (what) => what.evaluate((element) => getComputedStyle(element).color);
+  assert.notEqual(await colour(word), await colour(page.locator('main pre[data-lang=rust] code')));
 });
 
 const done = await keep(process.argv.slice(2));

@@ -1,6 +1,9 @@
 import { describe, expect, it } from 'vitest';
-import { blocks, html, sanitize } from '../src/text/markdown';
-import { ansi, line } from '../src/text/plain';
+import { paint } from '../src/text/highlight';
+import { blocks, colour, html, sanitize } from '../src/text/markdown';
+import { completed, fitting, mention } from '../src/text/mention';
+import { ansi, gist, line } from '../src/text/plain';
+import { named } from '../src/feed/files';
 import { counts, rows } from '../src/text/diff';
 import corpus from '../golden/xss.json';
 
@@ -11,7 +14,7 @@ function living(markup: string): string[] {
   for (const element of root.querySelectorAll('*')) {
     if (/^(script|style|iframe|object|embed|img|svg|math|video|audio|link|meta|base|form|template|button)$/i.test(element.tagName)) bad.push(element.tagName);
     for (const { name, value } of element.attributes) {
-      if (name.startsWith('on') || name === 'style' || name === 'srcdoc' || name === 'id' || name === 'class') bad.push(name);
+      if (name.startsWith('on') || name === 'style' || name === 'srcdoc' || name === 'id' || (name === 'class' && !/^hljs-[a-z_ -]+$/.test(value))) bad.push(name);
       if (name === 'href' && !/^(https?:|mailto:)/i.test(value)) bad.push(value);
     }
   }
@@ -77,5 +80,50 @@ describe('diffs', () => {
     const all = rows({ type: 'unified', diff: '--- a/x\n+++ b/x\n@@ -10,2 +10,3 @@ fn main\n same\n-old\n+new\n+more\n' });
     expect(all.map((row) => row.sign).join('')).toBe('@ -++');
     expect(all[1]).toEqual({ sign: ' ', old: 10, new: 10, text: 'same' });
+  });
+});
+
+describe('code in fences', () => {
+  it('gets its colours late, and with them no class or element that is not of colours', () => {
+    const fence = '```js\nconst a = "<img src=x onerror=alert(1)>"; // </code><script>\n```';
+    expect(html(fence)).not.toContain('hljs-');
+    colour(paint);
+    const made = html(fence);
+    expect(made).toContain('<span class="hljs-keyword">const</span>');
+    expect(living(made)).toEqual([]);
+    expect(new DOMParser().parseFromString(made, 'text/html').body.textContent!.trim()).toBe('const a = "<img src=x onerror=alert(1)>"; // </code><script>');
+    expect(sanitize('<span class="hljs-string evil"></span><span class="veil">a</span><p class="hljs-string">b</p>')).not.toMatch(/veil|<p class/);
+    for (const evil of corpus) expect(living(html(`\`\`\`html\n${evil}\n\`\`\`\n\n${evil}`))).toEqual([]);
+  });
+  it('stays plain in a language that is not known', () => {
+    expect(html('```cobol\nMOVE A TO B\n```')).toContain('<code>MOVE A TO B</code>');
+  });
+});
+
+describe('a mention', () => {
+  it('begins at a word and ends at the caret', () => {
+    expect(mention('ask @sc', 7)).toEqual({ from: 4, word: 'sc' });
+    expect(mention('@', 1)).toEqual({ from: 0, word: '' });
+    expect(mention('mail me@shop', 12)).toBeNull();
+    expect(mention('ask @sc now', 11)).toBeNull();
+  });
+  it('is completed by names that begin so, then by teams, and the words after it stay', () => {
+    expect(fitting(['api@shop', 'web@shop', 'shop@lab'], 'shop')).toEqual(['shop@lab', 'api@shop', 'web@shop']);
+    expect(completed('ask @sc now', { from: 4, word: 'sc' }, 'scout@lab')).toEqual({ text: 'ask @scout@lab now', caret: 15 });
+    expect(completed('@w', { from: 0, word: 'w' }, 'web@shop')).toEqual({ text: '@web@shop ', caret: 10 });
+  });
+});
+
+describe('the name of a file', () => {
+  it('is one part of a path, and no name twice whatever its case', () => {
+    expect(named('../etc/passwd', [])).toBe('.._etc_passwd');
+    expect(named('..', [])).toBe('file');
+    expect(named('Log.txt', ['log.txt', 'LOG-2.txt'])).toBe('Log-3.txt');
+  });
+});
+
+describe('the gist of a text', () => {
+  it('is one line without the marks of Markdown', () => {
+    expect(gist('## Done\n`api` and **web**\n```rust\nlet a;\n```')).toBe('Done api and web let a;');
   });
 });

@@ -145,9 +145,13 @@ export class Doc {
     return doc;
   }
 
-  /** A list of its own, to be compared and kept. */
-  nodes(): Node[] {
-    return this.top.nodes.slice();
+  /** A list of its own, to be compared and kept; without the first ones. */
+  nodes(from = 0): Node[] {
+    return this.top.nodes.slice(from);
+  }
+
+  get size(): number {
+    return this.top.nodes.length;
   }
 
   push(entry: TranscriptEntry): void {

@@ -4,14 +4,21 @@ import { store } from '../feed/store.svelte';
 import type { TranscriptEntry, Usage } from '../proto';
 import { Doc, type Node } from './derive';
 
-/** What is shown at once; earlier pages come as the reader goes up. */
+/** What is asked for at once; earlier pages come as the reader goes up. */
 const TAIL = 200;
 const PAGE = 300;
+/** What is drawn at once: two screens of short nodes. */
+const FIRST = 40;
+/** What is drawn more when the reader nears the top. */
+const STEP = 120;
 
 type EntriesFrame = { run: number; from: number; next: number; reset: boolean; entries: TranscriptEntry[] };
 
 export class Transcript {
+  /** What is drawn: the document without its beginning. */
   nodes = $state.raw<Node[]>([]);
+  /** Grows with what is new at the end, and with nothing else. */
+  grown = $state(0);
   run = $state(0);
   loaded = $state(false);
   atStart = $state(false);
@@ -23,6 +30,9 @@ export class Transcript {
   private doc = new Doc();
   private entries: TranscriptEntry[] = [];
   private from = 0;
+  /** Nodes at the beginning that are not drawn yet, and those that were put before the first. */
+  private hidden = 0;
+  private older = 0;
   private waiting: TranscriptEntry[] = [];
   private drawing = 0;
   private busy = false;
@@ -60,6 +70,8 @@ export class Transcript {
       this.atStart = frame.from === 0;
       this.entries = frame.entries.slice();
       this.doc = Doc.of(this.entries);
+      this.hidden = Math.max(0, this.doc.size - FIRST);
+      this.older = 0;
       this.waiting = [];
       this.loaded = true;
       this.draw();
@@ -88,14 +100,25 @@ export class Transcript {
   }
 
   private draw(): void {
-    this.nodes = this.doc.nodes();
+    this.nodes = this.doc.nodes(this.hidden);
+    this.grown = this.doc.size - this.older;
     this.usage = this.doc.usage;
     this.model = this.doc.model;
     this.mode = this.doc.mode;
     this.raw = this.entries;
   }
 
+  /** Whether something is before what is drawn. */
+  get isCut(): boolean {
+    return this.hidden > 0 || !this.atStart;
+  }
+
   async earlier(): Promise<void> {
+    if (this.hidden > 0) {
+      this.hidden = Math.max(0, this.hidden - STEP);
+      this.draw();
+      return;
+    }
     if (this.busy || this.atStart || !this.loaded || this.run === 0) return;
     this.busy = true;
     try {
@@ -105,7 +128,10 @@ export class Transcript {
       this.entries = [...page.entries, ...this.entries];
       this.from = page.from ?? 0;
       this.atStart = page.entries.length === 0 || this.from === 0;
+      const size = this.doc.size;
       this.doc = Doc.of(this.entries);
+      this.older += this.doc.size - size;
+      this.hidden = Math.max(0, this.doc.size - size - STEP);
       this.draw();
     } catch {
       this.atStart = true;

@@ -9,6 +9,14 @@ const TAGS = [
   'table', 'thead', 'tbody', 'tr', 'th', 'td', 'a', 'sup', 'sub', 'kbd', 'details', 'summary', 'span', 'input',
 ];
 
+let paint: ((code: string, language: string) => string | null) | null = null;
+
+/** Code has colours from now on. What makes them is not trusted more than an agent: it too goes through the sanitiser. */
+export function colour(by: (code: string, language: string) => string | null): void {
+  paint = by;
+  kept.clear();
+}
+
 const marked = new Marked({
   gfm: true,
   breaks: false,
@@ -19,13 +27,16 @@ const marked = new Marked({
     checkbox: ({ checked }) => `<input type="checkbox" disabled${checked ? ' checked' : ''} aria-label="${checked ? 'done' : 'not done'}"> `,
     code: ({ text, lang }) => {
       const name = /^[\w+#.-]{1,24}/.exec(lang ?? '')?.[0];
-      return `<pre${name ? ` data-lang="${escape(name)}"` : ''} tabindex="0"><code>${escape(text)}</code></pre>`;
+      const painted = name ? paint?.(text, name.toLowerCase()) : null;
+      return `<pre${name ? ` data-lang="${escape(name)}"` : ''} tabindex="0"><code>${painted ?? escape(text)}</code></pre>`;
     },
   },
 });
 
 const purify = DOMPurify(window);
 purify.addHook('afterSanitizeAttributes', (node) => {
+  // Of classes only those that colour code.
+  if (node.hasAttribute('class') && !(node.tagName === 'SPAN' && /^hljs-[a-z_ -]+$/.test(node.getAttribute('class')!))) node.removeAttribute('class');
   if (node.tagName !== 'A') return;
   if (!/^(https?:|mailto:)/i.test(node.getAttribute('href') ?? '')) {
     node.removeAttribute('href');
@@ -55,7 +66,7 @@ export function sanitize(dirty: string): string {
     ALLOWED_ATTR: ['href', 'title', 'data-lang', 'target', 'rel', 'align', 'start', 'type', 'disabled', 'checked', 'tabindex', 'aria-label'],
     ALLOW_DATA_ATTR: false,
     ALLOW_ARIA_ATTR: false,
-    ADD_ATTR: ['data-lang', 'aria-label'],
+    ADD_ATTR: ['data-lang', 'aria-label', 'class'],
   });
 }
 

@@ -10,6 +10,11 @@ export function line(text: string | null | undefined, max = 400): string {
   return one.length > max ? `${one.slice(0, max - 1)}…` : one;
 }
 
+/** The beginning of a Markdown text without its marks, for where it is shown on one line. */
+export function gist(text: string | null | undefined, max = 400): string {
+  return line(text?.slice(0, max * 2).replace(/```\S*|`|\*\*|^#+\s+|^>\s?/gm, ''), max);
+}
+
 export function visible(text: string): string {
   return text.replace(UNSEEN, '');
 }

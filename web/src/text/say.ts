@@ -5,6 +5,8 @@ export function ago(at: string | null | undefined, now: number): string {
   const s = Math.max(0, Math.round((now - Date.parse(at)) / 1000));
   if (Number.isNaN(s)) return '';
   if (s < 5) return 'now';
+  // What stands beside every row does not tick: after a minute only minutes.
+  if (s >= 60 && s < 3600) return `${Math.floor(s / 60)} m`;
   return span(s * 1000);
 }
 
