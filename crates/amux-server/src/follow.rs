@@ -14,7 +14,8 @@ use tokio::sync::watch;
 use crate::daemon::Daemon;
 use crate::transcripts::{self, Part};
 
-const FOLLOWS_MAX: usize = 16;
+/// As many documents as terminals may be on one page.
+const FOLLOWS_MAX: usize = 64;
 
 const TAIL_DEFAULT: u32 = 200;
 const TAIL_MAX: u32 = 2000;

@@ -1,11 +1,14 @@
 //! What a browser has of the server: the board, transcripts and terminals as they are pushed, and who may see them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use amux_proto::entity::Size;
 use amux_runner::screen::Screen;
+use amux_sys::process;
+use amux_sys::signals::{self, Signal};
 use amux_testkit::crash_agents;
 use amux_testkit::wire::Wire;
 use futures_util::{SinkExt as _, StreamExt as _};
@@ -571,6 +574,64 @@ fn the_page_may_load_nothing_but_its_own_and_the_stream_of_its_own_host() {
     }
     assert_eq!(http(port, "GET", "/assets/no.js", &[], "").0, 404);
     assert_eq!(http(port, "GET", "/no.svg", &[], "").0, 404);
+}
+
+#[test]
+fn a_page_finds_the_next_server_where_it_was_even_after_a_kill() {
+    let world = World::new();
+    world.json(&["server", "start"]);
+    let url = world.status()["web_url"].clone();
+    let mut browser = Browser::open(&world);
+    let pid = world.pid("pid");
+    let known = process::identity(pid);
+    signals::send(pid, Signal::Kill).unwrap();
+    until("the server is dead", || known.as_ref().is_none_or(|known| !process::alive(known)).then_some(()));
+    assert!(matches!(browser.hear(), Heard::End));
+    assert_eq!(world.status()["web_url"], url);
+    world.json(&["server", "restart"]);
+    assert_eq!(world.status()["web_url"], url);
+    let mode = fs::metadata(world.home.state().join("run/port")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+
+    // Somebody else has it: any other is better than none, and that is the one from then on.
+    let held = port(&world);
+    world.json(&["server", "stop"]);
+    let taken = std::net::TcpListener::bind(("127.0.0.1", held)).unwrap();
+    world.json(&["server", "start"]);
+    let other = port(&world);
+    assert_ne!(other, held);
+    drop(taken);
+    world.json(&["server", "restart"]);
+    assert_eq!(port(&world), other);
+}
+
+#[test]
+fn a_page_has_eighteen_terminals_and_as_many_documents_and_room() {
+    let world = world();
+    world.shell("sh");
+    world.json(&["new", "api", "--agent", "fake-claude", "--cwd", "/"]);
+    until("it rests", || (world.agent("api")["state"] == "idle").then_some(()));
+    let mut browser = Browser::open(&world);
+    for n in 0..64 {
+        browser.say(&json!({ "id": n, "view": { "agent": "sh", "binary": true } }));
+        browser.say(&json!({ "id": 100 + n, "follow": { "agent": "api" } }));
+    }
+    let mut told = BTreeSet::new();
+    while told.len() < 128 {
+        if let Heard::Frame(frame) = browser.hear() {
+            assert!(frame["error"].is_null(), "{frame}");
+            told.insert(frame["id"].as_u64().unwrap());
+        }
+    }
+    for (id, what) in [(300, json!({ "view": { "agent": "sh" } })), (301, json!({ "follow": { "agent": "api" } }))] {
+        let mut frame = what;
+        frame["id"] = id.into();
+        browser.say(&frame);
+        until("it is refused", || match browser.hear() {
+            Heard::Frame(frame) if frame["id"] == id => Some(assert_eq!(frame["error"]["code"], "limit")),
+            _ => None,
+        });
+    }
 }
 
 #[test]
