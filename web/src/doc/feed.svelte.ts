@@ -2,13 +2,16 @@
 
 import { store } from '../feed/store.svelte';
 import type { TranscriptEntry, Usage } from '../proto';
-import { Doc, type Node } from './derive';
+import { Doc, Passing, isPassing, type Node } from './derive';
 
 /** What is shown at once; earlier pages come as the reader goes up. */
 const TAIL = 200;
 const PAGE = 300;
 
-type EntriesFrame = { run: number; from: number; next: number; reset: boolean; entries: TranscriptEntry[] };
+/** What streams is small and much; a page that nobody sees does not pile it up. */
+const WAITING_MAX = 1000;
+
+type EntriesFrame = { run: number; from: number; next: number; reset: boolean; live: boolean; entries: TranscriptEntry[] };
 
 export class Transcript {
   nodes = $state.raw<Node[]>([]);
@@ -21,6 +24,7 @@ export class Transcript {
   raw = $state.raw<TranscriptEntry[]>([]);
   error = $state('');
   private doc = new Doc();
+  private passing = new Passing();
   private entries: TranscriptEntry[] = [];
   private from = 0;
   private waiting: TranscriptEntry[] = [];
@@ -52,23 +56,50 @@ export class Transcript {
   }
 
   private take(frame: EntriesFrame): void {
+    if (frame.live) {
+      // It has no place, and is for those alone who have what came before it.
+      if (this.fresh || !this.loaded || frame.run !== this.run) return;
+      this.waiting.push(...frame.entries);
+      this.drawSoon();
+      return;
+    }
     const continues = this.loaded && frame.run === this.run && (this.fresh ? frame.from <= this.next() : !frame.reset);
+    if (continues && this.fresh) this.forgetPassing();
     this.fresh = false;
+    this.ended = frame.next;
     if (!continues) {
       this.run = frame.run;
       this.from = frame.from;
       this.atStart = frame.from === 0;
       this.entries = frame.entries.slice();
       this.doc = Doc.of(this.entries);
+      this.passing = new Passing();
       this.waiting = [];
       this.loaded = true;
       this.draw();
       return;
     }
-    this.ended = frame.next;
     const last = this.entries.at(-1);
-    this.waiting.push(...(last ? frame.entries.filter((entry) => isPassing(entry) || entry.n > last.n || (entry.n === last.n && entry.i > last.i)) : frame.entries));
-    // Hidden pages get no animation frames; they take what came when they are seen again.
+    this.waiting.push(...(last ? frame.entries.filter((entry) => entry.n > last.n || (entry.n === last.n && entry.i > last.i)) : frame.entries));
+    this.drawSoon();
+  }
+
+  /** Some of it was missed while there was no connection; no text is shown with a hole in it. */
+  private forgetPassing(): void {
+    cancelAnimationFrame(this.drawing);
+    this.flush();
+    if (this.passing.isEmpty) return;
+    this.passing = new Passing();
+    this.doc = Doc.of(this.entries);
+  }
+
+  private drawSoon(): void {
+    if (document.hidden && this.waiting.length > WAITING_MAX) {
+      cancelAnimationFrame(this.drawing);
+      this.flush();
+      return;
+    }
+    // Hidden pages get no animation frames; they take what came when they are seen again, or when it is much.
     if (!this.drawing) this.drawing = requestAnimationFrame(() => this.flush());
   }
 
@@ -81,7 +112,8 @@ export class Transcript {
     this.drawing = 0;
     for (const entry of this.waiting) {
       this.doc.push(entry);
-      if (!isPassing(entry)) this.entries.push(entry);
+      this.passing.take(entry);
+      if (!isPassing(entry.item)) this.entries.push(entry);
     }
     this.waiting = [];
     this.draw();
@@ -105,7 +137,7 @@ export class Transcript {
       this.entries = [...page.entries, ...this.entries];
       this.from = page.from ?? 0;
       this.atStart = page.entries.length === 0 || this.from === 0;
-      this.doc = Doc.of(this.entries);
+      this.doc = Doc.of(this.passing.among(this.entries));
       this.draw();
     } catch {
       this.atStart = true;
@@ -114,5 +146,3 @@ export class Transcript {
     }
   }
 }
-
-const isPassing = (entry: TranscriptEntry): boolean => entry.item.type === 'message_delta' || entry.item.type === 'thinking_delta' || entry.item.type === 'tool_output';
