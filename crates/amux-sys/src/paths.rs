@@ -176,7 +176,7 @@ impl Layout {
     pub fn endpoint(&self) -> PathBuf {
         self.run_dir().join("endpoint.json")
     }
-    /// The port of the web interface, for the next server.
+    /// Where the web interface was, for the next server.
     pub fn port(&self) -> PathBuf {
         self.run_dir().join("port")
     }

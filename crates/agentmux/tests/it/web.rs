@@ -189,7 +189,7 @@ fn the_board_comes_whole_and_then_only_what_changed() {
 
     // An order is answered, and what it changed comes by itself, without anything else.
     browser.say(&json!({ "id": 6, "cmd": "agent.draft", "args": { "agent": "one@shop", "text": "not sent" } }));
-    let mut frames = vec![browser.frame(), browser.frame()];
+    let mut frames = [browser.frame(), browser.frame()];
     frames.sort_by_key(|frame| frame["rows"].is_object());
     assert_eq!((&frames[0]["id"], frames[0]["ok"].is_object()), (&6.into(), true));
     board.take(&frames[1]);
@@ -705,10 +705,11 @@ fn a_page_has_eighteen_terminals_and_as_many_documents_and_room() {
         let mut frame = what;
         frame["id"] = id.into();
         browser.say(&frame);
-        until("it is refused", || match browser.hear() {
-            Heard::Frame(frame) if frame["id"] == id => Some(assert_eq!(frame["error"]["code"], "limit")),
+        let refused = until("it is refused", || match browser.hear() {
+            Heard::Frame(frame) if frame["id"] == id => Some(frame["error"]["code"].clone()),
             _ => None,
         });
+        assert_eq!(refused, "limit");
     }
 }
 
