@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { Doc } from '../src/doc/derive';
+import { Doc, Passing } from '../src/doc/derive';
 import type { TranscriptEntry, TranscriptItem } from '../src/proto';
 
 type Case = { name: string; items: TranscriptItem[]; nodes: unknown[] };
@@ -9,6 +9,35 @@ const cases = Object.values(import.meta.glob<{ default: Case }>('../golden/doc/*
 /** A second apart, one item an input. */
 export const entries = (items: TranscriptItem[]): TranscriptEntry[] =>
   items.map((item, n) => ({ n: n + 1, i: 0, offset: n * 100, at: new Date(Date.UTC(2026, 0, 1, 0, 0, n)).toISOString(), item }));
+
+describe('a document that is made anew in the middle of a turn', () => {
+  const all = entries([
+    { type: 'turn_started', turn: 1, trigger: 'input' },
+    { type: 'message_delta', id: 'm', text: 'first ' },
+    { type: 'message', id: 'm', text: 'first whole' },
+    { type: 'turn_ended', turn: 1, end: { type: 'done' } },
+    { type: 'turn_started', turn: 2, trigger: 'input' },
+    { type: 'message_delta', id: 'n', text: 'not yet ' },
+    { type: 'usage', usage: {} },
+    { type: 'message_delta', id: 'n', text: 'whole' },
+  ] as TranscriptItem[]);
+
+  it('shows what streams as it was', () => {
+    const passing = new Passing();
+    for (const entry of all) passing.take(entry);
+    const stored = all.filter(({ item }) => !isPassing(item));
+    expect(Doc.of(passing.among(stored)).nodes()).toEqual(Doc.of(all).nodes());
+    expect(passing.among(stored)).toHaveLength(stored.length + 2);
+  });
+
+  it('keeps so much of it at most', () => {
+    const passing = new Passing();
+    for (let i = 0; i < 20_000; i += 1) passing.take({ ...all[5]!, i });
+    const kept = passing.among([]);
+    expect(kept.length).toBeLessThanOrEqual(8192);
+    expect(kept.at(-1)!.i).toBe(19_999);
+  });
+});
 
 const isPassing = (item: TranscriptItem) => /_delta$|^tool_output$/.test(item.type);
 

@@ -191,7 +191,7 @@ const HTTP_PORT: Known = Known {
     min: 0,
     max: 65_535,
     default: 0,
-    about: "The port of the web interface from the next start on; 0: one that is free.",
+    about: "The port of the web interface from the next start on; 0: the one it had, or one that is free.",
 };
 const LOG_KEEP_DAYS: Known = Known {
     key: "log.keep_days",

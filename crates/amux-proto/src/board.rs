@@ -183,7 +183,7 @@ pub struct Server {
     pub web_url: String,
 }
 
-/// Entries of a transcript as they are appended.
+/// Entries of a transcript as they are appended, and what streams between them.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema, TS)]
 pub struct Entries {
     pub agent: AgentId,
@@ -195,6 +195,9 @@ pub struct Entries {
     pub next: u64,
     /// What was known before does not continue: another run, or a transcript that was begun anew.
     pub reset: bool,
+    /// These stream: they have no place of their own, are not told again, and what they add up to comes as an entry.
+    #[serde(default)]
+    pub live: bool,
     /// Oldest first.
     #[ts(type = "Array<TranscriptEntry>")]
     #[schemars(with = "Vec<crate::transcript::Entry>")]

@@ -15,7 +15,7 @@ use amux_proto::{AgentId, RequestId, RunNo, Time};
 use amux_sys::disk;
 use serde::{Deserialize, Serialize};
 
-use crate::bells::{Bells, Told};
+use crate::bells::Bells;
 use crate::journal::{self, Lines, Record};
 
 pub(crate) struct Book {
@@ -492,7 +492,14 @@ impl Book {
                 session.how = Opened::Fresh { attempted, why };
             }
             self.kept.ledger.note(n, at, &item, &request_id, &mut fresh);
-            if item.is_passing() || (n, i) <= self.told {
+            if item.is_passing() {
+                // Behind what came before it, also for those who read along.
+                self.write_entries();
+                let (offset, end) = (self.kept.heard, self.transcript.end());
+                self.bells.stream(agent, run, end, || Entry { n, i, offset, at, item });
+                continue;
+            }
+            if (n, i) <= self.told {
                 continue;
             }
             self.late.push_back(Entry { n, i, offset: self.kept.heard, at, item });
@@ -525,7 +532,7 @@ impl Book {
     }
 
     fn ring(&self) {
-        self.bells.ring(self.agent, Told { run: self.run, end: self.transcript.end() });
+        self.bells.ring(self.agent, self.run, self.transcript.end());
     }
 
     /// Whether all of the transcript is on the disk now.

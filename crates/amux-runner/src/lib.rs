@@ -44,7 +44,7 @@ use tokio::sync::{mpsc, watch};
 
 pub use agent::Ask;
 pub use amux_agents::{Order, kinds};
-pub use bells::Told;
+pub use bells::{Listener, Streamed, Told};
 pub use display::View;
 pub use kept::Kept;
 
@@ -203,8 +203,8 @@ impl Runner {
         tokio::spawn(async move { tidy::worktrees(&shared).await });
     }
 
-    /// Rings whenever something is appended to the transcript of this agent's run.
-    pub fn follow_transcript(&self, agent: AgentId) -> watch::Receiver<Told> {
+    /// Rings whenever something is appended to the transcript of this agent's run, or streams.
+    pub fn follow_transcript(&self, agent: AgentId) -> Listener {
         self.shared.bells.listen(agent)
     }
 

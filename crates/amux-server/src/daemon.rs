@@ -314,7 +314,7 @@ async fn serve(
     let loaded = load_files(&engine, &config.layout).await;
     stage(&mut boot, "kinds and rules", BootPolicy::Degraded, loaded.err().map(|error| error.message));
 
-    let (listener, web_url, hosts) = match open_http(engine.published().http_port()).await {
+    let (listener, web_url, hosts) = match open_http(engine.published().http_port(), &config.layout.port()).await {
         Ok((listener, port, elsewhere)) => {
             stage(&mut boot, "http", BootPolicy::Degraded, elsewhere);
             let hosts = ["127.0.0.1", "localhost", "[::1]"].map(|host| format!("{host}:{port}")).to_vec();
@@ -565,16 +565,25 @@ fn leases(base_env: &[(OsString, OsString)], state_dir: &Path) -> PathBuf {
     state.or_else(home).map_or_else(|| state_dir.join("leases"), |dir| dir.join("agentmux/leases"))
 }
 
-/// On the port that is wanted, else on one that is free; and why it is not the one.
-async fn open_http(wanted: u16) -> io::Result<(TcpListener, u16, Option<String>)> {
-    let (listener, elsewhere) = match TcpListener::bind(("127.0.0.1", wanted)).await {
+/// On the port that is wanted, or on the one of the server before, to which open pages come back; else on one that is
+/// free. And why it is not the one that is wanted.
+async fn open_http(wanted: u16, remembered: &Path) -> io::Result<(TcpListener, u16, Option<String>)> {
+    let before = || std::fs::read_to_string(remembered).ok()?.trim().parse::<u16>().ok();
+    let first = if wanted == 0 { before().unwrap_or(0) } else { wanted };
+    let (listener, elsewhere) = match TcpListener::bind(("127.0.0.1", first)).await {
         Ok(listener) => (listener, None),
-        Err(error) if wanted != 0 => {
-            (TcpListener::bind(("127.0.0.1", 0)).await?, Some(format!("http.port {wanted} cannot be had: {error}")))
+        Err(error) if first != 0 => {
+            let which = if wanted == 0 { "the port of before" } else { "http.port" };
+            (TcpListener::bind(("127.0.0.1", 0)).await?, Some(format!("{which}, {first}, cannot be had: {error}")))
         }
         Err(error) => return Err(error),
     };
     let port = listener.local_addr()?.port();
+    if before() != Some(port)
+        && let Err(error) = disk::write_atomic(remembered, format!("{port}\n").as_bytes(), 0o600)
+    {
+        tracing::warn!(port, %error, "The port cannot be noted; open pages will not find the next server.");
+    }
     Ok((listener, port, elsewhere))
 }
 

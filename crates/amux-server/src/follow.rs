@@ -1,5 +1,6 @@
 //! Transcripts that one client follows. A follow is a place in a file: nothing is queued for it, and what came while
-//! the client did not read is a larger page afterwards.
+//! the client did not read is a larger page afterwards. What streams is told between the entries it came between, to
+//! those who read it in time; for the others there is a hole until the next entry.
 
 use std::sync::Arc;
 
@@ -7,14 +8,16 @@ use amux_proto::board::Entries;
 use amux_proto::entity::Right;
 use amux_proto::frame::{Follow, FrameId, ServerFrame};
 use amux_proto::{AgentId, Code, Principal, Rejection, RunNo};
-use amux_runner::{Told, journal};
+use amux_runner::{Listener, journal};
 use futures_util::future::select_all;
+use serde_json::value::RawValue;
 use tokio::sync::watch;
 
 use crate::daemon::Daemon;
 use crate::transcripts::{self, Part};
 
-const FOLLOWS_MAX: usize = 16;
+/// As many documents as terminals may be on one page.
+const FOLLOWS_MAX: usize = 64;
 
 const TAIL_DEFAULT: u32 = 200;
 const TAIL_MAX: u32 = 2000;
@@ -24,7 +27,11 @@ const ENTRIES_AT_ONCE: usize = 500;
 const BYTES_AT_ONCE: usize = 512 * 1024;
 
 #[derive(Default)]
-pub(crate) struct Follows(Vec<Following>);
+pub(crate) struct Follows {
+    all: Vec<Following>,
+    /// Who is asked first, so that one that never pauses does not keep the others from being heard.
+    first: usize,
+}
 
 struct Following {
     id: FrameId,
@@ -38,7 +45,9 @@ struct Following {
     has_more: bool,
     /// Told up to here.
     at: u64,
-    told: watch::Receiver<Told>,
+    told: Listener,
+    /// Some of what streamed was not told: nothing is, before the next entry, so that no text has a hole.
+    is_torn: bool,
     moved: watch::Receiver<u64>,
     /// Something about the agent is different since its newest run was looked at.
     has_moved: bool,
@@ -54,10 +63,10 @@ impl Follows {
     ) -> Result<(), Rejection> {
         let published = daemon.engine.published();
         published.is_current(principal)?;
-        if self.0.len() >= FOLLOWS_MAX {
+        if self.all.len() >= FOLLOWS_MAX {
             return Err(Rejection::new(Code::Limit, format!("at most {FOLLOWS_MAX} transcripts on one connection")));
         }
-        if self.0.iter().any(|known| known.id == id) {
+        if self.all.iter().any(|known| known.id == id) {
             return Err(Rejection::new(Code::Exists, format!("a transcript is followed with this id: {id}")));
         }
         let agent = published.resolve_agent(&wanted.agent)?;
@@ -65,7 +74,7 @@ impl Follows {
         let (told, moved) = (daemon.runner.follow_transcript(agent), published.watch_agent(agent));
         let newest = newest_run(daemon, agent).unwrap_or_default();
         let tail = wanted.tail.unwrap_or(TAIL_DEFAULT).min(TAIL_MAX) as usize;
-        self.0.push(Following {
+        self.all.push(Following {
             id,
             agent,
             run: wanted.run.map_or(newest, RunNo),
@@ -74,6 +83,7 @@ impl Follows {
             has_more: true,
             at: 0,
             told,
+            is_torn: false,
             moved,
             has_moved: true,
         });
@@ -81,26 +91,29 @@ impl Follows {
     }
 
     pub(crate) fn close(&mut self, id: FrameId) -> bool {
-        let before = self.0.len();
-        self.0.retain(|following| following.id != id);
-        self.0.len() < before
+        let before = self.all.len();
+        self.all.retain(|following| following.id != id);
+        self.all.len() < before
     }
 
     /// One that has something to say.
     pub(crate) fn ready(&mut self, daemon: &Daemon) -> Option<usize> {
-        self.0.iter_mut().position(|following| following.is_ready(daemon))
+        let count = self.all.len();
+        let turn = self.first;
+        (0..count).map(|at| (turn + at) % count).find(|at| self.all[*at].is_ready(daemon))
     }
 
     pub(crate) async fn changed(&mut self) {
-        if self.0.is_empty() {
+        if self.all.is_empty() {
             return std::future::pending().await;
         }
-        select_all(self.0.iter_mut().map(|following| Box::pin(following.changed()))).await;
+        select_all(self.all.iter_mut().map(|following| Box::pin(following.changed()))).await;
     }
 
     /// What there is to say, if it is anything.
     pub(crate) async fn step(&mut self, daemon: &Arc<Daemon>, principal: &Principal, at: usize) -> Option<ServerFrame> {
-        let following = &mut self.0[at];
+        self.first = at + 1;
+        let following = &mut self.all[at];
         // Whoever may not look any more is told nothing more.
         let said = match daemon.engine.published().may(principal, Right::Look, following.agent) {
             Ok(()) => following.next(daemon).await,
@@ -112,7 +125,7 @@ impl Follows {
                 Some(ServerFrame { id: Some(following.id), entries: Some(entries), ..ServerFrame::default() })
             }
             Err(refusal) => {
-                let following = self.0.swap_remove(at);
+                let following = self.all.swap_remove(at);
                 Some(ServerFrame::error(Some(following.id), refusal))
             }
         }
@@ -121,8 +134,8 @@ impl Follows {
 
 impl Following {
     fn is_ready(&mut self, daemon: &Daemon) -> bool {
-        let told = *self.told.borrow_and_update();
-        self.has_more |= told.run == self.run && told.end > self.at;
+        let told = self.told.told();
+        self.has_more |= told.run == self.run && (told.end > self.at || self.told.is_behind(&told));
         // A run that begins, and an agent that goes.
         if std::mem::take(&mut self.has_moved) || self.moved.has_changed().unwrap_or(false) {
             self.moved.borrow_and_update();
@@ -134,7 +147,7 @@ impl Following {
 
     async fn changed(&mut self) {
         tokio::select! {
-            changed = self.told.changed() => if changed.is_err() { std::future::pending().await },
+            () = self.told.changed() => {}
             changed = self.moved.changed() => match changed {
                 // Waiting takes note of it; what it means is looked at by whoever asks next.
                 Ok(()) => self.has_moved = true,
@@ -148,27 +161,50 @@ impl Following {
         let newest =
             newest_run(daemon, self.agent).ok_or_else(|| Rejection::new(Code::NotFound, "the agent was removed"))?;
         let is_first = self.first.is_some();
-        let (part, mut reset) = match self.first.take() {
+        let (mut part, mut reset) = match self.first.take() {
             Some(Part::After { after }) if self.end(daemon) < after => (Part::After { after: 0 }, true),
             Some(Part::After { after }) => (Part::After { after }, false),
             Some(part) => (part, true),
-            None => (Part::After { after: self.at }, false),
+            None => {
+                // In this order: all that streamed before the transcript went as far as told is among what is fetched.
+                let told = self.told.told();
+                let streamed = self.told.fetch(self.run, self.at);
+                self.is_torn |= streamed.is_torn;
+                if !streamed.entries.is_empty() && !self.is_torn {
+                    return Ok(Some(self.live(streamed.entries)));
+                }
+                match streamed.after.or((told.run == self.run).then_some(told.end)) {
+                    Some(to) => (Part::Between { after: self.at, to }, false),
+                    None => (Part::After { after: self.at }, false),
+                }
+            }
         };
         let mut read = transcripts::read(daemon, self.agent, self.run, part, ENTRIES_AT_ONCE, BYTES_AT_ONCE).await?;
         if read.entries.is_empty() && self.goes_on && newest > self.run {
             // All of that run was told; its end is an entry like any other.
             (self.run, reset) = (newest, true);
-            let part = Part::After { after: 0 };
+            part = Part::After { after: 0 };
             read = transcripts::read(daemon, self.agent, self.run, part, ENTRIES_AT_ONCE, BYTES_AT_ONCE).await?;
         }
-        self.at = read.next;
+        self.is_torn &= read.next == self.at && !reset;
+        self.at = match part {
+            // It was written, so what cannot be read of it now is not waited for.
+            Part::Between { to, .. } if read.entries.is_empty() => read.next.max(to),
+            _ => read.next,
+        };
         // Until a page is empty; who asked for the newest has them all at once.
         self.has_more = !read.entries.is_empty();
         if read.entries.is_empty() && !reset && !is_first {
             return Ok(None);
         }
         let (agent, run) = (self.agent, self.run);
-        Ok(Some(Entries { agent, run, from: read.from, next: read.next, reset, entries: read.entries }))
+        let (from, next) = (read.from, self.at);
+        Ok(Some(Entries { agent, run, from, next, reset, live: false, entries: read.entries }))
+    }
+
+    fn live(&self, entries: Vec<Box<RawValue>>) -> Entries {
+        let (agent, run, at) = (self.agent, self.run, self.at);
+        Entries { agent, run, from: at, next: at, reset: false, live: true, entries }
     }
 
     fn end(&self, daemon: &Daemon) -> u64 {

@@ -44,6 +44,7 @@ pub(crate) async fn page(daemon: &Daemon, asked: &query::Transcript) -> Result<T
 pub(crate) enum Part {
     Newest { limit: usize },
     After { after: u64 },
+    Between { after: u64, to: u64 },
     Before { before: u64, limit: usize },
 }
 
@@ -62,6 +63,11 @@ pub(crate) async fn read(
     limit: usize,
     bytes_max: usize,
 ) -> Result<Read, Rejection> {
+    if let Part::Between { after, to } = part
+        && to <= after
+    {
+        return Ok(Read { entries: Vec::new(), from: after, next: after });
+    }
     let path = journal::transcript(&daemon.runner.dir(agent, run));
     let (roots, key) = (archived(daemon), Key { agent, run });
     let read = tokio::task::spawn_blocking(move || {
@@ -86,8 +92,9 @@ fn archived(daemon: &Daemon) -> Roots {
 /// Entries of the file, the place before them and the place behind them.
 fn entries(path: &Path, part: Part, limit: usize, bytes_max: usize) -> std::io::Result<Read> {
     let raw = |line: &[u8]| RawValue::from_string(String::from_utf8_lossy(line).into_owned()).ok();
-    let after = match part {
-        Part::After { after } => after,
+    let (after, to) = match part {
+        Part::After { after } => (after, u64::MAX),
+        Part::Between { after, to } => (after, to),
         Part::Newest { limit } | Part::Before { limit, .. } => {
             let before = if let Part::Before { before, .. } = part { before } else { u64::MAX };
             let newest = journal::newest_before(path, before, limit, bytes_max)?;
@@ -97,6 +104,9 @@ fn entries(path: &Path, part: Part, limit: usize, bytes_max: usize) -> std::io::
     };
     let (mut entries, mut next, mut bytes) = (Vec::new(), after, 0);
     journal::each(path, after, |at, line| {
+        if at > to {
+            return false;
+        }
         next = at;
         bytes += line.len();
         entries.extend(raw(line));
@@ -167,5 +177,9 @@ mod tests {
         torn(b"xt\"\n");
         let after = read(Part::After { after: next });
         assert_eq!(after.entries.iter().map(|entry| entry.get()).collect::<Vec<_>>(), ["\"next\""]);
+        // Up to a place, which is where an entry ends.
+        let between = |to| read(Part::Between { after: from, to });
+        assert_eq!((between(next).entries.len(), between(next).next), (3, next));
+        assert_eq!((between(next - 1).entries.len(), between(from).next), (2, from));
     }
 }

@@ -18,7 +18,8 @@ use tokio::sync::oneshot;
 use crate::acts::ask_live;
 use crate::daemon::Daemon;
 
-const VIEWS_MAX: usize = 16;
+/// A page shows eighteen terminals at once; with room for pages that are large, and for those that are being closed.
+const VIEWS_MAX: usize = 64;
 
 /// Written in one frame.
 const OUTPUT_BYTES: usize = 64 * 1024;

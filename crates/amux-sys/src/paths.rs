@@ -176,6 +176,10 @@ impl Layout {
     pub fn endpoint(&self) -> PathBuf {
         self.run_dir().join("endpoint.json")
     }
+    /// Where the web interface was, for the next server.
+    pub fn port(&self) -> PathBuf {
+        self.run_dir().join("port")
+    }
     pub fn socket_dir(&self) -> &Path {
         &self.sockets
     }

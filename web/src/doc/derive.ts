@@ -367,7 +367,33 @@ export class Doc {
   }
 }
 
-function isPassing(item: TranscriptItem): boolean {
+/** Of a turn; more of what streamed is not kept for a document that is made anew. */
+const PASSING_MAX = 4096;
+
+/** What streamed in the turn that goes on. It is in no page, so a document that is made anew needs it from here. */
+export class Passing {
+  private entries: TranscriptEntry[] = [];
+
+  take(entry: TranscriptEntry): void {
+    if (entry.item.type === 'turn_ended') this.entries = [];
+    if (!isPassing(entry.item)) return;
+    this.entries.push(entry);
+    if (this.entries.length > 2 * PASSING_MAX) this.entries = this.entries.slice(-PASSING_MAX);
+  }
+
+  get isEmpty(): boolean {
+    return this.entries.length === 0;
+  }
+
+  /** In the order in which it was said. */
+  among(stored: readonly TranscriptEntry[]): TranscriptEntry[] {
+    if (this.entries.length === 0) return stored.slice();
+    const all = [...stored, ...this.entries];
+    return all.sort((a, b) => a.n - b.n || a.i - b.i);
+  }
+}
+
+export function isPassing(item: TranscriptItem): boolean {
   return item.type === 'message_delta' || item.type === 'thinking_delta' || item.type === 'tool_output';
 }
 

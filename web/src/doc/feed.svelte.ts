@@ -2,7 +2,7 @@
 
 import { store } from '../feed/store.svelte';
 import type { TranscriptEntry, Usage } from '../proto';
-import { Doc, type Node } from './derive';
+import { Doc, Passing, isPassing, type Node } from './derive';
 
 /** What is asked for at once; earlier pages come as the reader goes up. */
 const TAIL = 200;
@@ -12,7 +12,10 @@ const FIRST = 40;
 /** What is drawn more when the reader nears the top. */
 const STEP = 120;
 
-type EntriesFrame = { run: number; from: number; next: number; reset: boolean; entries: TranscriptEntry[] };
+/** What streams is small and much; a page that nobody sees does not pile it up. */
+const WAITING_MAX = 1000;
+
+type EntriesFrame = { run: number; from: number; next: number; reset: boolean; live: boolean; entries: TranscriptEntry[] };
 
 export class Transcript {
   /** What is drawn: the document without its beginning. */
@@ -28,6 +31,7 @@ export class Transcript {
   raw = $state.raw<TranscriptEntry[]>([]);
   error = $state('');
   private doc = new Doc();
+  private passing = new Passing();
   private entries: TranscriptEntry[] = [];
   private from = 0;
   /** Nodes at the beginning that are not drawn yet, and those that were put before the first. */
@@ -62,8 +66,17 @@ export class Transcript {
   }
 
   private take(frame: EntriesFrame): void {
+    if (frame.live) {
+      // It has no place, and is for those alone who have what came before it.
+      if (this.fresh || !this.loaded || frame.run !== this.run) return;
+      this.waiting.push(...frame.entries);
+      this.drawSoon();
+      return;
+    }
     const continues = this.loaded && frame.run === this.run && (this.fresh ? frame.from <= this.next() : !frame.reset);
+    if (continues && this.fresh) this.forgetPassing();
     this.fresh = false;
+    this.ended = frame.next;
     if (!continues) {
       this.run = frame.run;
       this.from = frame.from;
@@ -72,15 +85,33 @@ export class Transcript {
       this.doc = Doc.of(this.entries);
       this.hidden = Math.max(0, this.doc.size - FIRST);
       this.older = 0;
+      this.passing = new Passing();
       this.waiting = [];
       this.loaded = true;
       this.draw();
       return;
     }
-    this.ended = frame.next;
     const last = this.entries.at(-1);
-    this.waiting.push(...(last ? frame.entries.filter((entry) => isPassing(entry) || entry.n > last.n || (entry.n === last.n && entry.i > last.i)) : frame.entries));
-    // Hidden pages get no animation frames; they take what came when they are seen again.
+    this.waiting.push(...(last ? frame.entries.filter((entry) => entry.n > last.n || (entry.n === last.n && entry.i > last.i)) : frame.entries));
+    this.drawSoon();
+  }
+
+  /** Some of it was missed while there was no connection; no text is shown with a hole in it. */
+  private forgetPassing(): void {
+    cancelAnimationFrame(this.drawing);
+    this.flush();
+    if (this.passing.isEmpty) return;
+    this.passing = new Passing();
+    this.doc = Doc.of(this.entries);
+  }
+
+  private drawSoon(): void {
+    if (document.hidden && this.waiting.length > WAITING_MAX) {
+      cancelAnimationFrame(this.drawing);
+      this.flush();
+      return;
+    }
+    // Hidden pages get no animation frames; they take what came when they are seen again, or when it is much.
     if (!this.drawing) this.drawing = requestAnimationFrame(() => this.flush());
   }
 
@@ -93,7 +124,8 @@ export class Transcript {
     this.drawing = 0;
     for (const entry of this.waiting) {
       this.doc.push(entry);
-      if (!isPassing(entry)) this.entries.push(entry);
+      this.passing.take(entry);
+      if (!isPassing(entry.item)) this.entries.push(entry);
     }
     this.waiting = [];
     this.draw();
@@ -129,7 +161,7 @@ export class Transcript {
       this.from = page.from ?? 0;
       this.atStart = page.entries.length === 0 || this.from === 0;
       const size = this.doc.size;
-      this.doc = Doc.of(this.entries);
+      this.doc = Doc.of(this.passing.among(this.entries));
       this.older += this.doc.size - size;
       this.hidden = Math.max(0, this.doc.size - size - STEP);
       this.draw();
@@ -140,5 +172,3 @@ export class Transcript {
     }
   }
 }
-
-const isPassing = (entry: TranscriptEntry): boolean => entry.item.type === 'message_delta' || entry.item.type === 'thinking_delta' || entry.item.type === 'tool_output';

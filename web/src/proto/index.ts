@@ -520,7 +520,7 @@ export type Direction = "row" | "column";
 export type Endpoint = { pid: number, launcher_pid: number | null, epoch: Epoch, version: string, socket: string, web_url: string, ws_url: string, };
 
 /**
- * Entries of a transcript as they are appended.
+ * Entries of a transcript as they are appended, and what streams between them.
  */
 export type Entries = { agent: AgentId, 
 /**
@@ -539,6 +539,10 @@ next: number,
  * What was known before does not continue: another run, or a transcript that was begun anew.
  */
 reset: boolean, 
+/**
+ * These stream: they have no place of their own, are not told again, and what they add up to comes as an entry.
+ */
+live: boolean, 
 /**
  * Oldest first.
  */

@@ -281,8 +281,10 @@ fn what_a_lost_run_was_given_is_not_given_to_the_next_one() {
     let (given, waits) = (post.send("api", "m-given"), post.send("api", "m-waits"));
     let uid = text_of(&post.world.agent("api")["uid"]);
     let journal = amux_runner::journal::journal(&post.world.home.state().join("tapes").join(uid).join("1"));
-    for name in ["launcher_pid", "pid"] {
-        let pid = post.world.pid(name);
+    let (launcher, server) = (post.world.pid("launcher_pid"), post.world.pid("pid"));
+    // Or it would stop its agents when the launcher is gone.
+    signals::send(server, Signal::Stop).unwrap();
+    for pid in [launcher, server] {
         let known = process::identity(pid);
         signals::send(pid, Signal::Kill).unwrap();
         until("it is dead", || known.as_ref().is_none_or(|known| !process::alive(known)).then_some(()));

@@ -1,11 +1,14 @@
 //! What a browser has of the server: the board, transcripts and terminals as they are pushed, and who may see them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use amux_proto::entity::Size;
 use amux_runner::screen::Screen;
+use amux_sys::process;
+use amux_sys::signals::{self, Signal};
 use amux_testkit::crash_agents;
 use amux_testkit::wire::Wire;
 use futures_util::{SinkExt as _, StreamExt as _};
@@ -303,6 +306,9 @@ struct Told {
     next: u64,
     from: u64,
     entries: Vec<Value>,
+    /// What streamed, in what was told after it; and so many bytes of frames.
+    live: Vec<Value>,
+    live_bytes: usize,
 }
 
 impl Told {
@@ -313,6 +319,11 @@ impl Told {
             *self = Self { from: page["from"].as_u64().unwrap(), ..Self::default() };
         } else {
             assert_eq!((page["run"].as_u64(), page["from"].as_u64()), (Some(self.run), Some(self.next)));
+        }
+        if page["live"] == true {
+            assert_eq!((&page["from"], page["reset"].as_bool()), (&page["next"], Some(false)), "no place of their own");
+            self.live_bytes += frame.to_string().len();
+            return self.live.extend(page["entries"].as_array().unwrap().iter().cloned());
         }
         self.run = page["run"].as_u64().unwrap();
         self.next = page["next"].as_u64().unwrap();
@@ -374,6 +385,76 @@ fn a_transcript_is_pushed_through_a_new_run_and_a_restart_of_the_server() {
     assert_eq!(first.run, 1);
     wire.send(&json!({ "id": 2, "follow": { "agent": "nobody" } })).unwrap();
     assert_eq!(wire.frame().unwrap()["error"]["code"], "not_found");
+}
+
+/// The lengths of the pieces of text.
+fn pieces(live: &[Value]) -> Vec<usize> {
+    live.iter()
+        .map(|entry| {
+            assert_eq!(entry["item"]["type"], "message_delta", "{entry}");
+            entry["item"]["text"].as_str().unwrap().len()
+        })
+        .collect()
+}
+
+#[test]
+fn what_an_agent_says_is_heard_while_it_says_it() {
+    let world = world();
+    world.json(&["new", "api", "--agent", "fake-claude", "--cwd", "/"]);
+    until("it rests", || (world.agent("api")["state"] == "idle").then_some(()));
+    let mut wires = [(); 2].map(|()| Wire::connect(&world.home.socket()).unwrap());
+    let mut told = [(); 2].map(|()| Told::default());
+    for (wire, told) in wires.iter_mut().zip(&mut told) {
+        wire.send(&json!({ "id": 6, "follow": { "agent": "api" } })).unwrap();
+        told.take(&wire.frame().unwrap());
+    }
+    let words: String = (1..=50).map(|n| format!("say:{n} ")).collect();
+    world.json(&["send", "api", "-m", &format!("{words} hold")]);
+    for (wire, told) in wires.iter_mut().zip(&mut told) {
+        while told.live.len() < 50 {
+            let frame = wire.frame().unwrap();
+            told.take(&frame);
+        }
+        assert_eq!(pieces(&told.live), (1..=50).collect::<Vec<_>>());
+        let stored = serde_json::to_string(&told.entries).unwrap();
+        assert!(stored.contains("say:50") && !stored.contains("done 1"), "{stored}");
+    }
+    world.json(&["interrupt", "api"]);
+    for (wire, told) in wires.iter_mut().zip(&mut told) {
+        told.until(wire, "done 1");
+        assert_eq!(told.live.len(), 50, "each once");
+        assert!(!serde_json::to_string(&told.entries).unwrap().contains("message_delta"));
+    }
+    // Whoever comes later has the whole, and of what streams next the whole of it too.
+    let mut wire = Wire::connect(&world.home.socket()).unwrap();
+    let mut later = Told::default();
+    wire.send(&json!({ "id": 6, "follow": { "agent": "api" } })).unwrap();
+    later.until(&mut wire, "done 1");
+    world.json(&["send", "api", "-m", "say:3 ask say:4"]);
+    let asked = |told: &Told| told.entries.iter().any(|entry| entry["item"]["type"] == "asked");
+    while !asked(&later) {
+        let frame = wire.frame().unwrap();
+        later.take(&frame);
+    }
+    assert_eq!(pieces(&later.live), [3], "what came before an entry is told before it");
+}
+
+#[test]
+fn whoever_does_not_listen_misses_what_streams_and_nothing_that_is_kept() {
+    let world = world();
+    world.json(&["new", "api", "--agent", "fake-claude", "--cwd", "/"]);
+    until("it rests", || (world.agent("api")["state"] == "idle").then_some(()));
+    let mut wire = Wire::connect(&world.home.socket()).unwrap();
+    let mut told = Told::default();
+    wire.send(&json!({ "id": 6, "follow": { "agent": "api" } })).unwrap();
+    told.take(&wire.frame().unwrap());
+    world.json(&["send", "api", "-m", &"say:30000 ".repeat(1000), "--wait", "acked"]);
+    until("it is done", || (world.agent("api")["state"] == "idle").then_some(()));
+    told.until(&mut wire, "turn_ended");
+    let stored = serde_json::to_string(&told.entries).unwrap();
+    assert!(stored.contains("turn_started") && stored.contains("done 1"));
+    assert!(told.live_bytes < 4_000_000, "of thirty million bytes were kept for it: {}", told.live_bytes);
+    assert!(pieces(&told.live).iter().all(|length| *length == 30_000));
 }
 
 fn wire_get(world: &World, args: Value) -> Value {
@@ -571,6 +652,65 @@ fn the_page_may_load_nothing_but_its_own_and_the_stream_of_its_own_host() {
     }
     assert_eq!(http(port, "GET", "/assets/no.js", &[], "").0, 404);
     assert_eq!(http(port, "GET", "/no.svg", &[], "").0, 404);
+}
+
+#[test]
+fn a_page_finds_the_next_server_where_it_was_even_after_a_kill() {
+    let world = World::new();
+    world.json(&["server", "start"]);
+    let url = world.status()["web_url"].clone();
+    let mut browser = Browser::open(&world);
+    let pid = world.pid("pid");
+    let known = process::identity(pid);
+    signals::send(pid, Signal::Kill).unwrap();
+    until("the server is dead", || known.as_ref().is_none_or(|known| !process::alive(known)).then_some(()));
+    assert!(matches!(browser.hear(), Heard::End));
+    assert_eq!(world.status()["web_url"], url);
+    world.json(&["server", "restart"]);
+    assert_eq!(world.status()["web_url"], url);
+    let mode = fs::metadata(world.home.state().join("run/port")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+
+    // Somebody else has it: any other is better than none, and that is the one from then on.
+    let held = port(&world);
+    world.json(&["server", "stop"]);
+    let taken = std::net::TcpListener::bind(("127.0.0.1", held)).unwrap();
+    world.json(&["server", "start"]);
+    let other = port(&world);
+    assert_ne!(other, held);
+    drop(taken);
+    world.json(&["server", "restart"]);
+    assert_eq!(port(&world), other);
+}
+
+#[test]
+fn a_page_has_eighteen_terminals_and_as_many_documents_and_room() {
+    let world = world();
+    world.shell("sh");
+    world.json(&["new", "api", "--agent", "fake-claude", "--cwd", "/"]);
+    until("it rests", || (world.agent("api")["state"] == "idle").then_some(()));
+    let mut browser = Browser::open(&world);
+    for n in 0..64 {
+        browser.say(&json!({ "id": n, "view": { "agent": "sh", "binary": true } }));
+        browser.say(&json!({ "id": 100 + n, "follow": { "agent": "api" } }));
+    }
+    let mut told = BTreeSet::new();
+    while told.len() < 128 {
+        if let Heard::Frame(frame) = browser.hear() {
+            assert!(frame["error"].is_null(), "{frame}");
+            told.insert(frame["id"].as_u64().unwrap());
+        }
+    }
+    for (id, what) in [(300, json!({ "view": { "agent": "sh" } })), (301, json!({ "follow": { "agent": "api" } }))] {
+        let mut frame = what;
+        frame["id"] = id.into();
+        browser.say(&frame);
+        let refused = until("it is refused", || match browser.hear() {
+            Heard::Frame(frame) if frame["id"] == id => Some(frame["error"]["code"].clone()),
+            _ => None,
+        });
+        assert_eq!(refused, "limit");
+    }
 }
 
 #[test]
