@@ -119,7 +119,7 @@ impl Host {
 
     fn me(&self) -> Result<String, Rejection> {
         let known = self.found().me.clone();
-        known.map_or_else(|| self.connect().map(|client| client.welcome.principal), Ok)
+        known.map_or_else(|| self.reach(Instant::now() + PATIENCE).map(|client| client.welcome.principal), Ok)
     }
 
     fn persist(
@@ -132,15 +132,7 @@ impl Host {
         loop {
             let mut client = match idle.take() {
                 Some(client) => client,
-                None => match self.connect() {
-                    Ok(client) => client,
-                    // Another host of this agent has the places, or the server is on its way back.
-                    Err(rejection) if is_for_now(&rejection) && Instant::now() < deadline => {
-                        std::thread::sleep(PAUSE);
-                        continue;
-                    }
-                    Err(rejection) => return Err(rejection),
-                },
+                None => self.reach(deadline)?,
             };
             match attempt(&mut client) {
                 Ok(answer) => {
@@ -165,6 +157,16 @@ impl Host {
         let idle = &mut self.found().idle;
         if idle.len() < IDLE_MAX {
             idle.push(client);
+        }
+    }
+
+    fn reach(&self, deadline: Instant) -> Result<Client, Rejection> {
+        loop {
+            match self.connect() {
+                // Another host of this agent has the places, or the server is on its way back.
+                Err(rejection) if is_for_now(&rejection) && Instant::now() < deadline => std::thread::sleep(PAUSE),
+                reached => return reached,
+            }
         }
     }
 
@@ -198,7 +200,7 @@ impl Host {
             bell.mark_unchanged();
             return Ok(bell);
         }
-        let client = self.connect()?;
+        let client = self.reach(Instant::now() + PATIENCE)?;
         let head = client.welcome.head;
         let from = CursorAt { epoch: client.welcome.epoch, seq: head };
         let (ring, heard) = watch::channel(head);

@@ -61,10 +61,27 @@ impl Real {
         Some(Self { world, model, kind, env, args, project })
     }
 
+    /// Codex in the same world, if that is installed too: what it needs to run there.
+    fn codex_beside(&self) -> Option<cli::Env> {
+        let Some(path) = cli::real_agents_dir().and_then(|dir| cli::program(&dir, "codex")) else {
+            eprintln!("SKIPPED real codex: not installed (cargo xtask test --real-agents)");
+            return None;
+        };
+        let kinds = self.world.home.dir.join("config/agents.toml");
+        let text = std::fs::read_to_string(&kinds).unwrap();
+        let ours = format!("program = \"{}\"", path.display());
+        std::fs::write(kinds, text.replace("program = \"codex\"", &ours)).unwrap();
+        Some(cli::codex(&self.world.home.dir, &self.model.url()).unwrap())
+    }
+
     fn create(&self, name: &str, more: &[&str]) -> Value {
+        self.create_as(self.kind, &self.env, name, more)
+    }
+
+    fn create_as(&self, kind: &str, env: &cli::Env, name: &str, more: &[&str]) -> Value {
         let cwd = self.project.to_string_lossy().into_owned();
-        let mut words: Vec<String> = ["new", name, "--agent", self.kind, "--cwd", &cwd].map(str::to_owned).to_vec();
-        words.extend(self.env.iter().flat_map(|(key, value)| ["--env".to_owned(), format!("{key}={value}")]));
+        let mut words: Vec<String> = ["new", name, "--agent", kind, "--cwd", &cwd].map(str::to_owned).to_vec();
+        words.extend(env.iter().flat_map(|(key, value)| ["--env".to_owned(), format!("{key}={value}")]));
         words.extend(more.iter().map(|word| (*word).to_owned()));
         if !self.args.is_empty() {
             words.push("--".to_owned());
@@ -567,6 +584,37 @@ mod talk {
         asks_and_is_answered("claude", |world| {
             signals::send(world.pid("pid"), Signal::Kill).unwrap();
         });
+    }
+
+    /// What is asked, answered and acknowledged among them, with the server killed while the answer is worked on.
+    #[test]
+    fn two_claudes_and_a_codex_talk_through_a_killed_server() {
+        let real = real!("claude");
+        let Some(env) = real.codex_beside() else { return };
+        let (lead, scout) = (real.begin("lead", &[]), real.begin("scout", &[]));
+        let made = real.create_as("codex", &env, "coder", &[]);
+        assert_eq!(made["ok"], true, "{made}");
+        let coder = Agent { real: &real, name: "coder".to_owned() };
+        [&lead, &scout, &coder].iter().for_each(|agent| agent.work("hello"));
+        let said = r#"MCP reply {"id": "@message", "text": "it is four"}"#;
+        let question = serde_json::json!({ "to": "coder", "text": said, "timeout_ms": 60_000 });
+        lead.tell(&format!("MCP ask {question}"));
+        signals::send(real.world.pid("pid"), Signal::Kill).unwrap();
+        lead.wait("idle");
+        let heard = |request: &Request| request.asked.tool_output.as_ref().is_some_and(|it| it.contains("it is four"));
+        assert!(real.model.requests().iter().any(heard), "{:#}", lead.story());
+        let acknowledges = r#"MCP ack {"ids": ["@message"]}"#;
+        coder.work(&format!("MCP send {}", serde_json::json!({ "to": ["scout"], "text": acknowledges })));
+        let acked = until("scout has said that it has it", || {
+            let inbox = real.world.json(&["inbox", "--agent", "scout", "--all"]);
+            let mail = inbox.as_array().unwrap().iter().find(|mail| mail["from"] == "coder@default").cloned()?;
+            let shown = real.world.json(&["msg", "show", mail["id"].as_str().unwrap()]);
+            let ladder = shown["deliveries"][0]["history"].as_array().unwrap().clone();
+            ladder.into_iter().find(|passed| passed["stage"] == "acked")
+        });
+        assert_eq!(acked["evidence"], "the recipient said so");
+        let inbox = real.world.answer(&["inbox", "--agent", "coder", "--all"]);
+        assert!(inbox["data"].as_array().unwrap().iter().any(|mail| mail["stage"] == "answered"), "{inbox}");
     }
 
     #[test]
