@@ -119,12 +119,23 @@ impl Send {
         };
         let reply_to = self.reply_to.as_deref().map(|id| full(context, id, "id")).transpose()?;
         let thread = self.thread.as_deref().map(|id| full(context, id, "thread")).transpose()?;
-        let args = json!({
+        let mut args = json!({
             "to": to, "body": body, "key": self.key, "reply_to": reply_to, "thread": thread,
             "priority": self.priority, "class": self.class, "ttl_ms": self.ttl, "attachments": attachments,
         });
         let deadline = self.timeout.map(|ms| Instant::now() + Duration::from_millis(ms));
-        let mut sent = context.order("message.send", &args)?;
+        let mut sent = match context.order("message.send", &args) {
+            Err(failure) => match without_unknown(&args["to"], &failure) {
+                Some((known, refused)) => {
+                    args["to"] = known;
+                    let mut sent = context.order("message.send", &args)?;
+                    sent["refused"] = refused;
+                    sent
+                }
+                None => return Err(failure),
+            },
+            Ok(sent) => sent,
+        };
         let Some(wanted) = wanted else { return Ok(done(context, &sent)) };
         let message = json!({ "message": sent["id"] });
         let reached = until(context, deadline, |context| {
@@ -153,12 +164,30 @@ impl Send {
     }
 }
 
-/// A message is on its way.
+/// The recipients there are, when a name among several means nobody: one bad name stops no other. And those who are not.
+fn without_unknown(to: &Value, failure: &Failure) -> Option<(Value, Value)> {
+    let refused = &failure.rejection.details.as_ref()?["unknown"];
+    let is_refused = |name: &&Value| each(refused).any(|unknown| unknown["to"] == **name);
+    let known: Vec<_> = each(to).filter(|name| !is_refused(name)).cloned().collect();
+    (!known.is_empty() && each(refused).next().is_some()).then(|| (known.into(), refused.clone()))
+}
+
+/// A message is on its way, as far as its recipients are known.
 pub(super) fn done(context: &Context, sent: &Value) -> ExitCode {
-    context.out.done(sent, || {
+    let code = context.out.done(sent, || {
         let lines = lines(&sent["deliveries"]).iter().map(|line| plain(line)).collect::<Vec<_>>().join("\n");
         format!("{lines}\n  {}", context.out.dim(&show(&sent["id"])))
-    })
+    });
+    let mut refused = each(&sent["refused"]).peekable();
+    if refused.peek().is_none() {
+        return code;
+    }
+    for unknown in refused {
+        let near: Vec<_> = each(&unknown["details"]["near"]).map(word).collect();
+        let near = if near.is_empty() { String::new() } else { format!(" (did you mean {}?)", near.join(", ")) };
+        eprintln!("agentmux: not sent: {}", plain(&format!("{}{near}", word(&unknown["message"]))));
+    }
+    ExitCode::from(Exit::Partly as u8)
 }
 
 fn show(id: &Value) -> String {

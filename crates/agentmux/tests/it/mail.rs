@@ -454,8 +454,14 @@ fn many_are_reached_by_one_name() {
         let sent = post.json(&["send", target, "-m", "hello", "--class", "state"]);
         assert_eq!(sent["deliveries"].as_array().unwrap().len(), 2, "{sent}");
     }
+    // One bad name stops no other, and is not passed over in silence.
+    let before = post.json(&["queue", "one"]).as_array().unwrap().len();
+    let out = post.world.run(&["send", "one", "thre", "-m", "hello"]);
+    assert_eq!(out.status.code(), Some(5), "{out:?}");
+    assert!(String::from_utf8_lossy(&out.stderr).contains("three@default"), "{out:?}");
+    assert_eq!(post.json(&["queue", "one"]).as_array().unwrap().len(), before + 1);
     let wrong = post.world.answer(&["send", "one", "thre", "-m", "hello"]);
-    assert!(wrong["error"].to_string().contains("three@default"), "{wrong}");
+    assert_eq!((&wrong["data"]["refused"][0]["to"], &wrong["data"]["deliveries"][1]), (&json!("thre"), &Value::Null));
     assert_eq!(post.world.code(&["send", "thre", "-m", "hello"]), 7);
     assert_eq!(post.world.code(&["send", "one"]), 2);
     assert_eq!(post.world.code(&["send", "one", "-m", "x", "--priority", "high"]), 2);
