@@ -165,7 +165,8 @@ fn by_suffix<'a, K: Ord + Identity, T>(map: &'a BTreeMap<K, T>, reference: &str)
 fn pairs_by_suffix<'a, K: Ord + Identity, T>(map: &'a BTreeMap<K, T>, reference: &str) -> Vec<(&'a K, &'a T)> {
     let Some(suffix) = suffix(reference) else { return Vec::new() };
     let Ok(wanted) = u128::from_str_radix(&suffix, 16) else { return Vec::new() };
-    let mask = if suffix.len() == 32 { u128::MAX } else { (1 << (4 * suffix.len())) - 1 };
+    // A whole id was looked up already, and of many things nobody looks through all for one that is not there.
+    let Some(mask) = 1_u128.checked_shl(4 * suffix.len() as u32).map(|bit| bit - 1) else { return Vec::new() };
     map.iter().filter(|(id, _)| id.bits() & mask == wanted).collect()
 }
 

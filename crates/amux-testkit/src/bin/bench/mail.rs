@@ -183,7 +183,7 @@ pub(super) fn mcp() -> Vec<Row> {
     let began = Instant::now();
     for n in 1..=1_000 {
         let one = Instant::now();
-        let args = json!({ "to": ["operator"], "body": format!("number {n}") });
+        let args = json!({ "to": ["operator"], "text": format!("number {n}") });
         call(n, "tools/call", json!({ "name": "send", "arguments": args }));
         times.push(ms(one.elapsed()));
     }
