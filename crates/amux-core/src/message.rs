@@ -619,11 +619,15 @@ fn reorder(case: &mut Case<'_>, order: &Move) -> Result<Value, Rejection> {
     let low = at.checked_sub(1).map_or(high.saturating_sub(2 * PLACE_STEP), |at| others[at].1);
     if high.saturating_sub(low) > 1 {
         let place = low + (high - low) / 2;
-        case.emit(Event::Moved(Moved { message: message.id, to, place }));
+        if copy.place != place {
+            case.emit(Event::Moved(Moved { message: message.id, to, place }));
+        }
         return Ok(json!({ "id": message.id }));
     }
     // No room left between two: those behind move on.
-    case.emit(Event::Moved(Moved { message: message.id, to, place: high }));
+    if copy.place != high {
+        case.emit(Event::Moved(Moved { message: message.id, to, place: high }));
+    }
     let mut place = high;
     for (id, known) in &others[at..] {
         if *known > place {
