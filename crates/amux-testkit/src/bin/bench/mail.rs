@@ -33,7 +33,7 @@ pub(super) fn send() -> Vec<Row> {
         wire.must("agent.create", json!({ "name": name, "kind": kind, "argv": argv, "cwd": "/" }));
         let mut pipe = Pipe::open(&pipe);
         if kind == "acp" {
-            until(|| wire.get("agents", json!({}))[0]["state"].is_string() && idle(&mut wire, name));
+            until(|| idle(&mut wire, name));
         }
         let times = (0..TIMED).map(|n| sent(&world.home, name, n, &mut pipe)).collect();
         let what = format!("`agentmux send` {what}, durable");
@@ -76,10 +76,16 @@ fn into_a_pane(home: &Home) -> Option<Row> {
 
 fn adopt(home: &Home, name: &str, socket: &str, target: &str) {
     let mut command = home.command();
-    command.env("TMUX", format!("{socket},0,0"));
-    command.args(["new", name, "--agent", &format!("tmux:{target}"), "--cwd", "/"]);
+    command.args(["new", name, "--agent", &format!("tmux:{target}"), "--cwd", "/", "--", "-S", socket]);
     let done = command.stdout(Stdio::null()).status().expect("it runs");
-    assert!(done.success(), "{name} is adopted");
+    assert!(done.success(), "{name} is made");
+    let mut wire = home.connect().expect("the server answers");
+    // That a client of tmux has begun is no sign that it found the pane.
+    until(|| {
+        let detail = wire.get("agent", json!({ "agent": name }));
+        assert!(detail["agent"]["state"] != "failed", "{name} is adopted: {detail}");
+        wire.get("look", json!({ "agent": name }))["lines"].is_array() && detail["agent"]["pid"].is_u64()
+    });
 }
 
 fn sent(home: &Home, to: &str, n: usize, pipe: &mut Pipe) -> f64 {
