@@ -9,7 +9,7 @@ use amux_sys::process;
 use amux_testkit::server::Home;
 use serde_json::{Value, json};
 
-use super::{Row, Tmux, median, mib, ms, percentile, row, start, stop, wakeups, world};
+use super::{Row, Tmux, at_rest, median, mib, ms, percentile, row, start, stop, world};
 
 /// Deliveries that are timed; each begins with the start of a program.
 const TIMED: usize = 60;
@@ -270,31 +270,17 @@ pub(super) fn rate() -> Vec<Row> {
 /// Panes of a tmux that are agents, and nothing happens.
 pub(super) fn adopted() -> Vec<Row> {
     const PANES: usize = 30;
-    const LOOK: Duration = Duration::from_secs(20);
     let Some((tmux, _)) = Tmux::start(PANES) else { return Vec::new() };
     let world = world();
-    let (srv, _) = start(&world.home);
+    let (_srv, _) = start(&world.home);
     let socket = Command::new("tmux").args(["-L", tmux.name(), "display-message", "-p", "#{socket_path}"]).output();
     let socket = String::from_utf8_lossy(&socket.expect("tmux runs").stdout).trim().to_owned();
     for n in 0..PANES {
         adopt(&world.home, &format!("p{n}"), &socket, &format!("s{n}:0.0"));
     }
     std::thread::sleep(Duration::from_secs(3));
-    let forks = || {
-        let stat = std::fs::read_to_string("/proc/stat").unwrap_or_default();
-        let line = stat.lines().find_map(|line| line.strip_prefix("processes "));
-        line.and_then(|count| count.trim().parse::<u64>().ok()).unwrap_or(0)
-    };
-    let (cpu, woken, forked) = (process::cpu_ms(srv.pid()).unwrap_or(0), wakeups(srv.pid()), forks());
-    std::thread::sleep(LOOK);
-    let cpu = process::cpu_ms(srv.pid()).unwrap_or(0) - cpu;
-    let (woken, forked) = (wakeups(srv.pid()).saturating_sub(woken), forks() - forked);
+    let measured = at_rest(&world.home);
     stop(&world.home);
-    let percent = cpu as f64 / ms(LOOK) * 100.0;
-    let measured = format!(
-        "{percent:.2} % of a core, {:.1} wake-ups/s, {forked} forks on the whole machine",
-        woken as f64 / LOOK.as_secs_f64()
-    );
     let beside = "relay 26 % and 151 forks/s with 6 (reported)".to_owned();
     vec![row(&format!("idle with {PANES} adopted tmux panes, 20 s"), measured, "< 1 %, 0 forks/s", beside)]
 }

@@ -243,19 +243,47 @@ fn idle() -> Vec<Row> {
 
 fn idle_with(agents: usize) -> Row {
     let world = world();
-    let (srv, _) = start(&world.home);
+    let (_srv, _) = start(&world.home);
     shells(&world.home, agents, "exec sleep 100000");
     std::thread::sleep(Duration::from_secs(2));
-    const LOOK: Duration = Duration::from_secs(20);
-    let (cpu, woken) = (process::cpu_ms(srv.pid()).unwrap_or(0), wakeups(srv.pid()));
-    std::thread::sleep(LOOK);
-    let cpu = process::cpu_ms(srv.pid()).unwrap_or(0) - cpu;
-    // A thread that ended meanwhile took its count along.
-    let woken = wakeups(srv.pid()).saturating_sub(woken);
-    let percent = cpu as f64 / ms(LOOK) * 100.0;
+    let measured = at_rest(&world.home);
     stop(&world.home);
-    let measured = format!("{percent:.2} % of a core, {:.1} wake-ups/s", woken as f64 / LOOK.as_secs_f64());
     row(&format!("idle with {agents} agents, 20 s"), measured, "< 0.1 %", "tmux 0.00 %".into())
+}
+
+/// What all processes of the program use together while nothing happens: server, launcher and runners.
+fn at_rest(home: &Home) -> String {
+    const LOOK: Duration = Duration::from_secs(20);
+    let ours = programs(home);
+    let sum = |what: fn(u32) -> u64| ours.iter().map(|pid| what(*pid)).sum::<u64>();
+    let cpu = |pid| process::cpu_ms(pid).unwrap_or(0);
+    let before = (sum(cpu), sum(wakeups), sum(faults_of_children));
+    std::thread::sleep(LOOK);
+    let percent = sum(cpu).saturating_sub(before.0) as f64 / ms(LOOK) * 100.0;
+    // A thread that ended meanwhile took its count along.
+    let woken = sum(wakeups).saturating_sub(before.1) as f64 / LOOK.as_secs_f64();
+    let forked = if sum(faults_of_children) == before.2 { "no child ended" } else { "children ended" };
+    format!("{percent:.2} % of a core, {woken:.1} wake-ups/s, {forked}")
+}
+
+/// Whoever runs this program for this home.
+fn programs(home: &Home) -> Vec<u32> {
+    let place = home.state().as_os_str().as_encoded_bytes().to_vec();
+    let ours = |pid: &u32| {
+        let program = std::fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
+        let environ = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        program.file_name().is_some_and(|name| name == "agentmux")
+            && environ.windows(place.len()).any(|part| part == place)
+    };
+    let every = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    every.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(ours).collect()
+}
+
+/// Page faults of the children that a process has waited for: a child that ran, however briefly, had some.
+fn faults_of_children(pid: u32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let after = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+    after.split_whitespace().nth(8).and_then(|word| word.parse().ok()).unwrap_or(0)
 }
 
 fn timed(command: &mut Command, times: usize) -> (f64, f64, f64) {
