@@ -419,7 +419,7 @@ fn meant(state: &State, from: &Principal, reference: &str) -> Result<Vec<Recipie
         None if reference == "all" => Ok(others(&mut state.agents.values())),
         None if reference == OPERATOR => Ok(vec![Recipient::Operator]),
         Some(_) | None => {
-            let agent = resolve::agent(state, reference)?;
+            let agent = resolve::agent(state, reference).map_err(|rejection| or_many(state, reference, rejection))?;
             match may_tell(state, from, agent) {
                 true => Ok(vec![Recipient::Agent { agent: agent.id }]),
                 false => Err(denied("keys_of_shell", from, "message.send")
@@ -427,6 +427,22 @@ fn meant(state: &State, from: &Principal, reference: &str) -> Result<Vec<Recipie
             }
         }
     }
+}
+
+/// Whoever says the bare name of a team or group is told how it is addressed.
+fn or_many(state: &State, reference: &str, rejection: Rejection) -> Rejection {
+    let Ok(name) = Name::new(reference) else { return rejection };
+    if rejection.code != Code::NotFound {
+        return rejection;
+    }
+    let address = if state.team_named(&name).is_some() {
+        format!("team:{name}")
+    } else if state.agents.values().any(|agent| agent.groups.contains(&name)) {
+        format!("group:{name}")
+    } else {
+        return rejection;
+    };
+    rejection.hint(format!("did you mean {address}?")).details(json!({ "near": [address] }))
 }
 
 /// What a shell is sent it runs: an agent needs the right to press its keys. Groups are meant without it otherwise.

@@ -301,15 +301,19 @@ impl Reply {
 
 #[derive(clap::Args)]
 pub(crate) struct Queue {
-    agent: String,
+    /// All of them without one
+    agent: Option<String>,
 }
 
 impl Queue {
     pub(crate) fn run(&self, context: &Context) -> Result<ExitCode, Failure> {
-        let queue = context.ask("queue", &json!({ "agent": self.agent }))?;
-        Ok(context.out.done(&queue, || {
+        let waiting = match &self.agent {
+            Some(agent) => context.ask("queue", &json!({ "agent": agent }))?,
+            None => of_all(context)?,
+        };
+        Ok(context.out.done(&waiting, || {
             let row = |mail: &Value| {
-                vec![
+                let mut cells = vec![
                     short(&mail["id"]),
                     word(&mail["from"]),
                     age(mail["created"].as_str().unwrap_or_default()),
@@ -319,14 +323,32 @@ impl Queue {
                     mail["reason"].as_str().unwrap_or("nothing").to_owned(),
                     super::message::left(&mail["until"]).unwrap_or_else(|| "-".into()),
                     gist(&word(&mail["body"])),
-                ]
+                ];
+                if self.agent.is_none() {
+                    cells.insert(1, word(&mail["to"]));
+                }
+                cells
             };
-            let rows: Vec<_> = each(&queue).map(row).collect();
+            let rows: Vec<_> = each(&waiting).map(row).collect();
             if rows.is_empty() {
-                return format!("nothing waits for {}", plain(&self.agent));
+                return format!("nothing waits for {}", self.agent.as_deref().map_or("anyone".into(), plain));
             }
-            let head = ["id", "from", "age", "priority", "class", "waits for", "at most", "text"];
+            let mut head = vec!["id", "from", "age", "priority", "class", "waits for", "at most", "text"];
+            if self.agent.is_none() {
+                head.insert(1, "to");
+            }
             table(&head, &rows, |_, text| text.to_owned(), context.out)
         }))
     }
+}
+
+/// What waits for whom, agent after agent.
+fn of_all(context: &Context) -> Result<Value, Failure> {
+    let agents = context.ask("agents", &json!({ "all": true }))?;
+    let mut waiting = Vec::new();
+    for agent in each(&agents).filter(|agent| agent["queued"].as_u64() > Some(0)) {
+        let queue = context.ask("queue", &json!({ "agent": agent["uid"] }))?;
+        waiting.extend(each(&queue).cloned());
+    }
+    Ok(Value::Array(waiting))
 }

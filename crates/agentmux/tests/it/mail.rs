@@ -158,6 +158,8 @@ fn mail_for_an_agent_that_is_not_running_waits_and_is_given_when_it_starts() {
     assert!(sent["deliveries"][0]["reason"].as_str().unwrap().contains("not running"), "{sent}");
     let words = post.words(&["queue", "api"]);
     assert!(words.contains("not running") && words.contains("say:1"), "{words}");
+    let words = post.words(&["queue"]);
+    assert!(words.contains("api@default") && words.contains("say:1"), "of everybody: {words}");
     post.json(&["send", "api", "-m", "say:1", "--wait", "accepted"]);
     assert_eq!(post.world.code(&["send", "api", "-m", "late", "--wait", "handed", "--timeout", "300ms"]), 6);
     post.json(&["start", "api"]);

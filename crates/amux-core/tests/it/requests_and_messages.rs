@@ -89,6 +89,15 @@ fn one_unknown_recipient_refuses_the_whole_and_is_named() {
 }
 
 #[test]
+fn whoever_says_the_bare_name_of_a_team_or_group_is_told_how_it_is_addressed() {
+    let mut world = World::new();
+    world.running("scout");
+    let hint = |world: &mut World, to: &str| world.refused(send(&[to], "hello")).hint;
+    assert_eq!(hint(&mut world, "default").as_deref(), Some("did you mean team:default?"));
+    assert_eq!(hint(&mut world, "scuot").as_deref(), Some("did you mean scout@default?"));
+}
+
+#[test]
 fn a_message_to_nobody_with_nothing_or_with_too_much_is_refused() {
     let mut world = World::new();
     let scout = world.running("scout");
