@@ -22,7 +22,7 @@ promise('a browser signs in with the code of the fragment, once, and the code le
   await stranger.getByRole('heading', { name: 'Inbox' }).waitFor();
 });
 
-promise('an agent made elsewhere is in the list, and a permission is answered from a phone with one tap while the desktop sees it', async (here) => {
+promise.alone('an agent made elsewhere is in the list, and a permission is answered from a phone with one tap while the desktop sees it', async (here) => {
   const [desktop, phone] = [await here.visit(), await here.visit({ width: 360, height: 740, phone: true })];
   here.agentmux('new', 'fay', '--agent', 'fake');
   await desktop.getByRole('link', { name: /fay/ }).waitFor();
@@ -264,7 +264,7 @@ promise('a denial tells the agent why, and a rule answers the next of its kind',
   assert.deepEqual(here.agentmux('requests'), []);
 });
 
-promise('fifty agents are painted in a second or two, and an agent of 20,000 entries opens with three questions at most', async (here) => {
+promise.alone('fifty agents are painted in a second or two, and an agent of 20,000 entries opens with three questions at most', async (here) => {
   for (let i = 0; i < 49; i += 1) here.agentmux('new', `s${i}`, '--agent', 'fake', '--no-start-agent');
   here.agentmux('new', 'fay', '--agent', 'fake');
   const uid = uidOf(here, 'fay');
@@ -333,6 +333,8 @@ promise('code in a fence has colours under the policy of the page', async (here)
   const colour = (what) => what.evaluate((element) => getComputedStyle(element).color);
   assert.notEqual(await colour(word), await colour(page.locator('main pre[data-lang=rust] code')));
 });
+
+for (const more of ['panes', 'terminal', 'doors', 'hours', 'writing', 'reading']) await import(`./${more}.mjs`);
 
 const done = await keep(process.argv.slice(2));
 process.exit(done ? 0 : 1);

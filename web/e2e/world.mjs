@@ -3,12 +3,25 @@ import assert from 'node:assert/strict';
 import { execFile, execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
-import { tmpdir } from 'node:os';
+import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { launch } from './browser.mjs';
 import { serve } from './serve.mjs';
 
-const bin = process.env.AGENTMUX_BIN ?? new URL('../../target/debug', import.meta.url).pathname;
+export const bin = process.env.AGENTMUX_BIN ?? new URL('../../target/debug', import.meta.url).pathname;
+
+/** Where the pictures and the consoles of broken promises go. */
+const SCREENS = process.env.SCREENS ?? new URL('../shots/', import.meta.url).pathname;
+
+/** Mostly they wait, for a server or for each other; with more the machine is measured and not the interface. */
+const JOBS = Number(process.env.E2E_JOBS) || Math.min(4, availableParallelism() + 1);
+
+/** None takes half of this on a machine that does other things as well. */
+const PROMISE_MS_MAX = 150_000;
+
+let running;
+/** One for all worlds: what they must not share is a context's own. */
+const chromium = () => (running ??= launch());
 
 export async function world() {
   const root = mkdtempSync(join(tmpdir(), 'amux-web-'));
@@ -28,7 +41,17 @@ export async function world() {
   const status = agentmux('server', 'status');
   // The pages of this checkout by default; with WEB_EMBEDDED those in the program.
   const site = process.env.WEB_EMBEDDED ? null : await serve({ to: status.web_url });
-  const browser = await launch();
+  const contexts = [];
+  const browser = {
+    async newContext(options = {}) {
+      const context = await (await chromium()).newContext({ serviceWorkers: 'block', ...options });
+      contexts.push(context);
+      context.on('page', heed);
+      // Nobody hears the errors of an observer of sizes otherwise.
+      await context.addInitScript(() => addEventListener('error', (event) => console.error(`error of the page: ${event.message}`)));
+      return context;
+    },
+  };
   const url = () => (site ? site.url : status.web_url);
 
   async function code() {
@@ -36,22 +59,46 @@ export async function world() {
     return /#code=([\w-]+)/.exec(link)[1];
   }
   const errors = [];
-  async function visit({ width = 1280, height = 800, phone = false, hash = '' } = {}) {
-    const context = await browser.newContext({ viewport: { width, height }, isMobile: phone, hasTouch: phone, serviceWorkers: 'block' });
-    const page = await context.newPage();
-    page.on('pageerror', (error) => errors.push(error.message));
-    page.on('console', (line) => /Content Security Policy/.test(line.text()) && errors.push(line.text()));
+  const said = [];
+  function heed(page) {
+    page.on('pageerror', (error) => (said.push(error.stack ?? error.message), errors.push(error.message)));
+    page.on('console', (line) => {
+      said.push(`${line.type()}: ${line.text()}`);
+      if (/Content Security Policy|error of the page/.test(line.text())) errors.push(line.text());
+    });
     page.on('dialog', (dialog) => (errors.push(`dialog: ${dialog.message()}`), dialog.dismiss()));
+  }
+  /** `zoom` is what the browser's own does: fewer or more pixels of the page on the same screen. */
+  async function visit({ width = 1280, height = 800, phone = false, hash = '', zoom = 1, permissions = [], init = undefined } = {}) {
+    const context = await browser.newContext({
+      viewport: { width: Math.round(width / zoom), height: Math.round(height / zoom) },
+      ...(zoom === 1 ? {} : { deviceScaleFactor: zoom }),
+      isMobile: phone,
+      hasTouch: phone,
+      permissions,
+    });
+    if (init) await context.addInitScript(init);
+    const page = await context.newPage();
     await page.goto(`${url()}/#code=${await code()}`);
     await page.getByRole('link', { name: /Inbox/ }).first().waitFor();
     if (hash) await page.evaluate((to) => (location.hash = to), hash);
     return page;
   }
+  /** What a person would have seen, for the one who looks into why. */
+  async function picture(name) {
+    mkdirSync(SCREENS, { recursive: true });
+    const file = join(SCREENS, `broken-${name.replace(/[^a-z0-9]+/gi, '-').slice(0, 80)}`);
+    writeFileSync(`${file}.txt`, `${said.join('\n')}\n`);
+    const pages = contexts.flatMap((context) => context.pages());
+    await Promise.all(pages.map((page, n) => page.screenshot({ path: `${file}-${n + 1}.png`, timeout: 5000 }).catch(() => undefined)));
+    return file;
+  }
   return {
-    root, env, agentmux, later, visit, browser, errors, url, site, status, code,
+    root, env, agentmux, later, visit, browser, errors, url, site, status, code, picture,
+    uid: (name) => agentmux('ls', '--all').find((agent) => agent.name === name).uid,
     pid: () => agentmux('server', 'status').pid,
     async end() {
-      await browser.close();
+      await Promise.all(contexts.map((context) => context.close().catch(() => undefined)));
       site?.close();
       try {
         agentmux('server', 'stop');
@@ -64,28 +111,52 @@ export async function world() {
 }
 
 const tests = [];
-export const promise = (name, test) => tests.push({ name, test });
+export const promise = (name, test) => tests.push({ name, test, alone: false });
+/** One that measures a time, or weighs a page: nothing else happens meanwhile. */
+promise.alone = (name, test) => tests.push({ name, test, alone: true });
+
+async function within(ms, what) {
+  let timer;
+  const late = new Promise((_, fail) => (timer = setTimeout(() => fail(new Error(`not kept in ${ms} ms`)), ms)));
+  try {
+    return await Promise.race([what, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
 
 export async function keep(words) {
   const chosen = tests.filter(({ name }) => words.every((word) => name.includes(word)));
-  let [passed, failed] = [0, 0];
-  for (const { name, test } of chosen) {
+  const broken = [];
+  let skipped = 0;
+  async function one({ name, test }) {
     const from = performance.now();
-    const here = await world();
+    let here;
     try {
-      await test(here);
+      here = await world();
+      const outcome = await within(PROMISE_MS_MAX, test(here));
       assert.deepEqual(here.errors, []);
-      passed += 1;
-      console.log(`ok    ${name} (${Math.round(performance.now() - from)} ms)`);
+      if (outcome?.skipped) skipped += 1;
+      console.log(outcome?.skipped ? `SKIPPED ${name}: ${outcome.skipped}` : `ok    ${name} (${Math.round(performance.now() - from)} ms)`);
     } catch (error) {
-      failed += 1;
+      broken.push(name);
       console.log(`FAIL  ${name}\n${error.stack ?? error}`);
+      if (here) console.log(`      see ${await here.picture(name)}*`);
     } finally {
-      await here.end();
+      await here?.end();
     }
   }
-  console.log(`${passed} passed, ${failed} failed`);
-  return failed === 0;
+  const crowd = chosen.filter((test) => !test.alone);
+  await Promise.all(
+    Array.from({ length: Math.max(1, JOBS) }, async () => {
+      for (let next = crowd.shift(); next; next = crowd.shift()) await one(next);
+    }),
+  );
+  for (const test of chosen.filter((test) => test.alone)) await one(test);
+  await (await running)?.close();
+  for (const name of broken) console.log(`broken: ${name}`);
+  console.log(`${chosen.length - broken.length - skipped} passed, ${broken.length} failed${skipped ? `, ${skipped} skipped` : ''}`);
+  return broken.length === 0 && chosen.length > 0;
 }
 
 /** Waits for a fact and not for a time. */

@@ -1,0 +1,171 @@
+// Terminals as a person uses them: found in, copied from, pasted into, shared; and what a program may not do to the page.
+import assert from 'node:assert/strict';
+import { promise, until } from './world.mjs';
+
+const CLIPBOARD = ['clipboard-read', 'clipboard-write'];
+const shows = (page) => page.evaluate(() => document.querySelector('[data-terminal]')?.__text?.() ?? '');
+const lines = async (page) => (await shows(page)).split('\n').map((line) => line.trimEnd());
+
+function program(here, name, script) {
+  here.agentmux('new', name, '--agent', 'cmd', '--', 'sh', '-c', script);
+  return `#/agent/${here.uid(name)}`;
+}
+/** Where a cell of the terminal is on the page. */
+async function cell(page, word) {
+  const all = await lines(page);
+  const row = all.findIndex((line) => line.includes(word));
+  assert.ok(row >= 0, `${word} is on the screen`);
+  const box = await page.locator('.xterm-screen').boundingBox();
+  const { rows, cols } = await size(page);
+  return { x: box.x + ((all[row].indexOf(word) + 1.5) * box.width) / cols, y: box.y + ((row + 0.5) * box.height) / rows, width: box.width / cols };
+}
+const size = (page) => page.evaluate(() => ({ rows: document.querySelectorAll('.xterm-rows > div').length, cols: document.querySelector('[data-terminal]').__text().split('\n')[0].length })).then(async ({ rows }) => ({ rows, cols: await page.evaluate(() => document.querySelector('[data-terminal]').__size().cols) }));
+
+promise('a word is found in what scrolled away, and the keys go back to the terminal', async (here) => {
+  const page = await here.visit({ hash: program(here, 'sh', 'seq -f "row %g" 300; echo needle in the hay; seq -f "more %g" 300; cat') });
+  await until(async () => /more 300/.test(await shows(page)), 'the output');
+  await page.locator('.xterm-helper-textarea').focus();
+  await page.keyboard.press('Control+Shift+F');
+  const field = page.getByRole('textbox', { name: 'Find in the terminal' });
+  await field.fill('needle');
+  assert.equal(await page.locator('.xterm-rows').innerText().then((text) => text.includes('needle')), false, 'it is not on the screen');
+  await field.press('Enter');
+  await until(() => page.locator('.xterm-rows').innerText().then((text) => text.includes('needle in the hay')), 'the row that was found');
+  await page.keyboard.press('Escape');
+  await field.waitFor({ state: 'detached' });
+  assert.ok(await page.evaluate(() => document.activeElement.matches('.xterm-helper-textarea')), 'the terminal has the keys');
+});
+
+promise('what is selected in a terminal is copied by key', async (here) => {
+  const page = await here.visit({ permissions: CLIPBOARD, hash: program(here, 'sh', 'echo copythis word; cat') });
+  await until(async () => /copythis/.test(await shows(page)), 'the output');
+  const at = await cell(page, 'copythis');
+  await page.mouse.dblclick(at.x, at.y);
+  await page.keyboard.press('Control+Shift+C');
+  await until(() => page.evaluate(() => navigator.clipboard.readText()).then((text) => text === 'copythis'), 'the word in the clipboard');
+});
+
+promise('several lines are pasted as one thing, where the program asks for that', async (here) => {
+  const page = await here.visit({ permissions: CLIPBOARD, hash: program(here, 'sh', 'stty raw -echo; printf "\\033[?2004hready\\r\\n"; cat -v') });
+  await until(async () => /ready/.test(await shows(page)), 'the program');
+  await page.locator('.xterm-helper-textarea').focus();
+  await page.evaluate(() => {
+    const clipboardData = new DataTransfer();
+    // An end of the paste within it would let the rest be typed.
+    clipboardData.setData('text/plain', 'one\ntwo \u001b[201~three');
+    document.querySelector('.xterm-helper-textarea').dispatchEvent(new ClipboardEvent('paste', { clipboardData, bubbles: true, cancelable: true }));
+  });
+  await until(async () => /three\S*\^\[\[201~/.test((await lines(page)).join('')), 'the whole paste');
+  const got = (await lines(page)).join('');
+  assert.match(got, /\^\[\[200~one\^Mtwo /, 'in brackets, its lines in order');
+  assert.equal(got.match(/\^\[\[201~/g).length, 1, `one end, ours: ${got}`);
+});
+
+promise('a program in a terminal reaches neither the clipboard nor the title, and its links go where they say', async (here) => {
+  const health = `${here.status.web_url}/healthz`;
+  const script = [
+    `printf '\\033]52;c;aGFja2Vk\\007\\033]52;c;?\\007'`,
+    `printf '\\033]0;pwned\\007\\033]2;pwned\\007\\033]1337;CurrentDir=/\\007'`,
+    `printf '\\033]8;;javascript:alert(1)\\007bad-link\\033]8;;\\007\\r\\n'`,
+    `printf '\\033]8;;${health}?masked\\007masked-link\\033]8;;\\007\\r\\n'`,
+    `printf 'see ${health} for more\\r\\n'`,
+    'cat',
+  ].join('; ');
+  const page = await here.visit({ permissions: CLIPBOARD });
+  await page.evaluate(() => navigator.clipboard.writeText('mine'));
+  await page.evaluate((to) => (location.hash = to), program(here, 'sh', script));
+  await until(async () => /for more/.test(await shows(page)), 'the output');
+  assert.equal(await page.evaluate(() => navigator.clipboard.readText()), 'mine');
+  assert.equal(await page.title(), 'agentmux');
+  assert.doesNotMatch(await page.locator('body').innerText(), /pwned/);
+  // The answer to a question about the clipboard would be typed into the program.
+  assert.doesNotMatch(here.agentmux('look', 'sh').lines.join('\n'), /52;c/);
+  const click = async (word) => {
+    const at = await cell(page, word);
+    await page.mouse.move(at.x - 2 * at.width, at.y);
+    await page.mouse.move(at.x, at.y, { steps: 4 });
+    await until(() => page.evaluate(() => document.querySelector('.xterm-cursor-pointer') !== null).then((is) => is || word === 'bad-link'), `${word} can be pressed`, 5000).catch(() => undefined);
+    await page.mouse.click(at.x, at.y);
+  };
+  await click('bad-link');
+  const [opened] = await Promise.all([page.context().waitForEvent('page'), click('http')]);
+  assert.equal(opened.url(), health, 'and nothing that followed it');
+  assert.equal(await opened.evaluate(() => window.opener), null);
+  assert.deepEqual(here.errors, [], 'nothing was asked for a link that says where it goes');
+  // One whose words are not its place asks with its place.
+  await click('masked-link');
+  await until(() => here.errors.length > 0, 'the question');
+  assert.deepEqual(here.errors.splice(0), [`dialog: Open ${health}?masked?`]);
+  assert.equal(page.context().pages().length, 2);
+});
+
+promise('of two who look at one terminal the one who types sets its size, and the other is told', async (here) => {
+  here.agentmux('new', 'sh', '--agent', 'shell');
+  const hash = `#/agent/${here.uid('sh')}`;
+  const big = await here.visit({ hash, width: 1300, height: 900 });
+  await big.locator('.xterm-screen').waitFor();
+  const stty = async (page, mark) => {
+    await page.locator('.xterm-helper-textarea').focus();
+    await page.keyboard.type(`echo ${mark}-$(stty size | tr ' ' x)\n`);
+    let found;
+    await until(async () => (found = new RegExp(`^${mark}-(\\d+)x(\\d+)$`, 'm').exec((await lines(page)).join('\n'))), `the answer to ${mark}`);
+    return found.slice(1).map(Number);
+  };
+  const first = await stty(big, 'first');
+  const small = await here.visit({ hash, width: 900, height: 500 });
+  await small.locator('.xterm-screen').waitFor();
+  const told = small.getByText('the size of another viewer');
+  await told.waitFor();
+  assert.match(await told.innerText(), new RegExp(`^${first[1]} × ${first[0]},`));
+  assert.deepEqual(await stty(big, 'second'), first, 'who only looks changes nothing');
+  await stty(small, 'third');
+  await told.waitFor({ state: 'detached' });
+  const mine = await stty(small, 'fourth');
+  assert.ok(mine[0] < first[0] && mine[1] < first[1], `${mine} is smaller than ${first}`);
+  await big.getByText('the size of another viewer').waitFor();
+  // When the other goes, whoever is left has it for the asking.
+  await small.context().close();
+  await stty(big, 'fifth');
+  await until(async () => JSON.stringify(await stty(big, `n${Math.floor(performance.now())}`)) === JSON.stringify(first), 'its own size again');
+});
+
+promise('a view that is left costs nothing, and a page that nobody sees is not sent more than it can take', async (here) => {
+  const noise = program(here, 'noise', 'i=0; while :; do i=$((i+1)); seq -f "$i %010g some words of output that go on and on" 400; sleep 0.02; done');
+  here.agentmux('new', 'calm', '--agent', 'fake', '--no-start-agent');
+  const calm = `#/agent/${here.uid('calm')}`;
+  const page = await here.visit();
+  let heard = 0;
+  page.on('websocket', (socket) => socket.on('framereceived', ({ payload }) => (heard += typeof payload === 'string' ? 0 : payload.length)));
+  await page.reload();
+  await page.evaluate((to) => (location.hash = to), noise);
+  await until(() => heard > 2 ** 20, 'a stream');
+  await page.evaluate((to) => (location.hash = to), calm);
+  await page.getByRole('textbox', { name: 'Message calm' }).waitFor();
+  // The answer to a question comes after everything that was sent before it.
+  const settled = async () => {
+    let before;
+    do {
+      before = heard;
+      await page.evaluate(() => new Promise((done) => requestAnimationFrame(() => setTimeout(done, 100))));
+    } while (heard !== before);
+  };
+  await settled();
+  const left = heard;
+  const progress = async () => {
+    const at = () => Number(/^(\d+) /m.exec(here.agentmux('look', 'noise').lines.join('\n'))?.[1] ?? 0);
+    const from = at();
+    await until(() => at() > from + 20, 'the program goes on meanwhile');
+  };
+  await progress();
+  assert.equal(heard, left, 'no frame of a view that is not looked at');
+  // Browsers draw no frames of a page in the background.
+  await page.evaluate((to) => (location.hash = to), noise);
+  await until(() => heard > left + 2 ** 19, 'the stream again');
+  await page.evaluate(() => {
+    window.requestAnimationFrame = () => 0;
+  });
+  const hidden = heard;
+  await progress();
+  await progress();
+  assert.ok(heard - hidden <= 2 * 2 ** 20, `${heard - hidden} bytes for nobody`);
+});
