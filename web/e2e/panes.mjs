@@ -103,7 +103,7 @@ promise('a border moves by mouse and by arrow keys; others see where it was left
   await pane(page, 'two').waitFor();
   const border = page.getByRole('separator');
   const box = await border.boundingBox();
-  const field = await page.locator('.field').boundingBox();
+  const field = await page.locator('.tiles > .field').boundingBox();
   const share = async (of) => (await boxes(of)).one[2];
   await page.mouse.move(box.x + box.width / 2, box.y + 200);
   await page.mouse.down();
@@ -156,13 +156,15 @@ promise('a pane is torn off into a window of its own and leaves its tab', async 
   assert.equal(await window.getByRole('group', { name: 'Tabs' }).locator('.tab').count(), 1);
 });
 
+/** Quick by its own clock, however slow the machine is. */
 export async function swipe(page, by) {
   const cdp = await page.context().newCDPSession(page);
-  const touch = (type, x) => cdp.send('Input.dispatchTouchEvent', { type, touchPoints: type === 'touchEnd' ? [] : [{ x, y: 150 }] });
   const from = by < 0 ? 300 : 60;
-  await touch('touchStart', from);
-  for (let i = 1; i <= 6; i += 1) await touch('touchMove', from + (by * i) / 6);
-  await touch('touchEnd');
+  const began = Date.now() / 1000;
+  const touch = (type, step) => cdp.send('Input.dispatchTouchEvent', { type, timestamp: began + step * 0.03, touchPoints: type === 'touchEnd' ? [] : [{ x: from + (by * step) / 4, y: 150 }] });
+  await touch('touchStart', 0);
+  for (let step = 1; step <= 4; step += 1) await touch('touchMove', step);
+  await touch('touchEnd', 5);
   await cdp.detach();
 }
 

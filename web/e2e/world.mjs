@@ -126,7 +126,7 @@ async function within(ms, what) {
 }
 
 export async function keep(words) {
-  const chosen = tests.filter(({ name }) => words.every((word) => name.includes(word)));
+  const chosen = tests.filter(({ name }) => words.join(' ').split(',').some((group) => group.split(' ').every((word) => name.includes(word))));
   const broken = [];
   let skipped = 0;
   async function one({ name, test }) {
