@@ -13,53 +13,74 @@ const SIZES = { 360: 780, 768: 1024, 1440: 900 };
 const THEMES = ['light', 'dark', 'contrast'];
 const words = process.argv.slice(2);
 const groups = [Object.keys(VIEWS), Object.keys(SIZES), THEMES].map((all) => words.filter((word) => all.includes(word)));
-const isWanted = (view, size, theme) => [view, size, theme].every((name, i) => groups[i].length === 0 || groups[i].includes(String(name)));
+const isWanted = (view, size, theme) => [view, size, theme].every((name, i) => name === '' || groups[i].length === 0 || groups[i].includes(String(name)));
 
-const out = new URL('../shots/', import.meta.url).pathname;
+const out = `${process.env.SCREENS ?? new URL('../shots', import.meta.url).pathname}/`;
 mkdirSync(out, { recursive: true });
 const site = await serve();
 const browser = await launch();
 const axe = readFileSync(new URL('../node_modules/axe-core/axe.min.js', import.meta.url), 'utf8');
 let found = 0;
-// axe tries styles of its own, which the policy refuses; that is no finding about us.
-let looking = false;
-for (const [width, height] of Object.entries(SIZES)) {
-  for (const theme of THEMES) {
-    if (theme === 'contrast' && width !== '1440' && groups[2].length === 0) continue;
-    const context = await browser.newContext({ viewport: { width: Number(width), height }, hasTouch: width === '360', isMobile: width === '360', serviceWorkers: 'block' });
-    await context.addInitScript((name) => localStorage.setItem('agentmux.theme', JSON.stringify(name)), theme);
-    const page = await context.newPage();
-    page.on('pageerror', (error) => (console.log('page error', error.message), (found += 1)));
-    page.on('console', (line) => line.type() === 'error' && !looking && (console.log('console', line.text()), (found += 1)));
-    await page.routeWebSocket(/\/v1\/stream/, (ws) => mock().serve(ws));
-    await page.goto(site.url);
-    await page.evaluate(() => document.fonts.ready);
-    for (const [view, hash] of Object.entries(VIEWS)) {
-      if (!isWanted(view, width, theme)) continue;
-      await page.evaluate((to) => (location.hash = to), hash);
-      await page.waitForTimeout(200);
-      if (view === 'palette') await page.keyboard.press('Control+k');
-      if (view === 'sheet') await page.keyboard.press('?');
-      if (view === 'details') await page.getByRole('button', { name: 'Details' }).click();
-      await page.waitForTimeout(view === 'terminal' || view === 'tiles' ? 700 : 150);
-      await page.screenshot({ path: `${out}${view}-${width}-${theme}.png` });
-      looking = true;
-      await page.evaluate(`${axe};0`);
-      const { violations } = await page.evaluate(() => window.axe.run(document, { resultTypes: ['violations'], rules: { 'page-has-heading-one': { enabled: false } } }));
-      looking = false;
-      for (const { id, nodes } of violations) {
-        found += 1;
-        console.log(`${view} ${width} ${theme}: ${id}: ${nodes.slice(0, 3).map((node) => `${node.target.join(' ')} (${(node.any[0] ?? node.all[0] ?? node.none[0])?.message ?? ''})`).join(' | ')}`);
+const finding = (text) => (console.log(text), (found += 1));
+
+/** One window: every view in it, one after the other. */
+async function look(width, height, theme) {
+  const context = await browser.newContext({ viewport: { width, height }, hasTouch: width === 360, isMobile: width === 360, serviceWorkers: 'block', reducedMotion: 'reduce' });
+  await context.addInitScript((name) => localStorage.setItem('agentmux.theme', JSON.stringify(name)), theme);
+  const page = await context.newPage();
+  // axe tries styles of its own, which the policy refuses; that is no finding about us.
+  let looking = false;
+  page.on('pageerror', (error) => finding(`page error ${error.message}`));
+  page.on('console', (line) => line.type() === 'error' && !looking && finding(`console ${line.text()}`));
+  await page.routeWebSocket(/\/v1\/stream/, (ws) => mock().serve(ws));
+  await page.goto(site.url);
+  await page.evaluate(() => document.fonts.ready);
+  await page.evaluate(`${axe};0`);
+  // What is drawn is what there is: nothing changed, moved or was fetched for some frames.
+  const still = () =>
+    page.evaluate(async () => {
+      let changes = 0;
+      const watch = new MutationObserver(() => (changes += 1));
+      watch.observe(document.body, { childList: true, subtree: true });
+      for (let same = 0, before = -1, frames = 0; same < 6 && frames < 90; frames += 1) {
+        await new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
+        const busy = document.getAnimations().some((one) => one.playState === 'running') || (document.querySelector('[data-terminal]') && !document.querySelector('.xterm-rows')?.textContent.trim());
+        same = busy || changes !== before ? 0 : same + 1;
+        before = changes;
       }
-      const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
-      if (wide > 0) console.log(`${view} ${width} ${theme}: ${wide} px too wide`), (found += 1);
-      if (view === 'palette' || view === 'sheet') await page.keyboard.press('Escape');
-      if (view === 'details') await page.getByRole('button', { name: 'Details' }).click();
-    }
-    await context.close();
+      watch.disconnect();
+    });
+  for (const [view, hash] of Object.entries(VIEWS)) {
+    if (!isWanted(view, width, theme)) continue;
+    await page.evaluate((to) => (location.hash = to), hash);
+    await still();
+    if (view === 'palette') await page.keyboard.press('Control+k');
+    if (view === 'sheet') await page.keyboard.press('?');
+    if (view === 'details') await page.getByRole('button', { name: 'Details' }).click();
+    if (['palette', 'sheet', 'details'].includes(view)) await still();
+    await page.screenshot({ path: `${out}${view}-${width}-${theme}.png` });
+    looking = true;
+    const { violations } = await page.evaluate(() => window.axe.run(document, { resultTypes: ['violations'], rules: { 'page-has-heading-one': { enabled: false } } }));
+    looking = false;
+    for (const { id, nodes } of violations) finding(`${view} ${width} ${theme}: ${id}: ${nodes.slice(0, 3).map((node) => `${node.target.join(' ')} (${(node.any[0] ?? node.all[0] ?? node.none[0])?.message ?? ''})`).join(' | ')}`);
+    const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+    if (wide > 0) finding(`${view} ${width} ${theme}: ${wide} px too wide`);
+    if (view === 'palette' || view === 'sheet') await page.keyboard.press('Escape');
+    if (view === 'details') await page.getByRole('button', { name: 'Details' }).click();
   }
+  await context.close();
 }
+
+const windows = Object.entries(SIZES).flatMap(([width, height]) => THEMES.map((theme) => [Number(width), height, theme]));
+// High contrast differs in colours alone, so one width is enough.
+const wanted = windows.filter(([width, , theme]) => isWanted('', width, theme) && (theme !== 'contrast' || width === 1440 || groups[2].length > 0));
+const began = performance.now();
+await Promise.all(
+  Array.from({ length: Number(process.env.E2E_JOBS) || 2 }, async () => {
+    for (let next = wanted.shift(); next; next = wanted.shift()) await look(...next);
+  }),
+);
 await browser.close();
 site.close();
-console.log(`${found} findings`);
+console.log(`${found} findings in ${Math.round((performance.now() - began) / 1000)} s; the pictures are in ${out}`);
 process.exit(found ? 1 : 0);

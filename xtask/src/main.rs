@@ -13,7 +13,8 @@ use anyhow::{Context as _, bail};
 const HELP: &str = "\
 cargo xtask run                        build agentmux and start it in a profile of its own
 cargo xtask web                        build the web interface (needs Node); the next build takes it in
-cargo xtask test [--quick]             everything CI runs; --quick without simulation and crash matrix
+cargo xtask browser [WORD…]            the promises of the web interface in Chromium, and pictures of every view
+cargo xtask test [--quick]             everything CI runs; --quick without browser, simulation and crash matrix
                  [--real-agents]       with the real CLIs, which are installed once, outside the tree
 cargo xtask bench [NAME…]              measure the budgets; prints a table
 cargo xtask sim [--seeds N] [--seed S] the simulation, many seeds or one again
@@ -46,6 +47,7 @@ fn act() -> anyhow::Result<()> {
             steps::test(rest.iter().any(|arg| arg == "--quick"))
         }
         "web" => web::web(),
+        "browser" => web::browser(rest),
         "bench" => {
             web::web_if_possible()?;
             cargo(&["build", "--release", "-p", "agentmux", "-p", "amux-testkit", "--bins"], &[])?;

@@ -1,5 +1,6 @@
 //! `cargo xtask test`: the named steps of CI, each timed.
 
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
@@ -40,6 +41,7 @@ pub(crate) fn test(quick: bool) -> anyhow::Result<()> {
         steps.push(("tests", own(&["test", "--workspace"])));
     }
     if !quick {
+        steps.push(("browser", Box::new(|| web::browser(&[]))));
         steps.push(("simulation", xtask(&["sim", "--seeds", "200"])));
         steps.push(("crash matrix", xtask(&["crash", "--kills", "300"])));
         steps.push(("crash matrix with agents", xtask(&["crash", "--agents", "--kills", "8", "--each", "2"])));
@@ -79,8 +81,12 @@ pub(crate) fn need(program: &str, why: &str, package: &str) -> anyhow::Result<()
 }
 
 pub(crate) fn has(program: &str) -> bool {
+    find(program).is_some()
+}
+
+pub(crate) fn find(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).any(|dir| dir.join(program).is_file())
+    std::env::split_paths(&path).map(|dir| dir.join(program)).find(|file| file.is_file())
 }
 
 /// The unit for those who have systemd supervise the server, as far as it can be checked here.

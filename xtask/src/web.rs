@@ -1,7 +1,7 @@
-//! `cargo xtask web`: the web interface, built by what its lock file names. Without Node everything else still builds;
-//! what is missing is said in one line.
+//! `cargo xtask web` and `browser`: the web interface, built by what its lock file names, and its promises kept in a real
+//! browser. Without Node everything else still builds; what is missing is said in one line.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::SystemTime;
 
@@ -40,7 +40,7 @@ pub(crate) fn web_if_possible() -> anyhow::Result<()> {
     }
 }
 
-/// What a person would look at before a commit.
+/// What a person would look at before a commit; and built, so that the programs of the next steps have it in them.
 pub(crate) fn check() -> anyhow::Result<()> {
     if let Some(missing) = missing() {
         println!("SKIPPED, the web interface is not checked: {missing}");
@@ -48,7 +48,69 @@ pub(crate) fn check() -> anyhow::Result<()> {
     }
     install()?;
     npm(&["run", "check"])?;
-    npm(&["run", "test"])
+    npm(&["run", "test"])?;
+    web_if_possible()
+}
+
+/// The promises against the program itself, with the pages that are in it; then every view as a picture, looked at by
+/// axe. `words` choose promises, and then no pictures are made.
+pub(crate) fn browser(words: &[String]) -> anyhow::Result<()> {
+    const SKIPPED: &str = "SKIPPED, the promises of the web interface are not kept here:";
+    if let Some(missing) = missing() {
+        println!("{SKIPPED} {missing}");
+        return Ok(());
+    }
+    let chromium = match chromium() {
+        Ok(chromium) => chromium,
+        Err(missing) => {
+            println!("{SKIPPED} {missing}");
+            return Ok(());
+        }
+    };
+    install()?;
+    web_if_possible()?;
+    crate::cargo(&["build", "-p", "agentmux", "-p", "amux-testkit", "--bins"], &[])?;
+    let screens = screens()?;
+    println!("pictures, and the consoles of broken promises, go to {}", screens.display());
+    let npm = |args: &[&str]| {
+        let mut command = Command::new("npm");
+        command.args(args).current_dir(WEB);
+        command.env("WEB_EMBEDDED", "1").env("CHROMIUM", &chromium).env("SCREENS", &screens);
+        let status = command.status().context("npm cannot be run")?;
+        if status.success() { Ok(()) } else { bail!("npm {} failed; see {}", args.join(" "), screens.display()) }
+    };
+    let words = words.iter().map(String::as_str);
+    let promises: Vec<&str> = ["run", "e2e", "--"].into_iter().chain(words).collect();
+    npm(&promises)?;
+    if promises.len() > 3 { Ok(()) } else { npm(&["run", "shots"]) }
+}
+
+/// The one that is named, or that is there, or that can be had.
+fn chromium() -> anyhow::Result<PathBuf> {
+    const NAMES: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
+    if let Some(named) = std::env::var_os("CHROMIUM").filter(|named| !named.is_empty()).map(PathBuf::from) {
+        return if named.is_file() { Ok(named) } else { bail!("CHROMIUM names {}, which is no file", named.display()) };
+    }
+    let found = || NAMES.into_iter().find_map(crate::steps::find);
+    if let Some(found) = found() {
+        return Ok(found);
+    }
+    crate::steps::need(NAMES[0], "the web interface is tried in it", NAMES[0])?;
+    found().context("chromium was installed and is not found")
+}
+
+/// Where CI keeps what a run leaves, else beside what was built. What an earlier run broke is not in it.
+fn screens() -> anyhow::Result<PathBuf> {
+    let kept = std::env::var_os("CI_ARTIFACTS").filter(|kept| !kept.is_empty()).map(PathBuf::from);
+    let screens = std::path::absolute(kept.unwrap_or_else(|| PathBuf::from("target")))?.join("screens");
+    match std::fs::remove_dir_all(&screens) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(error).with_context(|| screens.display().to_string());
+        }
+        _ => {}
+    }
+    std::fs::create_dir_all(&screens).with_context(|| screens.display().to_string())?;
+    Ok(screens)
 }
 
 fn missing() -> Option<String> {
