@@ -9,8 +9,8 @@ const HEAP_MIB_MAX = 120;
 const NODES_MAX = 15_000;
 const HOURS = 8;
 const TEAM = 20;
-/** Of each agent, in an hour: a turn every two minutes with words, a tool, a difference now and then. */
-const TURNS = 30;
+/** While one of them is looked at, everybody goes on by so many: turns with words, a tool, a difference now and then. */
+const STEPS = 3;
 
 const team = () => Array.from({ length: TEAM }, (_, i) => ({ ...agents[i % 3], uid: uid(700 + i), name: `w${i}`, team: `t${i % 4}`, kind: 'claude', is_terminal: false, state: 'working', is_live: true, queued: 0 }));
 
@@ -67,7 +67,7 @@ promise.alone('after eight hours of twenty agents a page is as light as in the m
       await page.evaluate((to) => (location.hash = to), slot % 2 ? views[(slot >> 1) % views.length] : `#/agent/${looked.uid}`);
       await drawn();
       const follow = server.asked.findLast((frame) => frame.follow);
-      for (let step = 0; step < TURNS / 6; step += 1) {
+      for (let step = 0; step < STEPS; step += 1) {
         const at = new Date().toISOString();
         const rows = all.map((row, i) => {
           const n = turns.get(row.uid) + (i === slot ? 1 : 0.2);
