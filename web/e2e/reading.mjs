@@ -119,6 +119,8 @@ promise('what needs a person is notified once, not when it is looked at, and tak
     },
   });
   const notes = () => page.evaluate(() => window.notes.map(({ title, body, closed }) => ({ title, body, closed })));
+  // Before the board has come nothing is news.
+  await page.getByRole('link', { name: /fay/ }).waitFor();
   await here.later('send', 'fay', '-m', 'ask');
   await until(async () => (await notes()).length === 1, 'a notification');
   assert.deepEqual(await notes(), [{ title: 'fay@default', body: (await notes())[0].body, closed: false }]);

@@ -135,7 +135,7 @@ promise('of two who look at one terminal the one who types sets its size, and th
 });
 
 promise('a view that is left costs nothing, and a page that nobody sees is not sent more than it can take', async (here) => {
-  const noise = program(here, 'noise', 'i=0; while :; do i=$((i+1)); seq -f "$i %010g some words of output that go on and on" 400; sleep 0.02; done');
+  const noise = program(here, 'noise', 'i=0; while :; do i=$((i+1)); seq -f "$i %010g some words of output that go on and on" 2000; sleep 0.02; done');
   here.agentmux('new', 'calm', '--agent', 'fake', '--no-start-agent');
   const calm = `#/agent/${here.uid('calm')}`;
   const page = await here.visit();
@@ -159,7 +159,7 @@ promise('a view that is left costs nothing, and a page that nobody sees is not s
   const progress = async () => {
     const at = () => Number(/^(\d+) /m.exec(here.agentmux('look', 'noise').lines.join('\n'))?.[1] ?? 0);
     const from = at();
-    await until(() => at() > from + 20, 'the program goes on meanwhile');
+    await until(() => at() > from + 30, 'the program goes on meanwhile, by megabytes');
   };
   await progress();
   assert.equal(heard, left, 'no frame of a view that is not looked at');
@@ -171,6 +171,6 @@ promise('a view that is left costs nothing, and a page that nobody sees is not s
   });
   const hidden = heard;
   await progress();
-  await progress();
-  assert.ok(heard - hidden <= 2 * 2 ** 20, `${heard - hidden} bytes for nobody`);
+  // What may be under way, and what the page had taken and not yet told.
+  assert.ok(heard - hidden <= 1.5 * 2 ** 20, `${heard - hidden} bytes for nobody`);
 });
