@@ -23,12 +23,13 @@ let running;
 /** One for all worlds: what they must not share is a context's own. */
 const chromium = () => (running ??= launch());
 
-export async function world() {
+/** `kinds`: more of `agents.toml`, given the folder of the world. */
+export async function world({ kinds = () => '' } = {}) {
   const root = mkdtempSync(join(tmpdir(), 'amux-web-'));
   const env = { ...process.env, AGENTMUX_STATE_DIR: join(root, 'state'), AGENTMUX_CONFIG_DIR: join(root, 'config'), AGENTMUX_PROFILE: 'webtest', SHELL: '/bin/sh', PS1: '$ ' };
   mkdirSync(join(root, 'config'));
   mkdirSync(join(root, 'work'));
-  writeFileSync(join(root, 'config', 'agents.toml'), `[kind.fake]\nabout = "a fake of Claude Code"\ndialect = "claude"\nprogram = "${join(bin, 'fake-agent')}"\nargs = ["claude"]\n`);
+  writeFileSync(join(root, 'config', 'agents.toml'), `[kind.fake]\nabout = "a fake of Claude Code"\ndialect = "claude"\nprogram = "${join(bin, 'fake-agent')}"\nargs = ["claude"]\n${kinds(root)}`);
   // A browser comes back to the address it knows, so the port is chosen once.
   const probe = createServer().listen(0, '127.0.0.1');
   await new Promise((done) => probe.once('listening', done));
