@@ -145,9 +145,9 @@ export class Doc {
     return doc;
   }
 
-  /** A list of its own, to be compared and kept; without the first ones. */
-  nodes(from = 0): Node[] {
-    return this.top.nodes.slice(from);
+  /** A list of its own, to be compared and kept; a part of it. */
+  nodes(from = 0, to = this.size): Node[] {
+    return this.top.nodes.slice(from, to);
   }
 
   get size(): number {

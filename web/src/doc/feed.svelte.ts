@@ -3,14 +3,13 @@
 import { store } from '../feed/store.svelte';
 import type { TranscriptEntry, Usage } from '../proto';
 import { Doc, Passing, isPassing, type Node } from './derive';
+import { grown, isShort, opened, type Extent } from './extent';
 
 /** What is asked for at once; earlier pages come as the reader goes up. */
 const TAIL = 200;
 const PAGE = 300;
-/** What is drawn at once: two screens of short nodes. */
-const FIRST = 40;
-/** What is drawn more when the reader nears the top. */
-const STEP = 120;
+/** What is drawn more when the reader nears the top: some screens, in one frame. */
+const STEP = 40;
 
 /** What streams is small and much; a page that nobody sees does not pile it up. */
 const WAITING_MAX = 1000;
@@ -18,7 +17,7 @@ const WAITING_MAX = 1000;
 type EntriesFrame = { run: number; from: number; next: number; reset: boolean; live: boolean; entries: TranscriptEntry[] };
 
 export class Transcript {
-  /** What is drawn: the document without its beginning. */
+  /** What is drawn of the document. */
   nodes = $state.raw<Node[]>([]);
   /** Grows with what is new at the end, and with nothing else. */
   grown = $state(0);
@@ -34,9 +33,10 @@ export class Transcript {
   private passing = new Passing();
   private entries: TranscriptEntry[] = [];
   private from = 0;
-  /** Nodes at the beginning that are not drawn yet, and those that were put before the first. */
-  private hidden = 0;
+  private drawn: Extent = opened(0);
+  /** Nodes that were put before the first. */
   private older = 0;
+  private follows = true;
   private waiting: TranscriptEntry[] = [];
   private drawing = 0;
   private busy = false;
@@ -83,7 +83,7 @@ export class Transcript {
       this.atStart = frame.from === 0;
       this.entries = frame.entries.slice();
       this.doc = Doc.of(this.entries);
-      this.hidden = Math.max(0, this.doc.size - FIRST);
+      this.drawn = opened(this.doc.size);
       this.older = 0;
       this.passing = new Passing();
       this.waiting = [];
@@ -131,8 +131,25 @@ export class Transcript {
     this.draw();
   }
 
+  /** Whether the reader is at its end, or somewhere above. */
+  follow(follows: boolean): void {
+    this.follows = follows;
+    if (this.more()) this.drawSoon();
+  }
+
+  /** What is selected stays where it is. */
+  private atEnd(): boolean {
+    return this.follows && (document.getSelection()?.isCollapsed ?? true);
+  }
+
+  private more(): boolean {
+    return isShort(this.drawn, this.doc.size, this.atEnd());
+  }
+
   private draw(): void {
-    this.nodes = this.doc.nodes(this.hidden);
+    this.drawn = grown(this.drawn, this.doc.size, this.atEnd());
+    this.nodes = this.doc.nodes(this.drawn.from, this.drawn.to);
+    if (this.more()) this.drawSoon();
     this.grown = this.doc.size - this.older;
     this.usage = this.doc.usage;
     this.model = this.doc.model;
@@ -142,28 +159,29 @@ export class Transcript {
 
   /** Whether something is before what is drawn. */
   get isCut(): boolean {
-    return this.hidden > 0 || !this.atStart;
+    return this.drawn.from > 0 || !this.atStart;
   }
 
   async earlier(): Promise<void> {
-    if (this.hidden > 0) {
-      this.hidden = Math.max(0, this.hidden - STEP);
+    if (this.drawn.from > 0) {
+      this.drawn = { ...this.drawn, from: Math.max(0, this.drawn.from - STEP) };
       this.draw();
       return;
     }
     if (this.busy || this.atStart || !this.loaded || this.run === 0) return;
     this.busy = true;
     try {
-      const before = this.from;
-      const page = await store.wire.get<{ from?: number; entries: TranscriptEntry[] }>('transcript', { agent: this.agent, run: this.run, before, limit: PAGE });
-      if (before !== this.from) return;
+      const asked = this.from;
+      const page = await store.wire.get<{ from?: number; entries: TranscriptEntry[] }>('transcript', { agent: this.agent, run: this.run, before: asked, limit: PAGE });
+      if (asked !== this.from) return;
       this.entries = [...page.entries, ...this.entries];
       this.from = page.from ?? 0;
       this.atStart = page.entries.length === 0 || this.from === 0;
       const size = this.doc.size;
       this.doc = Doc.of(this.passing.among(this.entries));
-      this.older += this.doc.size - size;
-      this.hidden = Math.max(0, this.doc.size - size - STEP);
+      const before = this.doc.size - size;
+      this.older += before;
+      this.drawn = { from: Math.max(0, before - STEP), to: this.drawn.to + before };
       this.draw();
     } catch {
       this.atStart = true;
