@@ -27,10 +27,10 @@ describe('the pace of terminals', () => {
     const { pace, log, sink, done } = world();
     const [a, b] = [sink('a'), sink('b')];
     let taken = 0;
-    pace.put(a, new Uint8Array(40_000), () => (taken += 1));
+    pace.put(a, new Uint8Array(80_000), () => (taken += 1));
     pace.put(b, new Uint8Array(10_000), () => undefined);
     for (let i = 0; i < 3; i += 1) done();
-    expect(log).toEqual(['a 16384', 'a 16384', 'b 10000', 'a 7232']);
+    expect(log).toEqual(['a 32768', 'a 32768', 'b 10000', 'a 14464']);
     expect(taken).toBe(0);
     done();
     expect(taken).toBe(1);

@@ -137,19 +137,17 @@ export class Transcript {
     if (this.more()) this.drawSoon();
   }
 
-  /** What is selected stays where it is. */
-  private atEnd(): boolean {
-    return this.follows && (document.getSelection()?.isCollapsed ?? true);
-  }
-
   private more(): boolean {
-    return isShort(this.drawn, this.doc.size, this.atEnd());
+    return isShort(this.drawn, this.doc.size, this.follows);
   }
 
   private draw(): void {
-    this.drawn = grown(this.drawn, this.doc.size, this.atEnd());
+    const { drawn } = this;
+    this.drawn = grown(drawn, this.doc.size, this.follows);
+    // What is selected stays. It is asked late: the browser lays the page out to answer.
+    if (this.drawn.from > drawn.from && document.getSelection()?.isCollapsed === false) this.drawn = grown(drawn, this.doc.size, false);
     this.nodes = this.doc.nodes(this.drawn.from, this.drawn.to);
-    if (this.more()) this.drawSoon();
+    if (this.more() && this.drawn.to > drawn.to) this.drawSoon();
     this.grown = this.doc.size - this.older;
     this.usage = this.doc.usage;
     this.model = this.doc.model;

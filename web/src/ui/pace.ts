@@ -7,7 +7,7 @@ export type Sink = (bytes: Uint8Array, done: () => void) => void;
 export type Clock = { frame(then: (at: number) => void): void; now(): number };
 
 /** Of one piece: some milliseconds of parsing. */
-const PIECE_BYTES = 16 * 1024;
+const PIECE_BYTES = 32 * 1024;
 /** An answer to a key is shorter. */
 const ECHO_BYTES = 512;
 /** The rest of a frame is for typing and painting. */
