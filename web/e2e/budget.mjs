@@ -44,7 +44,13 @@ const part = (name, work) => parts.push({ name, work });
 
 /** In every page before its own code: what was painted, how long the thread was held, what the page asked for. */
 function watchers() {
-  window.painted = (then) => requestAnimationFrame(() => { const { port1, port2 } = new MessageChannel(); port1.onmessage = () => then(performance.now()); port2.postMessage(0); });
+  /** Said in a frame: when that frame is over. */
+  window.framed = (then) => {
+    const { port1, port2 } = new MessageChannel();
+    port1.onmessage = () => then(performance.now());
+    port2.postMessage(0);
+  };
+  window.painted = (then) => requestAnimationFrame(() => window.framed(then));
   /** When the first frame is over in which something is there. */
   window.seen = (look) => new Promise((done) => {
     const again = () => (look() ? window.painted(done) : requestAnimationFrame(again));
@@ -63,20 +69,35 @@ function watchers() {
     return send.call(this, data);
   };
 }
-async function metrics(page) {
+/** What the page's thread takes of a processor while `work` goes on. By the clock it would be what others do on the machine, too. */
+async function busy(page, work) {
   const cdp = await page.context().newCDPSession(page);
-  // Of the processor and not of the clock: what others do on the machine is not counted.
-  await cdp.send('Performance.setTimeDomain', { timeDomain: 'threadTicks' });
-  await cdp.send('Performance.enable');
-  return {
-    busy: async () => (await cdp.send('Performance.getMetrics')).metrics.find((one) => one.name === 'TaskDuration').value * 1000,
-    /** Objects, what the browser holds for them, and the bytes of buffers, in MB: a terminal is mostly of the last. */
-    async heap() {
-      await cdp.send('HeapProfiler.collectGarbage');
-      const { usedSize, embedderHeapUsedSize = 0, backingStorageSize = 0 } = await cdp.send('Runtime.getHeapUsage');
-      return (usedSize + embedderHeapUsedSize + backingStorageSize) / 1e6;
-    },
-  };
+  const events = [];
+  cdp.on('Tracing.dataCollected', ({ value }) => events.push(...value));
+  await cdp.send('Tracing.start', { traceConfig: { includedCategories: ['toplevel', 'devtools.timeline'] }, transferMode: 'ReportEvents' });
+  await work();
+  const over = new Promise((done) => cdp.once('Tracing.tracingComplete', done));
+  await cdp.send('Tracing.end');
+  await over;
+  await cdp.detach();
+  const spent = new Map();
+  for (const { name, pid, tid, tdur = 0 } of events) {
+    const thread = `${pid} ${tid}`;
+    const known = spent.get(thread) ?? { calls: 0, tasks: 0 };
+    if (name === 'FunctionCall') known.calls += 1;
+    if (name === 'ThreadControllerImpl::RunTask') known.tasks += tdur / 1000;
+    spent.set(thread, known);
+  }
+  // The one that runs the page's code.
+  return [...spent.values()].sort((a, b) => b.calls - a.calls)[0].tasks;
+}
+/** Objects, what the browser holds for them, and the bytes of buffers, in MB: a terminal is mostly of the last. */
+async function heap(page) {
+  const cdp = await page.context().newCDPSession(page);
+  await cdp.send('HeapProfiler.collectGarbage');
+  const { usedSize, embedderHeapUsedSize = 0, backingStorageSize = 0 } = await cdp.send('Runtime.getHeapUsage');
+  await cdp.detach();
+  return (usedSize + embedderHeapUsedSize + backingStorageSize) / 1e6;
 }
 
 /** The interface with a made-up server. */
@@ -130,29 +151,27 @@ part('updates tokens', async () => {
       const { page, server, send, close } = await open(`#/agent/${uid(1)}`);
       await page.locator('[data-node]').first().waitFor();
       const id = server.asked.find((frame) => frame.follow).id;
-      const { busy } = await metrics(page);
-      const before = await busy();
       await page.evaluate(() => (window.long = []));
       const word = 'some words of *text* with `code` and more\n\n';
-      const end = entriesEnd(server);
       let n = 0;
-      for (let i = 0; i < 400; i += 1) {
-        const entries = Array.from({ length: 50 }, (_, k) => {
-          const from = (n++ * 4) % word.length;
-          return { n: 1000, i: 0, offset: end, at: new Date().toISOString(), item: { type: 'message_delta', id: `stream${Math.floor(i / 40)}`, text: word.slice(from, from + 4), k } };
-        });
-        send({ id, entries: { agent: uid(1), run: 3, from: end, next: end, reset: false, live: true, entries } });
-        await new Promise((done) => setTimeout(done, 10));
-      }
-      await page.evaluate(() => window.seen(() => true));
-      spent.push((await busy()) - before);
+      const cpu = await busy(page, async () => {
+        for (let i = 0; i < 400; i += 1) {
+          const entries = Array.from({ length: 50 }, () => {
+            const from = (n++ * 4) % word.length;
+            return { n: 1000, i: 0, offset: 9000, at: new Date().toISOString(), item: { type: 'message_delta', id: `stream${Math.floor(i / 40)}`, text: word.slice(from, from + 4) } };
+          });
+          send({ id, entries: { agent: uid(1), run: 3, from: 9000, next: 9000, reset: false, live: true, entries } });
+          await new Promise((done) => setTimeout(done, 10));
+        }
+        await page.evaluate(() => window.seen(() => true));
+      });
+      spent.push(cpu);
       longest.push(Math.max(0, ...(await page.evaluate(() => window.long))));
       await close();
     });
-    say('20,000 streamed updates of a document, main thread', median(spent), 2000, 'ms', `the longest task ${round(median(longest))} ms`);
+    say('20,000 streamed updates of a document, processor time of the thread', median(spent), 2000, 'ms', `the longest task ${round(median(longest))} ms`);
   });
 });
-const entriesEnd = () => 9000;
 
 part('storm entries', async () => {
   await made(async (open) => {
@@ -193,8 +212,7 @@ part('open entries', async () => {
     const line = (n) => JSON.stringify({ type: 'assistant', message: { id: `m${n}`, type: 'message', role: 'assistant', model: 'opus', content: [{ type: 'text', text: `Part ${n}: \`total\` is **wrong** where the cart is empty.\n\n- one\n- two` }], usage: { input_tokens: 5, output_tokens: 5 } }, parent_tool_use_id: null, session_id: 's' });
     const file = join(here.root, 'much.jsonl');
     writeFileSync(file, `${Array.from({ length: 20_000 }, (_, n) => line(n)).join('\n')}\n`);
-    const script = join(here.root, 'talker');
-    writeFileSync(script, `#!/bin/sh\nread hello\nprintf '%s\\n' '{"type":"system","subtype":"init","cwd":"/","session_id":"s","tools":[],"mcp_servers":[],"model":"opus","permissionMode":"default"}'\ncat '${file}'\nexec cat >/dev/null\n`, { mode: 0o755 });
+    writeFileSync(join(here.root, 'talker'), `#!/bin/sh\nread hello\nprintf '%s\\n' '{"type":"system","subtype":"init","cwd":"/","session_id":"s","tools":[],"mcp_servers":[],"model":"opus","permissionMode":"default"}'\ncat '${file}'\nexec cat >/dev/null\n`, { mode: 0o755 });
     here.agentmux('new', 'much', '--agent', 'talker');
     const much = here.agentmux('ls', '--all').find((agent) => agent.name === 'much');
     const page = await here.visit({ width: 1440, height: 900, watchers, hash: `#/agent/${much.uid}` });
@@ -229,13 +247,13 @@ async function type(page, field) {
     const isTerminal = target.classList.contains('xterm-helper-textarea');
     const host = target.closest('.xterm');
     let from = 0;
-    const shown = () => window.painted((now) => from && (window.keys.push(now - from), (from = 0)));
+    const shown = (now) => from && (window.keys.push(now - from), (from = 0));
     target.addEventListener('keydown', (event) => {
       from = event.timeStamp;
-      if (!isTerminal) shown();
+      if (!isTerminal) window.painted(shown);
     }, true);
-    // Drawn as elements; what is drawn on a canvas is not seen from here.
-    if (isTerminal) new MutationObserver(() => from && shown()).observe(host.querySelector('.xterm-rows'), { childList: true, subtree: true, characterData: true });
+    // Drawn as elements, in a frame; what is drawn on a canvas is not seen from here.
+    if (isTerminal) new MutationObserver(() => from && window.framed(shown)).observe(host.querySelector('.xterm-rows'), { childList: true, subtree: true, characterData: true });
   }, field);
   await page.locator(field).focus();
   for (let i = 0; i < KEYS; i += 1) {
@@ -243,7 +261,6 @@ async function type(page, field) {
     await page.waitForFunction((count) => window.keys.length > count, i, { polling: 10, timeout: 10_000 });
     if (i % 20 === 19 && field.includes('xterm')) {
       // A line that grows for ever is no work anybody does.
-      await page.evaluate(() => (window.kept = window.keys));
       await page.keyboard.press('Enter');
       await page.waitForFunction((count) => window.keys.length > count, i + 1, { polling: 10, timeout: 10_000 });
       await page.evaluate(() => window.keys.pop());
@@ -273,20 +290,17 @@ part('keys', async () => {
     const tab = tile(here, ['fay', 'echo', 't0', 't1', 't2', 't3']);
     await page.evaluate((to) => (location.hash = to), tab);
     await page.locator('.xterm-rows').nth(4).waitFor();
-    const { busy, heap } = await metrics(page);
     await page.waitForTimeout(2000);
     const from = await page.evaluate(() => [performance.now(), window.credited]);
-    const before = await busy();
     const composer = await type(page, 'textarea.compose');
     const terminal = await type(page, `[data-terminal="${uids.echo}"] .xterm-helper-textarea`);
-    const used = (await busy()) - before;
     const to = await page.evaluate(() => [performance.now(), window.credited]);
     const took = (to[0] - from[0]) / 1000;
     const rate = (to[1] - from[1]) / took / 4e6;
     say('key to paint in the composer, four terminals streaming, p95', at(composer, 0.95), 50, 'ms', figures(composer), `a textarea and nothing else p50 ${round(at(bare.quiet, 0.5))}, p95 ${round(at(bare.quiet, 0.95))} ms; beside four raw xterm.js ${round(at(bare.field, 0.95))} ms`);
     say('key to paint of its echo in a terminal, the same, p95', at(terminal, 0.95), 50, 'ms', figures(terminal), `raw xterm.js that echoes itself, no server, p50 ${round(at(bare.echo, 0.5))}, p95 ${round(at(bare.echo, 0.95))} ms`);
-    say('what each of the four showed meanwhile', rate, undefined, 'MB/s', `the thread busy ${Math.round(used / took / 10)} %`);
-    say('heap of that page', await heap(), undefined, 'MB');
+    say('what each of the four showed meanwhile', rate, undefined, 'MB/s');
+    say('heap of that page', await heap(page), undefined, 'MB');
   } finally {
     await here.end();
   }
@@ -354,8 +368,7 @@ part('heap terminals', async () => {
     // More than a terminal keeps, in every one of them.
     for (const name of names) here.agentmux('new', name, '--agent', 'cmd', '--', 'sh', '-c', 'read go; seq -f "%010g some words of output that go on and on and on" 6000; echo done; exec cat');
     const page = await here.visit({ width: 1440, height: 900, watchers });
-    const { heap } = await metrics(page);
-    const before = await heap();
+    const before = await heap(page);
     const to = tile(here, names);
     const show = async () => {
       await page.evaluate((hash) => (location.hash = hash), to);
@@ -366,13 +379,13 @@ part('heap terminals', async () => {
     for (const name of names) here.agentmux('keys', name, 'Enter');
     const isDone = () => page.evaluate(() => [...document.querySelectorAll('[data-terminal]')].every((host) => host.__text().includes('\ndone')));
     await until(isDone, 'all of them have printed', 60_000);
-    const full = await heap();
+    const full = await heap(page);
     const lines = await page.evaluate(() => document.querySelector('[data-terminal]').__text().split('\n').length);
     say('heap with 18 terminals, all with full scrollback', full, 150, 'MB', `${lines} lines each, the page without them ${round(before)} MB`);
     const away = async () => {
       await page.evaluate(() => (location.hash = '#/inbox'));
       await page.evaluate(() => window.seen(() => !document.querySelector('.xterm')));
-      return heap();
+      return heap(page);
     };
     const first = await away();
     for (let i = 0; i < 5; i += 1) {

@@ -34,7 +34,11 @@ const TYPED_BYTES_MAX: usize = 256 * 1024;
 const ECHO_BYTES: u64 = 4 * 1024;
 
 #[derive(Default)]
-pub(crate) struct Views(Vec<Viewed>);
+pub(crate) struct Views {
+    all: Vec<Viewed>,
+    /// Who is asked first, so that one that prints without end does not keep the others from being shown.
+    first: usize,
+}
 
 /// What is sent to a client.
 #[derive(Debug)]
@@ -77,6 +81,15 @@ struct Spent {
     is_stalled: bool,
 }
 
+impl Spent {
+    /// Terminals that print at the same time share what may be under way to a page: on a slow line all of it is before
+    /// the echo of a key. Never less than a frame, or nothing would be sent.
+    fn share(&self, under_way: usize) -> u64 {
+        let count = under_way + usize::from(self.bytes == 0);
+        (CREDIT_BYTES / count.max(1) as u64).max(OUTPUT_BYTES as u64)
+    }
+}
+
 impl Views {
     pub(crate) async fn open(
         &mut self,
@@ -87,10 +100,10 @@ impl Views {
         takes_bytes: bool,
     ) -> Result<Vec<Out>, Rejection> {
         let published = daemon.engine.published();
-        if self.0.len() >= VIEWS_MAX {
+        if self.all.len() >= VIEWS_MAX {
             return Err(Rejection::new(Code::Limit, format!("at most {VIEWS_MAX} terminals on one connection")));
         }
-        if self.0.iter().any(|known| known.id == id) {
+        if self.all.iter().any(|known| known.id == id) {
             return Err(Rejection::new(Code::Exists, format!("there is a view with this id: {id}")));
         }
         if wanted.binary && (!takes_bytes || u32::try_from(id).is_err()) {
@@ -110,14 +123,14 @@ impl Views {
         let credit = wanted.binary.then(Spent::default);
         let mut viewed = Viewed { id, agent, run, at: view.offset, view, credit };
         let out = viewed.screen(daemon);
-        self.0.push(viewed);
+        self.all.push(viewed);
         Ok(out)
     }
 
     pub(crate) fn close(&mut self, id: FrameId) -> bool {
-        let before = self.0.len();
-        self.0.retain(|viewed| viewed.id != id);
-        self.0.len() < before
+        let before = self.all.len();
+        self.all.retain(|viewed| viewed.id != id);
+        self.all.len() < before
     }
 
     pub(crate) async fn typed(
@@ -176,18 +189,27 @@ impl Views {
     }
 
     fn find(&mut self, id: FrameId) -> Result<&mut Viewed, Rejection> {
-        let found = self.0.iter_mut().find(|viewed| viewed.id == id);
+        let found = self.all.iter_mut().find(|viewed| viewed.id == id);
         found.ok_or_else(|| Rejection::new(Code::NotFound, format!("no such view: {id}")))
     }
 
     /// One that has something of this urgency to say.
     pub(crate) fn ready(&mut self, urgency: Urgency) -> Option<usize> {
-        self.0.iter_mut().position(|viewed| viewed.news().is_some_and(|news| viewed.urgency(news) == urgency))
+        let (count, turn, under_way) = (self.all.len(), self.first, self.under_way());
+        (0..count).map(|at| (turn + at) % count).find(|at| {
+            let viewed = &mut self.all[*at];
+            viewed.news(under_way).is_some_and(|news| viewed.urgency(news) == urgency)
+        })
+    }
+
+    /// How many have something under way that was not shown yet.
+    fn under_way(&self) -> usize {
+        self.all.iter().filter(|viewed| viewed.credit.as_ref().is_some_and(|spent| spent.bytes > 0)).count()
     }
 
     /// Waits until one of them may have something to say.
     pub(crate) async fn changed(&mut self) {
-        let able = self.0.iter_mut().filter(|viewed| !viewed.is_stalled());
+        let able = self.all.iter_mut().filter(|viewed| !viewed.is_stalled());
         let changed: Vec<_> = able.map(|viewed| Box::pin(viewed.changed())).collect();
         if changed.is_empty() {
             return std::future::pending().await;
@@ -197,22 +219,24 @@ impl Views {
 
     /// What it says.
     pub(crate) async fn step(&mut self, daemon: &Arc<Daemon>, principal: &Principal, at: usize) -> Vec<Out> {
-        let viewed = &mut self.0[at];
+        let under_way = self.under_way();
+        self.first = at + 1;
+        let viewed = &mut self.all[at];
         // Whoever may not look any more is shown nothing more.
         if let Err(refusal) = daemon.engine.published().may(principal, Right::Look, viewed.agent) {
-            let viewed = self.0.remove(at);
+            let viewed = self.all.remove(at);
             return vec![ServerFrame::error(Some(viewed.id), refusal).into()];
         }
-        let said = match viewed.news() {
+        let said = match viewed.news(under_way) {
             None => return Vec::new(),
-            Some(News::Output) => viewed.output(daemon).await,
+            Some(News::Output) => viewed.output(daemon, under_way).await,
             Some(News::Screen) => viewed.again(daemon).await.ok_or_else(|| ENDED.to_owned()),
             Some(News::End) => Err(ENDED.to_owned()),
         };
         match said {
             Ok(out) => out,
             Err(why) => {
-                let viewed = self.0.remove(at);
+                let viewed = self.all.remove(at);
                 vec![ServerFrame { id: Some(viewed.id), ended: Some(why), ..ServerFrame::default() }.into()]
             }
         }
@@ -231,11 +255,12 @@ enum News {
 
 impl Viewed {
     /// Levels, not edges: whoever is interrupted between noticing and acting notices again.
-    fn news(&mut self) -> Option<News> {
+    fn news(&mut self, under_way: usize) -> Option<News> {
         let end = *self.view.grown.borrow_and_update();
         let is_resized = *self.view.resized.borrow_and_update() != self.view.size;
         if let Some(spent) = &mut self.credit {
-            if spent.is_stalled && spent.bytes > CREDIT_BYTES / 2 {
+            let share = spent.share(under_way);
+            if spent.is_stalled && spent.bytes > share / 2 {
                 return None;
             }
             let is_far_behind = end.saturating_sub(self.at) > CREDIT_BYTES / 4;
@@ -243,7 +268,7 @@ impl Viewed {
                 return Some(News::Screen);
             }
             spent.is_stalled = false;
-            if spent.bytes >= CREDIT_BYTES {
+            if spent.bytes >= share {
                 spent.is_stalled = true;
                 return None;
             }
@@ -315,14 +340,14 @@ impl Viewed {
         Some(self.screen(daemon))
     }
 
-    async fn output(&mut self, daemon: &Arc<Daemon>) -> Result<Vec<Out>, String> {
+    async fn output(&mut self, daemon: &Arc<Daemon>, under_way: usize) -> Result<Vec<Out>, String> {
         let end = *self.view.grown.borrow();
         if end.saturating_sub(self.at) > BEHIND_BYTES_MAX
             && let Some(screen) = self.again(daemon).await
         {
             return Ok(screen);
         }
-        let room = self.credit.as_ref().map_or(u64::MAX, |spent| CREDIT_BYTES.saturating_sub(spent.bytes));
+        let room = self.credit.as_ref().map_or(u64::MAX, |spent| spent.share(under_way).saturating_sub(spent.bytes));
         let mut bytes = vec![0; OUTPUT_BYTES.min(usize::try_from(room).unwrap_or(usize::MAX))];
         let offset = self.at;
         // Out of the page cache: it was written a moment ago.
@@ -336,5 +361,19 @@ impl Viewed {
         }
         let output = OutputFrame { offset, bytes: BASE64.encode(&bytes[..count]) };
         Ok(vec![ServerFrame { id: Some(self.id), output: Some(output), ..ServerFrame::default() }.into()])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn terminals_that_print_at_once_share_what_is_under_way_and_each_has_a_frame() {
+        let printing = Spent { bytes: 1, is_stalled: false };
+        assert_eq!(printing.share(1), CREDIT_BYTES, "one alone has all of it");
+        assert_eq!(printing.share(4), CREDIT_BYTES / 4);
+        assert_eq!(Spent::default().share(3), CREDIT_BYTES / 4, "one that begins is one of them");
+        assert_eq!(printing.share(64), OUTPUT_BYTES as u64);
     }
 }

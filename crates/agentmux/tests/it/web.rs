@@ -570,6 +570,46 @@ fn a_terminal_that_is_not_shown_fast_enough_is_held_and_then_shown_as_it_is() {
 }
 
 #[test]
+fn terminals_that_print_at_once_share_what_is_under_way_to_a_page() {
+    const CREDIT: u64 = 1024 * 1024;
+    const FRAME: u64 = 64 * 1024;
+    let world = World::new();
+    let names = ["loud0", "loud1", "loud2", "loud3"];
+    for name in names {
+        let script = "printf waiting; read go; seq 1 400000; printf 'the end'; cat";
+        world.json(&["new", name, "--agent", "cmd", "--cwd", "/", "--", "/bin/sh", "-c", script]);
+        until("it waits", || world.json(&["look", name])["lines"].to_string().contains("waiting").then_some(()));
+    }
+    let mut browser = Browser::open(&world);
+    let mut received = [0_u64; 4];
+    let mut take = |heard: Heard| match heard {
+        Heard::Bytes(bytes) => {
+            let view = u32::from_be_bytes(bytes[1..5].try_into().unwrap());
+            received[view as usize] += bytes.len() as u64 - 13;
+        }
+        Heard::Frame(frame) => assert!(frame["screen"].is_object(), "{frame}"),
+        Heard::End => panic!("the connection ended"),
+    };
+    for (id, name) in names.iter().enumerate() {
+        browser.say(&json!({ "id": id, "view": { "agent": name, "binary": true } }));
+        take(browser.hear());
+        take(browser.hear());
+    }
+    for name in names {
+        world.json(&["keys", name, "Enter"]);
+    }
+    for name in names {
+        until("it has printed", || world.json(&["look", name])["lines"].to_string().contains("the end").then_some(()));
+    }
+    while let Some(heard) = browser.hear_within(Duration::from_millis(500)) {
+        take(heard);
+    }
+    // One that was alone for a moment had all of it, the second half, and so on.
+    assert!(received.iter().sum::<u64>() <= CREDIT * 9 / 4, "{received:?}");
+    assert!(received.iter().all(|bytes| *bytes >= FRAME), "each is shown something: {received:?}");
+}
+
+#[test]
 fn a_browser_is_listed_and_signed_out_with_what_it_has_open() {
     let world = World::new();
     world.json(&["server", "start"]);
