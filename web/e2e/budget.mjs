@@ -69,7 +69,8 @@ function watchers() {
     return send.call(this, data);
   };
 }
-/** What the page's thread takes of a processor while `work` goes on. By the clock it would be what others do on the machine, too. */
+/** What the page's thread takes of a processor while `work` goes on, in all and in its longest task. By the clock it would be what
+ * others do on the machine, too. */
 async function busy(page, work) {
   const cdp = await page.context().newCDPSession(page);
   const events = [];
@@ -83,13 +84,16 @@ async function busy(page, work) {
   const spent = new Map();
   for (const { name, pid, tid, tdur = 0 } of events) {
     const thread = `${pid} ${tid}`;
-    const known = spent.get(thread) ?? { calls: 0, tasks: 0 };
+    const known = spent.get(thread) ?? { calls: 0, all: 0, longest: 0 };
     if (name === 'FunctionCall') known.calls += 1;
-    if (name === 'ThreadControllerImpl::RunTask') known.tasks += tdur / 1000;
+    if (name === 'ThreadControllerImpl::RunTask') {
+      known.all += tdur / 1000;
+      known.longest = Math.max(known.longest, tdur / 1000);
+    }
     spent.set(thread, known);
   }
   // The one that runs the page's code.
-  return [...spent.values()].sort((a, b) => b.calls - a.calls)[0].tasks;
+  return [...spent.values()].sort((a, b) => b.calls - a.calls)[0];
 }
 /** Objects, what the browser holds for them, and the bytes of buffers, in MB: a terminal is mostly of the last. */
 async function heap(page) {
@@ -151,10 +155,9 @@ part('updates tokens', async () => {
       const { page, server, send, close } = await open(`#/agent/${uid(1)}`);
       await page.locator('[data-node]').first().waitFor();
       const id = server.asked.find((frame) => frame.follow).id;
-      await page.evaluate(() => (window.long = []));
       const word = 'some words of *text* with `code` and more\n\n';
       let n = 0;
-      const cpu = await busy(page, async () => {
+      const { all, longest: one } = await busy(page, async () => {
         for (let i = 0; i < 400; i += 1) {
           const entries = Array.from({ length: 50 }, () => {
             const from = (n++ * 4) % word.length;
@@ -165,8 +168,8 @@ part('updates tokens', async () => {
         }
         await page.evaluate(() => window.seen(() => true));
       });
-      spent.push(cpu);
-      longest.push(Math.max(0, ...(await page.evaluate(() => window.long))));
+      spent.push(all);
+      longest.push(one);
       await close();
     });
     say('20,000 streamed updates of a document, processor time of the thread', median(spent), 2000, 'ms', `the longest task ${round(median(longest))} ms`);
@@ -175,8 +178,7 @@ part('updates tokens', async () => {
 
 part('storm entries', async () => {
   await made(async (open) => {
-    const longest = [];
-    const took = [];
+    const [longest, clock, took] = [[], [], []];
     await several(3, async () => {
       const { page, server, send, close } = await open(`#/agent/${uid(1)}`);
       await page.locator('[data-node]').first().waitFor();
@@ -193,15 +195,20 @@ part('storm entries', async () => {
         ][k % 4];
         return { n: 5000 + k, i: 0, offset: 9000 + k, at: new Date().toISOString(), item };
       });
-      const from = performance.now();
-      send({ id, entries: { agent: uid(1), run: 3, from: 9000, next: 9999, reset: false, live: false, entries } });
-      await page.evaluate(() => window.seen(() => [...document.querySelectorAll('[data-node]')].at(-1)?.dataset.node.startsWith('5499.')));
-      took.push(performance.now() - from);
-      await page.evaluate(() => new Promise((done) => setTimeout(done, 300)));
-      longest.push(Math.max(0, ...(await page.evaluate(() => window.long))));
+      let ms = 0;
+      const { longest: one } = await busy(page, async () => {
+        const from = performance.now();
+        send({ id, entries: { agent: uid(1), run: 3, from: 9000, next: 9999, reset: false, live: false, entries } });
+        await page.evaluate(() => window.seen(() => [...document.querySelectorAll('[data-node]')].at(-1)?.dataset.node.startsWith('5499.')));
+        ms = performance.now() - from;
+        await page.evaluate(() => new Promise((done) => setTimeout(done, 300)));
+      });
+      took.push(ms);
+      clock.push(Math.max(0, ...(await page.evaluate(() => window.long))));
+      longest.push(one);
       await close();
     });
-    say('500 entries at once, the longest task', median(longest), 100, 'ms', `all of it shown after ${round(median(took))} ms`);
+    say('500 entries at once, processor time of the longest task', median(longest), 100, 'ms', `by the clock ${median(clock) ? round(median(clock)) : 'less than 50'} ms; the end shown after ${round(median(took))} ms`);
   });
 });
 
