@@ -1,6 +1,7 @@
 // xterm.js does two things for every line that scrolls which an eye needs once a frame: it moves the scrollbar, with its timers and
-// classes, and it draws all rows once more for a selection that does not exist. Where thousands of lines scroll in a second that is
-// more than half of what they cost. Neither can be turned off, so its parts are taken by their names; without them it is as it was.
+// classes, and it has all rows drawn once more for a selection that does not exist. Where much scrolls that is a sixth of what it
+// costs (240 and 205 ms of a processor for a MB in pieces of a frame). Neither can be turned off, so its parts are taken by their
+// names; where those are not there, all is as it was.
 
 import type { Terminal } from '@xterm/xterm';
 
