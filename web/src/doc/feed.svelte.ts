@@ -8,8 +8,9 @@ import { grown, isShort, opened, type Extent } from './extent';
 /** What is asked for at once; earlier pages come as the reader goes up. */
 const TAIL = 200;
 const PAGE = 300;
-/** What is drawn more when the reader nears the top: some screens, in one frame. */
-const STEP = 40;
+/** What is drawn more when the reader nears the top, and how much of it in one frame. */
+const STEP = 120;
+const STEP_GROW = 40;
 
 /** What streams is small and much; a page that nobody sees does not pile it up. */
 const WAITING_MAX = 1000;
@@ -36,6 +37,8 @@ export class Transcript {
   private drawn: Extent = opened(0);
   /** Nodes that were put before the first. */
   private older = 0;
+  /** Still to be drawn before the first. */
+  private above = 0;
   private follows = true;
   private waiting: TranscriptEntry[] = [];
   private drawing = 0;
@@ -84,6 +87,7 @@ export class Transcript {
       this.entries = frame.entries.slice();
       this.doc = Doc.of(this.entries);
       this.drawn = opened(this.doc.size);
+      this.above = 0;
       this.older = 0;
       this.passing = new Passing();
       this.waiting = [];
@@ -146,8 +150,11 @@ export class Transcript {
     this.drawn = grown(drawn, this.doc.size, this.follows);
     // What is selected stays. It is asked late: the browser lays the page out to answer.
     if (this.drawn.from > drawn.from && document.getSelection()?.isCollapsed === false) this.drawn = grown(drawn, this.doc.size, false);
+    const up = Math.min(this.above, STEP_GROW, this.drawn.from);
+    this.above = up < this.drawn.from ? this.above - up : 0;
+    this.drawn = { ...this.drawn, from: this.drawn.from - up };
     this.nodes = this.doc.nodes(this.drawn.from, this.drawn.to);
-    if (this.more() && this.drawn.to > drawn.to) this.drawSoon();
+    if (this.above > 0 || (this.more() && this.drawn.to > drawn.to)) this.drawSoon();
     this.grown = this.doc.size - this.older;
     this.usage = this.doc.usage;
     this.model = this.doc.model;
@@ -162,7 +169,7 @@ export class Transcript {
 
   async earlier(): Promise<void> {
     if (this.drawn.from > 0) {
-      this.drawn = { ...this.drawn, from: Math.max(0, this.drawn.from - STEP) };
+      this.above = STEP;
       this.draw();
       return;
     }
@@ -179,7 +186,8 @@ export class Transcript {
       this.doc = Doc.of(this.passing.among(this.entries));
       const before = this.doc.size - size;
       this.older += before;
-      this.drawn = { from: Math.max(0, before - STEP), to: this.drawn.to + before };
+      this.drawn = { from: before, to: this.drawn.to + before };
+      this.above = STEP;
       this.draw();
     } catch {
       this.atStart = true;
