@@ -222,7 +222,7 @@ part('open entries', async () => {
     writeFileSync(join(here.root, 'talker'), `#!/bin/sh\nread hello\nprintf '%s\\n' '{"type":"system","subtype":"init","cwd":"/","session_id":"s","tools":[],"mcp_servers":[],"model":"opus","permissionMode":"default"}'\ncat '${file}'\nexec cat >/dev/null\n`, { mode: 0o755 });
     here.agentmux('new', 'much', '--agent', 'talker');
     const much = here.agentmux('ls', '--all').find((agent) => agent.name === 'much');
-    const page = await here.visit({ width: 1440, height: 900, watchers, hash: `#/agent/${much.uid}` });
+    const page = await here.visit({ width: 1440, height: 900, init: watchers, hash: `#/agent/${much.uid}` });
     await page.getByText('Part 19999').waitFor({ timeout: 60_000 });
     const [took, asked] = [[], []];
     await several(TIMES, async () => {
@@ -293,7 +293,7 @@ part('keys', async () => {
     here.agentmux('new', 'fay', '--agent', 'fake');
     here.agentmux('new', 'echo', '--agent', 'cmd', '--', 'cat');
     const uids = Object.fromEntries(here.agentmux('ls', '--all').map((agent) => [agent.name, agent.uid]));
-    const page = await here.visit({ width: 1440, height: 900, watchers });
+    const page = await here.visit({ width: 1440, height: 900, init: watchers });
     const tab = tile(here, ['fay', 'echo', 't0', 't1', 't2', 't3']);
     await page.evaluate((to) => (location.hash = to), tab);
     await page.locator('.xterm-rows').nth(4).waitFor();
@@ -374,7 +374,7 @@ part('heap terminals', async () => {
     const names = Array.from({ length: 18 }, (_, n) => `h${n}`);
     // More than a terminal keeps, in every one of them.
     for (const name of names) here.agentmux('new', name, '--agent', 'cmd', '--', 'sh', '-c', 'read go; seq -f "%010g some words of output that go on and on and on" 6000; echo done; exec cat');
-    const page = await here.visit({ width: 1440, height: 900, watchers });
+    const page = await here.visit({ width: 1440, height: 900, init: watchers });
     const before = await heap(page);
     const to = tile(here, names);
     const show = async () => {
