@@ -30,10 +30,11 @@ mod up;
 mod wait;
 mod workspace;
 
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
+use clap::{Args, Command, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
 use crate::context::Context;
 use crate::relay;
@@ -242,6 +243,49 @@ enum Internal {
     Relay,
 }
 
+/// What was said. The description of every command is made only where it is wanted: for one that scripts say a
+/// thousand times, making and dropping all of them would cost more than saying it.
+pub(crate) fn parse(said: &[OsString]) -> Result<Cli, clap::Error> {
+    let matches = match of_one(said).and_then(|only| matched(only, said).ok()) {
+        Some(matches) => matches,
+        // Whatever is not understood is explained by the whole.
+        None => matched(Cli::command(), said)?,
+    };
+    Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut Cli::command()))
+}
+
+fn matched(mut command: Command, said: &[OsString]) -> Result<clap::ArgMatches, clap::Error> {
+    let matches = command.try_get_matches_from_mut(said);
+    // The process is about to do one thing and end; thousands of small pieces are not taken apart before.
+    std::mem::forget(command);
+    matches
+}
+
+/// A command line that knows one verb only, if it is one of those that agents and scripts say.
+fn of_one(said: &[OsString]) -> Option<Command> {
+    type Describe = fn(Command) -> Command;
+    const OFTEN: [(&str, Describe); 12] = [
+        ("ack", msg::Ack::augment_args),
+        ("ask", ask::Ask::augment_args),
+        ("inbox", inbox::Inbox::augment_args),
+        ("keys", agent::Keys::augment_args),
+        ("log", log::Log::augment_args),
+        ("look", agent::Look::augment_args),
+        ("ls", ls::Ls::augment_args),
+        ("queue", msg::Queue::augment_args),
+        ("reply", msg::Reply::augment_args),
+        ("send", message::Send::augment_args),
+        ("show", agent::Show::augment_args),
+        ("wait", wait::Wait::augment_args),
+    ];
+    let verb = said.get(1).map(OsString::as_os_str).and_then(OsStr::to_str)?;
+    let (name, describe) = OFTEN.iter().find(|(name, _)| *name == verb)?;
+    // Help is about the whole: what a command is for and its example are said there.
+    let one = describe(Command::new(*name)).disable_help_flag(true);
+    let command = Command::default().name("agentmux").disable_help_subcommand(true).disable_help_flag(true);
+    Some(Global::augment_args(command).subcommand(one))
+}
+
 pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
     // Needs no place to be: the packager of a distribution has no home.
     if let Some(Verb::Completions { shell }) = cli.verb {
@@ -306,9 +350,11 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsString;
+
     use clap::{CommandFactory as _, Parser as _};
 
-    use super::Cli;
+    use super::{Cli, matched, of_one};
 
     #[test]
     fn the_command_line_contradicts_itself_nowhere() {
@@ -333,6 +379,46 @@ mod tests {
             assert!(example.starts_with(&name), "{name}: {example}");
             left.extend(command.get_subcommands().filter(|command| !command.is_hide_set()).cloned());
         }
+    }
+
+    #[test]
+    fn a_verb_by_itself_is_understood_as_among_all_the_others() {
+        let said = |line: &str| -> Vec<OsString> { words(line).into_iter().map(OsString::from).collect() };
+        let mut often = 0;
+        for command in Cli::command().get_subcommands() {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let Some(example) = help.strip_prefix("Example: ") else { continue };
+            let said = said(example);
+            let Some(one) = of_one(&said) else { continue };
+            often += 1;
+            let (alone, among) = (matched(one, &said).unwrap(), matched(Cli::command(), &said).unwrap());
+            assert_eq!(understood(&alone), understood(&among), "{example}");
+        }
+        assert_eq!(often, 12);
+        // What it does not take, it leaves to the whole.
+        let long = "agentmux send a b -m x --json --wait acked --profile other --timeout 1m --priority low";
+        let alone = matched(of_one(&said(long)).unwrap(), &said(long)).unwrap();
+        assert_eq!(understood(&alone), understood(&matched(Cli::command(), &said(long)).unwrap()));
+        for other in
+            ["agentmux send --help", "agentmux send -h", "agentmux ls --version", "agentmux look", "agentmux send"]
+        {
+            assert!(matched(of_one(&said(other)).unwrap(), &said(other)).is_err(), "{other}");
+        }
+        assert!(of_one(&said("agentmux --json ls")).is_none() && of_one(&said("agentmux")).is_none());
+    }
+
+    /// What was said and what was not, at every level; not what else could have been.
+    fn understood(matches: &clap::ArgMatches) -> Vec<String> {
+        let mut all: Vec<_> = matches
+            .ids()
+            .map(|id| format!("{id} {:?} {:?}", matches.try_get_raw(id.as_str()), matches.value_source(id.as_str())))
+            .collect();
+        all.sort();
+        if let Some((name, of)) = matches.subcommand() {
+            all.push(name.to_owned());
+            all.extend(understood(of));
+        }
+        all
     }
 
     /// As a shell would split it, with single quotes.

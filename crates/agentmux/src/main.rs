@@ -9,14 +9,14 @@ mod report;
 mod teamfile;
 mod text;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
-
-use clap::Parser as _;
 
 fn main() -> ExitCode {
     // Also of a command line that cannot be understood; what follows `--` is for somebody else.
-    let wants_json = std::env::args_os().take_while(|arg| arg != "--").any(|arg| arg == "--json");
-    let cli = match cli::Cli::try_parse() {
+    let said: Vec<OsString> = std::env::args_os().collect();
+    let wants_json = said.iter().take_while(|arg| *arg != "--").any(|arg| arg == "--json");
+    let cli = match cli::parse(&said) {
         Ok(cli) => cli,
         Err(error) => return report::usage(&error, wants_json),
     };

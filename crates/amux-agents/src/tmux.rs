@@ -51,6 +51,10 @@ pub enum Told {
         title: String,
         pid: Option<u32>,
     },
+    /// The pane was given another program.
+    Program {
+        pid: Option<u32>,
+    },
     /// Makes a terminal of the pane's size show what the pane shows, whatever it showed before. The first is followed
     /// by every byte the pane prints from then on; another comes when some could not be heard.
     Screen(Vec<u8>),
@@ -557,6 +561,8 @@ impl Control {
             return self.gone(Why::Closed, told);
         }
         let before = self.facts.replace(first.clone());
+        let is_ready = self.stage == Stage::Ready;
+        let respawned = before.as_ref().filter(|before| is_ready && before.pid != first.pid).map(|_| first.pid);
         if here.is_none() && !self.switching {
             self.switching = true;
             self.hearing = Hearing::Nothing;
@@ -568,6 +574,9 @@ impl Control {
             && (before.rows, before.cols) != (first.rows, first.cols)
         {
             told.push(Told::Resized { rows: first.rows, cols: first.cols });
+        }
+        if let Some(pid) = respawned {
+            told.push(Told::Program { pid });
         }
         if !has_screen {
             self.looked(told);

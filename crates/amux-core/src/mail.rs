@@ -6,13 +6,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use amux_proto::command::message;
 use amux_proto::entity::{
-    Activity, Agent, Class, Delivery, Dialect, Message, Phase, Priority, Recipient, RequestKind, Run, RunState, Stage,
-    WhileWorking,
+    Activity, Agent, Class, Delivery, Dialect, KindName, Message, Phase, Priority, Recipient, RequestKind, Right, Run,
+    RunState, Stage, WhileWorking,
 };
 use amux_proto::{AgentId, Code, Command, MessageId, Principal, Time};
 
 use crate::state::{Sender, State};
-use crate::{kind, resolve};
+use crate::{kind, resolve, right};
 
 /// Why something waits, and when that is over by itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,7 +87,11 @@ pub fn due(state: &State, agent: AgentId, now: Time, is_given: impl Fn(MessageId
         }
         let Some(copy) = copy_of(message).map(|at| &message.deliveries[at]) else { continue };
         let attempt = attempts(copy);
-        if is_given(message.id, attempt) || is_stopped(copy) || is_over(message, now) {
+        if is_given(message.id, attempt)
+            || is_stopped(copy)
+            || is_over(message, now)
+            || is_kept_from_a_shell(state, agent, message, copy)
+        {
             continue;
         }
         let is_held = if is_open || copy.released {
@@ -147,6 +151,9 @@ pub fn hold(state: &State, message: &Message, copy: &Delivery, now: Time) -> Opt
     let agent = state.agents.get(&agent)?;
     match gate(state, agent, now) {
         Err(gate) if !(copy.released && gate.may_be_overruled) => Some(gate.hold),
+        _ if is_kept_from_a_shell(state, agent, message, copy) => {
+            Some(Hold { reason: KEPT_FROM_A_SHELL.to_owned(), until: None })
+        }
         Err(_) | Ok(_) => hold_of_one(state, agent, message, copy, now, &mut None),
     }
 }
@@ -246,6 +253,10 @@ fn gate<'a>(state: &State, agent: &'a Agent, now: Time) -> Result<&'a Activity, 
     if run.state == RunState::Starting {
         return closed("it is starting".to_owned(), None, false);
     }
+    // Nobody overrules that: what is typed there now is not for the agent.
+    if let Some(away) = away(&run.activity) {
+        return closed(away, None, false);
+    }
     if agent.mail.paused {
         return closed("its mail is paused".to_owned(), None, true);
     }
@@ -273,6 +284,43 @@ fn gate<'a>(state: &State, agent: &'a Agent, now: Time) -> Result<&'a Activity, 
 }
 
 pub(crate) const NOT_RUNNING: &str = "the agent is not running";
+
+/// Who is where the agent is meant to be, in words; `None` while it is there as far as anybody can see.
+pub(crate) fn away(activity: &Activity) -> Option<String> {
+    let front = &activity.front;
+    let (program, instead) = front.program.as_ref().zip(front.instead.as_ref())?;
+    Some(match front.is_shell {
+        true => format!("{program} does not run in its terminal: {instead} is at its prompt"),
+        false => format!("{program} is not in front in its terminal: {instead} has the keyboard"),
+    })
+}
+
+/// A shell runs what it is sent, also one in a pane that somebody brought: of agents only those may write to it that may
+/// press its keys. A person may let one message through.
+fn is_kept_from_a_shell(state: &State, agent: &Agent, message: &Message, copy: &Delivery) -> bool {
+    let is_shell = agent.run.as_ref().is_some_and(|run| run.activity.front.is_shell);
+    is_shell && !copy.released && is_of_agent(message) && !right::reaches(state, &message.from, Right::Keys, agent.id)
+}
+
+const KEPT_FROM_A_SHELL: &str = "a shell has its keyboard and runs what it is sent; its sender may not press its keys";
+
+/// Why a copy that nothing holds is not given at once. What is due is given in its order, as fast as it is taken.
+pub fn queued(state: &State, message: &Message, copy: &Delivery) -> Option<String> {
+    let Recipient::Agent { agent } = copy.to else { return None };
+    let agent = state.agents.get(&agent)?;
+    let activity = &agent.run.as_ref()?.activity;
+    if state.waiting_for(agent.id).next().is_some_and(|first| first.id != message.id) {
+        return Some("others are given before it".to_owned());
+    }
+    Some(match &activity.phase {
+        Phase::Opening => "its CLI has not said yet that it is ready".to_owned(),
+        Phase::Working { doing: Some(doing) } if agent.definition.kind.0 == KindName::SHELL => {
+            format!("its shell runs a command: {doing}")
+        }
+        _ if hears_between_turns(state, agent) => "it is given as soon as its CLI takes one more input".to_owned(),
+        _ => "it is being given".to_owned(),
+    })
+}
 
 fn asks<'a>(state: &'a State, agent: &Agent, run: &Run) -> Option<&'a str> {
     let own = state.requests.values().filter(|request| request.agent == agent.id && request.run == run.no);

@@ -268,7 +268,8 @@ fn withdraw(case: &mut Case<'_>, copy: &Delivery, why: &str) {
     }
 }
 
-/// What was seen of a message at the agent it is for. A delivery only climbs, and an end is an end.
+/// What was seen of a message at the agent it is for. A delivery only climbs, and an end is an end, unless it was said
+/// too late.
 pub(crate) fn seen(case: &mut Case<'_>, of: (AgentId, RunNo), id: MessageId, stage: InputStage, evidence: &str) {
     let (agent, run) = of;
     let to = Recipient::Agent { agent };
@@ -284,16 +285,53 @@ pub(crate) fn seen(case: &mut Case<'_>, of: (AgentId, RunNo), id: MessageId, sta
         InputStage::Refused => Stage::Refused { reason: reason.clone() },
         InputStage::Unproven => Stage::Unproven { reason: reason.clone() },
     };
+    let overtaken = overtaken(&delivery.stage).filter(|_| may_have_been_read(stage));
     // What was acknowledged stays acknowledged, whatever becomes of the turn.
-    if delivery.stage.is_settled() || rank(&wanted) <= rank(&delivery.stage) {
+    if overtaken.is_none() && (delivery.stage.is_settled() || rank(&wanted) <= rank(&delivery.stage)) {
         return;
     }
-    let evidence = Some(reason);
+    let evidence = Some(match overtaken {
+        Some(too_late) => bounds::cut(&format!("{too_late}: {reason}")),
+        None => reason,
+    });
     if delivery.run != Some(run) {
         let stage = Stage::Routed { run };
         case.emit(Event::Staged(Staged { message: id, to, stage, evidence: None }));
     }
     case.emit(Event::Staged(Staged { message: id, to, stage: wanted, evidence }));
+}
+
+/// What ends a copy that nobody was given may be said while it is being written. Where it is then read all the same,
+/// that is what became of it.
+fn overtaken(stage: &Stage) -> Option<&'static str> {
+    match stage {
+        Stage::Cancelled { .. } => Some("it was on its way already when it was cancelled"),
+        Stage::Expired => Some("it was on its way already when its time was over"),
+        Stage::Accepted
+        | Stage::Held { .. }
+        | Stage::Routed { .. }
+        | Stage::Handed
+        | Stage::Shown
+        | Stage::Begun
+        | Stage::Acked
+        | Stage::Answered { .. }
+        | Stage::Unproven { .. }
+        | Stage::Refused { .. }
+        | Stage::Failed { .. } => None,
+    }
+}
+
+/// What was refused was read by nobody.
+fn may_have_been_read(stage: InputStage) -> bool {
+    match stage {
+        InputStage::Handed
+        | InputStage::Shown
+        | InputStage::Begun
+        | InputStage::Ended
+        | InputStage::Failed
+        | InputStage::Unproven => true,
+        InputStage::Refused => false,
+    }
 }
 
 fn rank(stage: &Stage) -> u8 {
@@ -805,7 +843,10 @@ pub(crate) fn shown(state: &State, message: &Message, now: Time) -> proto_view::
 /// One message as its recipient has it.
 pub(crate) fn mail_of(state: &State, message: &Message, to: Recipient, now: Time) -> Option<proto_view::Mail> {
     let copy = copy_of(message, to)?;
-    let (stage, reason, until) = stands(state, message, copy, now);
+    let (stage, mut reason, until) = stands(state, message, copy, now);
+    if reason.is_none() && copy.stage.is_waiting() {
+        reason = mail::queued(state, message, copy);
+    }
     Some(proto_view::Mail {
         id: message.id,
         from: sender_name(state, &message.from),

@@ -10,7 +10,7 @@ use amux_proto::{AgentId, Epoch, MessageId, Principal, Rejection, Seq, Time};
 
 use crate::sight::Sight;
 use crate::state::State;
-use crate::{policy, resolve};
+use crate::{mail, policy, resolve};
 
 pub use amux_proto::view::Agent;
 
@@ -50,7 +50,8 @@ pub fn agents(state: &State, query: &query::Agents) -> Result<Vec<Agent>, Reject
         .values()
         .filter(|agent| team.is_none_or(|team| agent.team == team))
         .map(|agent| shown(state, agent, asks.get(&agent.id).copied()))
-        .filter(|agent| query.all || agent.state != AgentState::Offline)
+        // One whose program has left its terminal is not at rest.
+        .filter(|agent| query.all || agent.state != AgentState::Offline || agent.pid.is_some())
         .collect();
     agents.sort_by(|a, b| (&a.team, &a.name).cmp(&(&b.team, &b.name)));
     Ok(agents)
@@ -349,6 +350,9 @@ fn state_of(agent: &entity::Agent, count: Count, ask: Option<&entity::Request>) 
         RunState::Failed { error } => (AgentState::Failed, Some(error.clone())),
         RunState::Lost { why } => (AgentState::Failed, Some(why.clone())),
         RunState::Stopping { .. } => (AgentState::Unknown, Some("asked to stop".into())),
+        RunState::Running { .. } if run.activity.front.is_away() && run.activity.front.is_shell => {
+            (AgentState::Offline, mail::away(&run.activity))
+        }
         RunState::Starting | RunState::Running { .. } => match ask {
             Some(ask) => {
                 let needs = match ask.kind {
@@ -378,7 +382,9 @@ fn doing(run: &entity::Run, count: Count) -> (AgentState, Option<String>) {
         Phase::Compacting => (AgentState::Compacting, None),
         Phase::Working { doing } => (AgentState::Working, doing.clone().or_else(told)),
         Phase::Untold | Phase::Opening | Phase::Idle if count.queued > 0 => {
-            (AgentState::Queued, Some(format!("{} waiting", count.queued)))
+            let is_starting = run.state == RunState::Starting || activity.phase == Phase::Opening;
+            let waits_for = if is_starting { "; it is starting" } else { "" };
+            (AgentState::Queued, Some(format!("{} waiting{waits_for}", count.queued)))
         }
         Phase::Untold | Phase::Opening | Phase::Idle if activity.tasks > 0 => {
             let tasks = match activity.tasks {
@@ -390,6 +396,7 @@ fn doing(run: &entity::Run, count: Count) -> (AgentState, Option<String>) {
         Phase::Idle => (AgentState::Idle, told()),
         Phase::Opening => (AgentState::Starting, told()),
         Phase::Untold if run.state == RunState::Starting => (AgentState::Starting, None),
+        Phase::Untold if activity.front.is_away() => (AgentState::Unknown, mail::away(activity)),
         Phase::Untold => (AgentState::Unknown, told().or(Some("running; nothing tells what it does".into()))),
     }
 }
@@ -425,6 +432,9 @@ fn evidence(state: &State, agent: &entity::Agent) -> Vec<Evidence> {
         let activity = &run.activity;
         if !activity.evidence.is_empty() {
             add(activity.evidence.clone(), "agent", activity.since);
+        }
+        if let Some(away) = mail::away(activity) {
+            add(away, "terminal", activity.since);
         }
         if activity.tasks > 0 {
             add(format!("{} running in the background", activity.tasks), "agent", activity.since);

@@ -394,6 +394,34 @@ pub struct Activity {
     /// A person's words stand in its composer and are not sent yet.
     #[serde(default)]
     pub draft: bool,
+    /// Who has the keyboard of its terminal, where that can be seen.
+    #[serde(skip_serializing_if = "Front::is_untold")]
+    pub front: Front,
+}
+
+/// Who has the keyboard of a terminal in which an agent is meant to be. The terminal outlives the program: what is typed
+/// then is somebody else's.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
+#[ts(optional_fields)]
+#[serde(default)]
+pub struct Front {
+    /// The program that is the agent, once it was seen there.
+    pub program: Option<String>,
+    /// Who has the keyboard, when that is not this program.
+    pub instead: Option<String>,
+    /// That is a shell, which runs what it is sent.
+    pub is_shell: bool,
+}
+
+impl Front {
+    pub fn is_untold(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Whether the program that is the agent is not there to be spoken to.
+    pub fn is_away(&self) -> bool {
+        self.program.is_some() && self.instead.is_some()
+    }
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]

@@ -27,6 +27,7 @@ use tokio::time::Instant;
 
 use crate::book::{Book, Past, Untaken};
 use crate::display::View;
+use crate::front::Watch;
 use crate::kept::{self, Kept, Role};
 use crate::launch::{self, Launch};
 use crate::lines::{Lines, Pipes, now, until};
@@ -450,7 +451,11 @@ fn enliven(
         if let Some(terminal) = child.pty.take() {
             let of = (child.id.pid, launch.is_shell);
             let known = Activity { cwd: Some(launch.begin.cwd.clone()), ..untold(known) };
-            let terminal = Terminal::new(&dir, shared.tape_bytes_max(), (terminal, channel), launch.size, of, known)?;
+            let (bytes_max, is_shell) = (shared.tape_bytes_max(), launch.is_shell);
+            let mut terminal = Terminal::new(&dir, bytes_max, (terminal, channel), launch.size, of, known)?;
+            if !is_shell {
+                terminal.watch(clis(shared), &program(plan));
+            }
             return Ok((Body::Terminal(Box::new(terminal)), pidfd, None));
         }
         let missing = || io::Error::other("a pipe is missing");
@@ -462,7 +467,8 @@ fn enliven(
                 stderr: child.stderr.take().ok_or_else(missing)?,
             };
             let to = (target(plan), pipes);
-            let mut pane = Pane::new(&dir, shared.tape_bytes_max(), to, launch.size, untold(known))?;
+            let watch = Watch::new(clis(shared), None);
+            let mut pane = Pane::new(&dir, shared.tape_bytes_max(), to, launch.size, untold(known), watch)?;
             pane.begin();
             return Ok((Body::Pane(Box::new(pane)), pidfd, None));
         }
@@ -520,6 +526,21 @@ fn enliven(
 /// The pane of an agent that is one.
 fn target(plan: &amux_engine::ask::Plan) -> &str {
     plan.definition.argv.first().map_or("", String::as_str)
+}
+
+/// The programs of the kinds there are: agents wherever they run.
+fn clis(shared: &Shared) -> Vec<String> {
+    shared
+        .world
+        .engine
+        .published()
+        .read(|state, _| state.kinds.values().filter_map(|kind| kind.program.clone()).collect())
+}
+
+/// What a terminal of ours was opened for.
+fn program(plan: &amux_engine::ask::Plan) -> Vec<String> {
+    let of_kind = plan.kind.as_ref().ok().and_then(|kind| kind.program.clone());
+    of_kind.into_iter().chain(plan.definition.argv.iter().cloned()).collect()
 }
 
 /// Nothing tells what a program in a terminal does before it says so.
@@ -583,6 +604,9 @@ fn take_up(shared: &Arc<Shared>, agent: AgentId, run: RunNo, mut kept: Kept) -> 
         let size = size.map_or(plan.definition.size, |(rows, cols)| Size { rows, cols });
         let bytes_max = shared.tape_bytes_max();
         let mut terminal = Terminal::new(&dir, bytes_max, (terminal, channel), size, of, known)?;
+        if !is_shell {
+            terminal.watch(clis(shared), &program(&plan));
+        }
         given = terminal.take_up();
         Body::Terminal(Box::new(terminal))
     } else {
@@ -607,7 +631,8 @@ fn take_up(shared: &Arc<Shared>, agent: AgentId, run: RunNo, mut kept: Kept) -> 
                     stderr: kept.take(Role::Stderr).ok_or_else(missing)?,
                 };
                 let (to, size) = ((target(&plan), pipes), plan.definition.size);
-                let mut pane = Pane::new(&dir, shared.tape_bytes_max(), to, size, known)?;
+                let watch = Watch::new(clis(shared), None);
+                let mut pane = Pane::new(&dir, shared.tape_bytes_max(), to, size, known, watch)?;
                 given = pane.take_up();
                 break 'body Body::Pane(Box::new(pane));
             }
@@ -779,6 +804,11 @@ impl Live {
             let messages: Vec<Message> = due.batch.iter().filter_map(|(id, _)| published.message(*id)).collect();
             let is_urgent = messages.iter().any(|message| message.priority == Priority::Urgent);
             let how = if is_urgent { How::Steer } else { How::Next };
+            match &mut self.body {
+                Body::Terminal(terminal) => terminal.look_who_is_there(),
+                Body::Pane(pane) => pane.look_who_is_there(),
+                Body::Lines(_) => {}
+            }
             if !self.takes_input(how) {
                 self.more = Some(how);
                 break;

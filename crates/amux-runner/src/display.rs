@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use amux_agents::part;
 use amux_proto::command::run::Fact;
-use amux_proto::entity::{Activity, Phase, Size};
+use amux_proto::entity::{Activity, Front, Phase, Size};
 use amux_proto::transcript::InputStage;
 use amux_proto::view::Look;
 use amux_proto::{AgentId, RunNo};
@@ -306,6 +306,26 @@ impl Display {
         evidence.clone_into(&mut self.activity.evidence);
     }
 
+    pub(crate) fn front(&self) -> &Front {
+        &self.activity.front
+    }
+
+    /// As it is known without anybody having looked: nothing to report.
+    pub(crate) fn expects(&mut self, front: Front) {
+        (self.reported.front, self.activity.front) = (front.clone(), front);
+    }
+
+    /// Who has the keyboard.
+    pub(crate) fn has_front(&mut self, front: Front) {
+        if self.activity.front == front {
+            return;
+        }
+        // What stood in its composer went with it.
+        self.activity.draft &= !front.is_away();
+        self.activity.since = now();
+        self.activity.front = front;
+    }
+
     pub(crate) fn report(&mut self) -> Option<(Activity, Vec<Fact>)> {
         let same = self.activity == self.reported;
         if same && self.facts.is_empty() {
@@ -384,6 +404,12 @@ impl Display {
             Some(Input { stage: Stage::Awaited { until, .. }, .. }) => Some(*until),
             Some(Input { stage: Stage::Pasting | Stage::Entering, .. }) | None => None,
         }
+    }
+
+    /// Whether it is decided now about a message that waits for its Enter.
+    pub(crate) fn is_to_enter(&mut self) -> bool {
+        let Some(Input { sign, stage: Stage::Awaited { until, .. }, .. }) = &self.input else { return false };
+        self.screen.shows(sign) || Instant::now() >= *until
     }
 
     /// Whether Enter is to be pressed now; it counts as pressed from here on. A message that was not seen in time is

@@ -20,6 +20,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::display::{Display, View, at, neutral, one_line};
+use crate::front::{LOOK_AFTER, NOT_ENTERED, Watch};
 use crate::lines::{Pipes, STDERR_BYTES_MAX, poured, writable};
 use crate::tape::{self, Poured, Tape};
 use crate::{keys, polled};
@@ -52,6 +53,10 @@ pub(crate) struct Pane {
     asked: BTreeMap<u64, Asked>,
     /// The program of the pane: its end leaves no trace in control mode when the pane is kept open.
     program: Option<AsyncFd<OwnedFd>>,
+    /// Who of the pane's terminal reads, found by the program the pane was opened with.
+    watch: Watch,
+    leader: Option<u32>,
+    look_at: Option<Instant>,
     /// The program has ended, and tmux is asked until it knows that too: when, and how long after that again.
     looks: Option<(Instant, Duration)>,
     is_ready: bool,
@@ -83,6 +88,7 @@ impl Pane {
         (target, pipes): (&str, Pipes),
         size: Size,
         known: Activity,
+        watch: Watch,
     ) -> io::Result<Self> {
         let watched = |fd: OwnedFd, writes: bool| {
             pty::set_nonblocking(fd.as_fd())?;
@@ -102,6 +108,9 @@ impl Pane {
             block: vec![0; 64 * 1024].into_boxed_slice(),
             asked: BTreeMap::new(),
             program: None,
+            watch,
+            leader: None,
+            look_at: None,
             looks: None,
             is_ready: false,
             is_gone: false,
@@ -132,7 +141,7 @@ impl Pane {
     /// One piece of what happens. It may be dropped at any time: every wait is in the select, nothing is taken before
     /// one ends, and whatever follows from it is done without another.
     pub(crate) async fn step(&mut self) {
-        let due = self.display.awaits_until().filter(|_| self.is_ready);
+        let due = [self.display.awaits_until(), self.look_at].into_iter().flatten().min().filter(|_| self.is_ready);
         tokio::select! {
             biased;
             heard = read(self.stdout.as_ref(), &mut self.block), if self.stdout.is_some() => self.read(heard),
@@ -154,12 +163,26 @@ impl Pane {
         }
         // Both after each of them, so that a pane that never pauses delays neither.
         self.write();
+        if self.look_at.is_some_and(|at| at <= Instant::now()) || (self.is_ready && self.display.is_to_enter()) {
+            self.look_who_is_there();
+        }
         // Before the pane is found again nothing can be entered.
         if self.is_ready && self.display.will_enter() {
             match self.order(Control::enter) {
                 Ok(command) => drop(self.asked.insert(command, Asked::Enter)),
                 Err(refusal) => self.display.give_up(&refusal.message),
             }
+        }
+    }
+
+    /// Before anything is put in or entered: what a message is typed into is the program it is for.
+    pub(crate) fn look_who_is_there(&mut self) {
+        self.look_at = None;
+        let Some(leader) = self.leader.filter(|_| self.is_ready && !self.is_gone) else { return };
+        let front = self.watch.look(self.display.front(), process::foreground_group(leader));
+        self.display.has_front(front);
+        if self.display.front().is_away() && self.display.is_to_enter() {
+            self.display.give_up(NOT_ENTERED);
         }
     }
 
@@ -227,7 +250,9 @@ impl Pane {
                 Told::Ready { pane, rows, cols, title: _, pid } => self.ready(pane, Size { rows, cols }, pid),
                 Told::Screen(bytes) | Told::Output(bytes) => {
                     self.display.tape.append(&bytes);
+                    self.look_at.get_or_insert_with(|| Instant::now() + LOOK_AFTER);
                 }
+                Told::Program { pid } => self.has_program(pid),
                 Told::Resized { rows, cols } => self.resize(Size { rows, cols }),
                 Told::Paused => tracing::info!(pane = %self.target, "Output of a pane was not heard in time."),
                 Told::Done { command } => self.done(command),
@@ -243,16 +268,22 @@ impl Pane {
         self.display.is_untold(&format!("it is pane %{pane} of tmux"));
         // Its screen follows.
         self.display.await_anew();
-        self.program = pid.and_then(process::pidfd_open).and_then(|pidfd| polled::readable(pidfd).ok());
-        if pid.is_some() && self.program.is_none() {
-            self.looks = Some((Instant::now(), LOOK_FIRST));
-        }
+        self.has_program(pid);
         if let Hearing::All { is_taken_up } = &mut self.hearing
             && std::mem::take(is_taken_up)
         {
             let told = self.control.hear(format!("%pause %{pane}").as_bytes());
             self.take(told);
         }
+    }
+
+    fn has_program(&mut self, pid: Option<u32>) {
+        self.leader = pid;
+        self.program = pid.and_then(process::pidfd_open).and_then(|pidfd| polled::readable(pidfd).ok());
+        if pid.is_some() && self.program.is_none() {
+            self.looks = Some((Instant::now(), LOOK_FIRST));
+        }
+        self.look_who_is_there();
     }
 
     fn resize(&mut self, size: Size) {
@@ -374,7 +405,7 @@ impl Pane {
     }
 
     pub(crate) fn takes_input(&self) -> bool {
-        self.is_ready && !self.is_gone && !self.display.has_input()
+        self.is_ready && !self.is_gone && !self.display.front().is_away() && !self.display.has_input()
     }
 
     /// A message as a paste; Enter follows when it is seen on the screen. Nothing of it goes anywhere unless that can be

@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::display::{Display, View, at, neutral, one_line};
+use crate::front::{LOOK_AFTER, NOT_ENTERED, Watch};
 use crate::lines::writable;
 use crate::tape::{Poured, Tape};
 use crate::{keys, polled};
@@ -46,6 +47,8 @@ pub(crate) struct Terminal {
     /// Entered at the prompt of a shell that has not come back to it yet.
     entered: Option<Vec<String>>,
     look_at: Option<Instant>,
+    /// Of a program that is no shell, whether it is still the one who reads.
+    watch: Option<Watch>,
 }
 
 /// What is on its way to the program, in the order it came: keys, what viewers type, messages and their Enter.
@@ -127,9 +130,20 @@ impl Terminal {
             is_shell,
             entered: None,
             look_at: None,
+            watch: None,
         };
         this.look_soon();
         Ok(this)
+    }
+
+    /// A program that was begun with these words, and not a shell.
+    pub(crate) fn watch(&mut self, clis: Vec<String>, words: &[String]) {
+        let watch = Watch::new(clis, Some(self.leader));
+        if self.display.front().is_untold() {
+            self.display.expects(watch.of(words));
+        }
+        self.watch = Some(watch);
+        self.look_soon();
     }
 
     /// Goes on where an earlier server was, also with the message that was on its way. The messages it had in its
@@ -168,9 +182,22 @@ impl Terminal {
         if self.look_at.is_some_and(|at| at <= now) {
             self.look_who_has_the_keyboard();
         }
+        if self.display.is_to_enter() {
+            self.look_who_is_there();
+        }
         if self.display.will_enter() {
             self.outbox.put(b"\r", Awaits::Enter);
             self.write();
+        }
+    }
+
+    /// Before anything is put in or entered: what a message is typed into is the program it is for.
+    pub(crate) fn look_who_is_there(&mut self) {
+        let Some(watch) = self.watch.as_mut().filter(|_| !self.hung_up) else { return };
+        let front = watch.look(self.display.front(), pty::foreground_group(self.pty.get_ref().as_fd()));
+        self.display.has_front(front);
+        if self.display.front().is_away() && self.display.is_to_enter() {
+            self.display.give_up(NOT_ENTERED);
         }
     }
 
@@ -257,6 +284,7 @@ impl Terminal {
     /// Who has the keyboard of a shell says whether it waits for a command.
     fn look_who_has_the_keyboard(&mut self) {
         self.look_at = None;
+        self.look_who_is_there();
         if !self.is_shell || self.hung_up {
             return;
         }
@@ -278,6 +306,8 @@ impl Terminal {
     fn look_soon(&mut self) {
         if self.is_shell {
             self.look_at = Some(Instant::now() + SETTLED_AFTER);
+        } else if self.watch.is_some() {
+            self.look_at.get_or_insert_with(|| Instant::now() + LOOK_AFTER);
         }
     }
 
@@ -335,7 +365,11 @@ impl Terminal {
     /// the program does not read.
     pub(crate) fn takes_input(&self) -> bool {
         let is_free = !self.is_shell || (*self.display.phase() == Phase::Idle && self.entered.is_none());
-        is_free && !self.display.has_input() && self.outbox.typed.is_empty() && !self.hung_up
+        is_free
+            && !self.display.front().is_away()
+            && !self.display.has_input()
+            && self.outbox.typed.is_empty()
+            && !self.hung_up
     }
 
     /// A message as a paste; Enter follows when it is seen on the screen. Nothing of it goes anywhere unless that can be

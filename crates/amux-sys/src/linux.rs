@@ -131,9 +131,24 @@ pub(crate) fn environ(pid: u32) -> Option<Vec<u8>> {
 
 /// The command line, its words separated by blanks.
 pub(crate) fn command_line(pid: u32) -> Option<String> {
+    Some(arguments(pid)?.join(" "))
+}
+
+pub(crate) fn arguments(pid: u32) -> Option<Vec<String>> {
     let bytes = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
-    let words: Vec<_> = bytes.split(|byte| *byte == 0).filter(|word| !word.is_empty()).collect();
-    Some(words.iter().map(|word| String::from_utf8_lossy(word)).collect::<Vec<_>>().join(" "))
+    let words = bytes.split(|byte| *byte == 0).filter(|word| !word.is_empty());
+    Some(words.map(|word| String::from_utf8_lossy(word).into_owned()).collect())
+}
+
+pub(crate) fn foreground_group(pid: u32) -> Option<u32> {
+    parse_foreground(&std::fs::read(format!("/proc/{pid}/stat")).ok()?)
+}
+
+/// -1 of a process without a terminal.
+fn parse_foreground(text: &[u8]) -> Option<u32> {
+    let after_name = text.iter().rposition(|byte| *byte == b')')? + 1;
+    let group = std::str::from_utf8(&text[after_name..]).ok()?.split_ascii_whitespace().nth(5)?;
+    group.parse().ok().filter(|group| *group > 0)
 }
 
 pub(crate) fn cwd(pid: u32) -> Option<PathBuf> {
@@ -342,6 +357,13 @@ mod tests {
         assert_eq!((row.rss_bytes, row.is_dead), (77 * rustix::param::page_size() as u64, false));
         // Sixteen bytes cut through a character.
         assert!(parse_stat(42, &line.map(|byte| if byte == b'a' { 0xc3 } else { byte })).is_some());
+    }
+
+    #[test]
+    fn who_has_the_keyboard_is_read_behind_any_name() {
+        assert_eq!(parse_foreground(b"42 (a) b) (c) S 1 42 42 34816 77 4194304 1"), Some(77));
+        assert_eq!(parse_foreground(b"42 (a) S 1 42 42 0 -1 4194304 1"), None, "it has no terminal");
+        assert_eq!(parse_foreground(b"42 (a) S 1"), None);
     }
 
     #[test]

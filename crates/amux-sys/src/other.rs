@@ -122,6 +122,15 @@ pub(crate) fn command_line(pid: u32) -> Option<String> {
     Some(String::from_utf8_lossy(&output.stdout).trim().to_owned()).filter(|line| !line.is_empty())
 }
 
+pub(crate) fn arguments(pid: u32) -> Option<Vec<String>> {
+    Some(command_line(pid)?.split_whitespace().map(str::to_owned).collect())
+}
+
+pub(crate) fn foreground_group(pid: u32) -> Option<u32> {
+    let output = Command::new("ps").args(["-o", "tpgid=", "-p", &pid.to_string()]).output().ok()?;
+    String::from_utf8_lossy(&output.stdout).trim().parse().ok().filter(|group| *group > 0)
+}
+
 pub(crate) fn cwd(_pid: u32) -> Option<PathBuf> {
     None
 }

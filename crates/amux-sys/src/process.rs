@@ -288,6 +288,16 @@ pub fn command_line(pid: u32) -> Option<String> {
     os::command_line(pid)
 }
 
+/// The words of a command line.
+pub fn arguments(pid: u32) -> Option<Vec<String>> {
+    os::arguments(pid).filter(|words| !words.is_empty())
+}
+
+/// The process group that has the keyboard of the terminal this process belongs to, whoever that is of.
+pub fn foreground_group(pid: u32) -> Option<u32> {
+    os::foreground_group(pid)
+}
+
 /// One line of the process table.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Row {

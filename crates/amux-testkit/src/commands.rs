@@ -10,9 +10,9 @@ use amux_proto::command::{
     agent, host, kind, layout, message, pane, policy, request, run, setting, tab, team, workspace,
 };
 use amux_proto::entity::{
-    self, Activity, Answer, Attachment, Class, ClosedWhat, Content, Dialect, Exit, ExitWhy, KindName, May, Phase,
-    Priority, Process, RequestKind, RequestOption, RequestOptionKind, Right, Rule, RuleAnswer, Size, WhileWorking,
-    Work,
+    self, Activity, Answer, Attachment, Class, ClosedWhat, Content, Dialect, Exit, ExitWhy, Front, KindName, May,
+    Phase, Priority, Process, RequestKind, RequestOption, RequestOptionKind, Right, Rule, RuleAnswer, Size,
+    WhileWorking, Work,
 };
 use amux_proto::layout::{Node, Place, Side};
 use amux_proto::transcript::{Ask, InputStage, Opened, SessionOpened, Trigger, TurnEnd};
@@ -527,6 +527,8 @@ fn run_seen(s: &mut Say<'_>) -> Command {
         3 => Phase::Compacting,
         _ => Phase::Limited { reason: s.text(), until: None },
     };
+    let name = |s: &mut Say<'_>| s.rng.one_in(4).then(|| s.text());
+    activity.front = Front { program: name(s), instead: name(s), is_shell: s.rng.one_in(4) };
     activity.evidence = s.text();
     activity.tasks = u32::try_from(s.rng.below(3)).unwrap_or(0);
     let mut facts: Vec<Fact> = (0..s.rng.below(4)).map(|_| fact(s, &mut activity)).collect();

@@ -31,7 +31,11 @@ cwd?: string,
 /**
  * A person's words stand in its composer and are not sent yet.
  */
-draft: boolean, };
+draft: boolean, 
+/**
+ * Who has the keyboard of its terminal, where that can be seen.
+ */
+front: Front, };
 
 /**
  * Make an agent and, unless `start` is false, start it. Without a team it joins `default`, or the team of the
@@ -594,6 +598,24 @@ run?: number,
  * From this place on; absent: the newest `tail` entries first.
  */
 after?: number, tail?: number, };
+
+/**
+ * Who has the keyboard of a terminal in which an agent is meant to be. The terminal outlives the program: what is typed
+ * then is somebody else's.
+ */
+export type Front = { 
+/**
+ * The program that is the agent, once it was seen there.
+ */
+program?: string, 
+/**
+ * Who has the keyboard, when that is not this program.
+ */
+instead?: string, 
+/**
+ * That is a shell, which runs what it is sent.
+ */
+is_shell: boolean, };
 
 export type GetAgent = { agent: string, };
 

@@ -15,6 +15,7 @@ use super::starts::{START_PATIENCE, Seen, Stage, Starts};
 use crate::cli::until;
 use crate::context::Context;
 use crate::report::Failure;
+use crate::text::plain;
 
 /// What became of one step.
 pub(crate) struct Outcome {
@@ -147,15 +148,65 @@ fn label(plan: &Plan, step: &Step) -> String {
 /// Everybody whose turn it is at once, the rest when those they wait for run; until all run or have failed.
 fn start(context: &Context, plan: &Plan, starts: &mut Starts) -> Result<(), Failure> {
     begin(context, plan, starts)?;
+    let mut progress = Progress {
+        team: &plan.team,
+        is_silent: context.out.is_json() || context.out.is_quiet(),
+        ask_at: Instant::now() + WONDER_AFTER,
+        is_long: false,
+    };
     while !starts.is_done() {
         let deadline = starts.deadline().unwrap_or_else(|| Instant::now() + START_PATIENCE);
-        until(context, Some(deadline), |quiet| {
+        until(context, Some(deadline.min(progress.ask_at)), |quiet| {
             starts.see(&look(quiet, &plan.team)?, Instant::now());
             begin(quiet, plan, starts)?;
+            progress.tell(starts);
             Ok(starts.is_done().then_some(()))
         })?;
+        progress.ask(starts);
     }
     Ok(())
+}
+
+/// A person who has waited for so long wonders who is up and whom it waits for.
+const WONDER_AFTER: Duration = Duration::from_secs(3);
+const WONDER_AGAIN: Duration = Duration::from_secs(15);
+
+/// What is told beside the work, once it takes long: the end tells all of it again.
+struct Progress<'a> {
+    team: &'a Name,
+    is_silent: bool,
+    ask_at: Instant,
+    is_long: bool,
+}
+
+impl Progress<'_> {
+    /// Who has come up or failed.
+    fn tell(&self, starts: &mut Starts) {
+        if !self.is_long || self.is_silent {
+            return;
+        }
+        for (agent, stage) in starts.news() {
+            let what = match stage {
+                Stage::Runs(_) => "is up".to_owned(),
+                Stage::Ended(_) => "ran and ended".to_owned(),
+                Stage::Failed(why) => why,
+                Stage::Waiting { .. } | Stage::Begun { .. } => continue,
+            };
+            eprintln!("agentmux: {agent}@{}: {}", self.team, plain(&what));
+        }
+    }
+
+    /// Whom it waits for, when it is time to say that.
+    fn ask(&mut self, starts: &mut Starts) {
+        if Instant::now() < self.ask_at {
+            return;
+        }
+        (self.is_long, self.ask_at) = (true, Instant::now() + WONDER_AGAIN);
+        self.tell(starts);
+        for (agent, why) in starts.slow().into_iter().filter(|_| !self.is_silent) {
+            eprintln!("agentmux: waiting for {agent}@{}: {}", self.team, plain(why));
+        }
+    }
 }
 
 fn begin(context: &Context, plan: &Plan, starts: &mut Starts) -> Result<(), Failure> {
@@ -189,9 +240,17 @@ fn order(context: &Context, plan: &Plan, step: &Step) -> Result<u64, Failure> {
 fn look(context: &Context, team: &Name) -> Result<BTreeMap<Name, Seen>, Failure> {
     let agents = context.ask("agents", &json!({ "all": true, "team": team }))?;
     let seen = agents.as_array().into_iter().flatten().filter_map(|agent| {
+        // A state that this program does not know is one of a run.
+        let state = serde_json::from_value(agent["state"].clone()).unwrap_or(AgentState::Unknown);
+        let is_starting = match state {
+            AgentState::Starting => true,
+            // What waits for it stands before that it is starting.
+            AgentState::Queued => !is_open(context, &agent["uid"]),
+            _ => false,
+        };
         let seen = Seen {
-            // A state that this program does not know is one of a run.
-            state: serde_json::from_value(agent["state"].clone()).unwrap_or(AgentState::Unknown),
+            state,
+            is_starting,
             run: agent["run"].as_u64().unwrap_or(0),
             pid: agent["pid"].as_u64(),
             reason: agent["reason"].as_str().map(str::to_owned),
@@ -199,6 +258,13 @@ fn look(context: &Context, team: &Name) -> Result<BTreeMap<Name, Seen>, Failure>
         Some((Name::new(agent["name"].as_str()?).ok()?, seen))
     });
     Ok(seen.collect())
+}
+
+/// Whether an agent that runs can be spoken to; one of which that cannot be told can.
+fn is_open(context: &Context, agent: &Value) -> bool {
+    let Ok(detail) = context.ask("agent", &json!({ "agent": agent })) else { return true };
+    let run = &detail["current_run"];
+    run["state"]["type"] != "starting" && run["activity"]["phase"]["is"] != "opening"
 }
 
 /// Waits for the end of those that are removed; who is gone.

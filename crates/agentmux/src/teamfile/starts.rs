@@ -1,7 +1,7 @@
 //! Who is started when: nobody before those it waits for run, and everybody else at once. Pure: what is seen of the
 //! agents and the time come in. One that does not come up holds back those that wait for it and nobody else.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use amux_proto::Name;
@@ -18,6 +18,8 @@ pub(crate) struct Seen {
     pub(crate) run: u64,
     pub(crate) pid: Option<u64>,
     pub(crate) reason: Option<String>,
+    /// It cannot be spoken to yet. What waits for it is shown before that.
+    pub(crate) is_starting: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -38,6 +40,10 @@ pub(crate) enum Stage {
 #[derive(Debug, Default)]
 pub(crate) struct Starts {
     each: BTreeMap<Name, Stage>,
+    /// Those of which it was told that they came up or failed.
+    told: BTreeSet<Name>,
+    /// Why those that are not up are not, by what was seen last.
+    slow: BTreeMap<Name, String>,
 }
 
 impl Starts {
@@ -55,13 +61,19 @@ impl Starts {
             let (run, is_late) = (*run, now >= *until);
             *stage = match seen.get(name) {
                 None => Stage::Failed("it was removed meanwhile".into()),
-                Some(seen) if seen.run >= run && seen.state != AgentState::Starting => match seen.state {
+                Some(seen) if seen.run >= run && !seen.is_starting => match seen.state {
                     AgentState::Failed => Stage::Failed(seen.reason.clone().unwrap_or_else(|| "it failed".into())),
                     AgentState::Offline => Stage::Ended(seen.clone()),
                     _ => Stage::Runs(seen.clone()),
                 },
-                Some(_) if is_late => Stage::Failed(format!("not up in {} s", START_PATIENCE.as_secs())),
-                Some(_) => continue,
+                Some(seen) if is_late => {
+                    let why = seen.reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}"));
+                    Stage::Failed(format!("not up in {} s{why}", START_PATIENCE.as_secs()))
+                }
+                Some(seen) => {
+                    self.slow.insert(name.clone(), seen.reason.clone().unwrap_or_else(|| "starting".into()));
+                    continue;
+                }
             };
         }
     }
@@ -90,6 +102,20 @@ impl Starts {
 
     pub(crate) fn is_done(&self) -> bool {
         !self.each.values().any(|stage| matches!(stage, Stage::Waiting { .. } | Stage::Begun { .. }))
+    }
+
+    /// Those that have come up or failed since this was asked last.
+    pub(crate) fn news(&mut self) -> Vec<(Name, Stage)> {
+        let is_settled = |stage: &Stage| matches!(stage, Stage::Runs(_) | Stage::Ended(_) | Stage::Failed(_));
+        let settled = self.each.iter().filter(|(_, stage)| is_settled(stage));
+        let news = settled.filter(|(name, _)| self.told.insert((*name).clone()));
+        news.map(|(name, stage)| (name.clone(), stage.clone())).collect()
+    }
+
+    /// Those that everybody waits for, each with the reason.
+    pub(crate) fn slow(&self) -> Vec<(&Name, &str)> {
+        let begun = self.each.iter().filter(|(_, stage)| matches!(stage, Stage::Begun { .. }));
+        begun.map(|(name, _)| (name, self.slow.get(name).map_or("starting", String::as_str))).collect()
     }
 
     /// When it has to be looked at again, whatever happens.
@@ -121,7 +147,10 @@ mod tests {
     }
 
     fn seen(each: &[(&str, u64, AgentState)]) -> BTreeMap<Name, Seen> {
-        let seen = |run, state| Seen { state, run, pid: None, reason: None };
+        let seen = |run, state| {
+            let is_starting = matches!(state, AgentState::Starting | AgentState::Queued);
+            Seen { state, run, pid: None, reason: is_starting.then(|| "no hello".into()), is_starting }
+        };
         each.iter().map(|(agent, run, state)| (name(agent), seen(*run, *state))).collect()
     }
 
@@ -163,7 +192,29 @@ mod tests {
         assert_eq!(starts.deadline(), Some(now + START_PATIENCE));
         starts.see(&seen(&what), now + START_PATIENCE);
         assert_eq!(starts.due(), []);
-        assert_eq!(failed(&starts, "slow"), "not up in 60 s");
+        assert_eq!(failed(&starts, "slow"), "not up in 60 s: no hello");
         assert!(starts.is_done());
+    }
+
+    #[test]
+    fn each_is_told_once_when_it_is_up_and_the_slow_one_is_named() {
+        let mut starts = starts(&[("a", &[]), ("bad", &[]), ("slow", &[])]);
+        let now = Instant::now();
+        for agent in ["a", "bad", "slow"] {
+            starts.put(&name(agent), Stage::Begun { run: 1, until: now + START_PATIENCE });
+        }
+        let told = |starts: &mut Starts| starts.news().into_iter().map(|(name, _)| name).collect::<Vec<_>>();
+        assert_eq!(told(&mut starts), []);
+        // Mail that waits for one hides that it is starting, and it is not up for that.
+        starts.see(
+            &seen(&[("a", 1, AgentState::Idle), ("bad", 1, AgentState::Failed), ("slow", 1, AgentState::Queued)]),
+            now,
+        );
+        assert_eq!(told(&mut starts), names(&["a", "bad"]));
+        assert_eq!(told(&mut starts), []);
+        assert_eq!(starts.slow(), [(&name("slow"), "no hello")]);
+        starts.see(&seen(&[("a", 1, AgentState::Idle), ("slow", 1, AgentState::Working)]), now);
+        assert_eq!(told(&mut starts), names(&["slow"]));
+        assert!(starts.is_done() && starts.slow().is_empty());
     }
 }

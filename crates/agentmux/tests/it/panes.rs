@@ -236,3 +236,76 @@ fn a_message_that_may_be_in_a_pane_is_not_pasted_again() {
     world.json(&["send", "api", "-m", "the next", "--wait", "handed"]);
     until("so is the next", || (std::fs::read_to_string(&got).unwrap() == "only once\nthe next\n").then_some(()));
 }
+
+/// An agent's CLI, as far as its name goes: it says that it reads, and writes down every line it is given until `quit`.
+fn a_cli(world: &World) -> (String, std::path::PathBuf) {
+    use std::os::unix::fs::PermissionsExt as _;
+    let (program, got) = (world.home.dir.join("claude"), world.home.dir.join("told"));
+    let told = got.display();
+    let reads = format!("while read -r line && [ \"$line\" != quit ]; do echo \"$line\" >> {told}; done");
+    std::fs::write(&program, format!("#!/bin/sh\necho it reads\n{reads}\necho bye\n")).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    (program.display().to_string(), got)
+}
+
+#[test]
+fn nothing_is_typed_into_the_shell_that_an_agent_has_left_its_pane_to() {
+    let Some(tmux) = Tmux::new() else { return };
+    let world = World::new();
+    let (claude, got) = a_cli(&world);
+    tmux.run(&["send-keys", "-t", "work:0.0", &claude, "Enter"]);
+    until("it runs", || tmux.run(&["capture-pane", "-p", "-t", "work:0.0"]).contains("it reads").then_some(()));
+    tmux.adopted(&world, "api", "work:0.0");
+    let told = || std::fs::read_to_string(&got).unwrap_or_default();
+    world.json(&["send", "api", "-m", "one", "--wait", "handed"]);
+    until("it is told", || (told() == "one\n").then_some(()));
+    // It ends, and the shell it was begun in has the pane.
+    tmux.run(&["send-keys", "-t", "work:0.0", "quit", "Enter"]);
+    until("it ends", || tmux.run(&["capture-pane", "-p", "-t", "work:0.0"]).contains("bye\n%").then_some(()));
+    let made = world.home.dir.join("made");
+    let id =
+        world.json(&["send", "api", "-m", &format!("touch {}", made.display())])["id"].as_str().unwrap().to_owned();
+    let agent = until("it is seen to be gone", || {
+        let agent = world.agent("api");
+        (agent["state"] == "offline").then_some(agent)
+    });
+    assert!(agent["reason"].as_str().unwrap().contains("sh is at its prompt"), "{agent}");
+    let waits = || world.json(&["queue", "api"])[0]["reason"].as_str().unwrap_or_default().to_owned();
+    assert!(waits().contains("does not run in its terminal"), "{}", waits());
+    // Also for the server that comes after this one, and whatever a person says.
+    kill_server(&world);
+    world.json(&["msg", "release", &id]);
+    until("the next one sees it", || waits().contains("does not run in its terminal").then_some(()));
+    tmux.run(&["send-keys", "-t", "work:0.0", "echo the shell is free", "Enter"]);
+    until("the shell is", || {
+        tmux.run(&["capture-pane", "-p", "-t", "work:0.0"]).contains("\nthe shell is free").then_some(())
+    });
+    assert!(!made.exists() && told() == "one\n");
+    // When it is back, it is given what waited for it.
+    tmux.run(&["send-keys", "-t", "work:0.0", &claude, "Enter"]);
+    until("it is given what waited", || {
+        told().lines().nth(1).is_some_and(|line| line.starts_with("touch ")).then_some(())
+    });
+    assert!(!made.exists());
+    assert_eq!(world.agent("api")["state"], "unknown");
+}
+
+#[test]
+fn a_program_of_ours_that_becomes_a_shell_is_typed_nothing() {
+    let world = World::new();
+    let (claude, got) = a_cli(&world);
+    let script = format!("{claude}; PS1='at its prompt: ' exec /bin/sh");
+    world.json(&["new", "api", "--agent", "cmd", "--cwd", "/", "--", "/bin/sh", "-c", &script]);
+    until("it reads", || screen(&world, "api").contains("it reads").then_some(()));
+    world.json(&["send", "api", "-m", "one", "--wait", "handed"]);
+    until("it is told", || (std::fs::read_to_string(&got).unwrap_or_default() == "one\n").then_some(()));
+    world.json(&["keys", "api", "quit", "Enter"]);
+    until("it is a shell", || screen(&world, "api").contains("at its prompt").then_some(()));
+    let made = world.home.dir.join("made");
+    world.json(&["send", "api", "-m", &format!("touch {}", made.display())]);
+    until("it is seen", || (world.agent("api")["state"] == "offline").then_some(()));
+    let queue = world.json(&["queue", "api"]);
+    assert!(queue[0]["reason"].as_str().unwrap().contains("sh is at its prompt"), "{queue}");
+    world.says("api", "echo 4$((1+1))", "42");
+    assert!(!made.exists());
+}

@@ -6,7 +6,7 @@ use amux_core::wish;
 use amux_proto::command::agent::{Command, Create, Rename, Restart};
 use amux_proto::command::{kind, message, run};
 use amux_proto::entity::{
-    Class, Content, Desired, Dialect, ExitWhy, Kind, KindName, Priority, RequestKind, RunState, Size, Stage, Work,
+    Content, Desired, Dialect, ExitWhy, Kind, KindName, RequestKind, RunState, Size, Stage, Work,
 };
 use amux_proto::event::{Event, agent as event};
 use amux_proto::layout::Place;
@@ -14,8 +14,8 @@ use amux_proto::{Code, Effect, MessageId, RunNo};
 use uuid::Uuid;
 
 use crate::world::{
-    World, asked, create, decide_request, exit, exited, failed, id, lost, name, open, option, process, remove, restart,
-    start, started, stop, stop_within,
+    World, asked, create, decide_request, exit, exited, failed, id, letter, lost, name, open, option, process, remove,
+    restart, start, started, stop, stop_within,
 };
 
 #[test]
@@ -264,19 +264,8 @@ fn with_an_agent_goes_what_only_made_sense_with_it() {
     world.says(open(Place::Tab { tab }, Content::Agent { agent }));
     world.sees(agent, &[asked(1, RequestKind::Question), asked(2, RequestKind::Permission)]);
     world.says(decide_request(2, option("yes")));
-    let sent = message::Send {
-        id: None,
-        to: vec!["scout".into(), "operator".into()],
-        body: "look there".into(),
-        reply_to: None,
-        thread: None,
-        key: None,
-        priority: Priority::Normal,
-        class: Class::Request,
-        ttl_ms: None,
-        wants_answer: false,
-        attachments: Vec::new(),
-    };
+    let to = vec!["scout".into(), "operator".into()];
+    let sent = message::Send { to, ..letter("scout", "look there") };
     let sent = MessageId(id(&world.says(message::Command::Send(sent)).answer, "id"));
     world.says(remove(agent, true));
     assert_eq!(

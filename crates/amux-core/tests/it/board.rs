@@ -4,26 +4,14 @@ use amux_core::board::{self, Key};
 use amux_proto::board::Row;
 use amux_proto::command::agent::{self, Mail};
 use amux_proto::command::message::{Command, Send};
-use amux_proto::entity::{Activity, Class, Phase, Priority, WhileWorking};
+use amux_proto::entity::{Activity, Class, Phase, WhileWorking};
 use amux_proto::view::Delivery;
 use amux_proto::{AgentId, MessageId, Time};
 
-use crate::world::{World, id, seen};
+use crate::world::{World, id, letter, seen};
 
 fn says(world: &mut World, class: Class) -> MessageId {
-    let sent = world.says(Command::Send(Send {
-        id: None,
-        to: vec!["scout".to_owned()],
-        body: "hello".to_owned(),
-        reply_to: None,
-        thread: None,
-        key: None,
-        priority: Priority::Normal,
-        class,
-        ttl_ms: None,
-        wants_answer: false,
-        attachments: Vec::new(),
-    }));
+    let sent = world.says(Command::Send(Send { class, ..letter("scout", "hello") }));
     MessageId(id(&sent.answer, "id"))
 }
 

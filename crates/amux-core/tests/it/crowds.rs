@@ -7,30 +7,14 @@ use amux_core::{Ctx, State, apply, decide, invariant, mail};
 use amux_proto::command::message::{Command, Send};
 use amux_proto::command::run::Fact;
 use amux_proto::command::{agent, message};
-use amux_proto::entity::{Class, Priority, Recipient, Stage};
+use amux_proto::entity::{Class, Recipient, Stage};
 use amux_proto::transcript::InputStage;
 use amux_proto::{AgentId, MessageId, Principal, RunNo, Time};
 
-use crate::world::{World, id};
+use crate::world::{World, id, letter};
 
 fn me(agent: AgentId) -> Principal {
     Principal::Agent { agent, run: RunNo(1) }
-}
-
-fn letter(to: &str, body: &str, class: Class) -> Send {
-    Send {
-        id: None,
-        to: vec![to.to_owned()],
-        body: body.to_owned(),
-        reply_to: None,
-        thread: None,
-        key: None,
-        priority: Priority::Normal,
-        class,
-        ttl_ms: None,
-        wants_answer: false,
-        attachments: Vec::new(),
-    }
 }
 
 fn due(state: &State, agent: AgentId, now: Time) -> Vec<MessageId> {
@@ -68,7 +52,7 @@ impl Crowd {
     }
 
     fn send(&mut self, from: usize, to: usize, body: &str, class: Class) -> MessageId {
-        let letter = letter(&format!("m{to}"), body, class);
+        let letter = Send { class, ..letter(&format!("m{to}"), body) };
         let answer = self.does(me(self.members[from]), Command::Send(letter));
         MessageId(id(&answer, "id"))
     }
@@ -114,7 +98,7 @@ fn a_hundred_agents_that_write_to_everybody_are_all_heard_once_and_in_order() {
         // Whoever writes is at work.
         (0..MEMBERS).for_each(|member| crowd.works(member, true));
         for from in 0..MEMBERS {
-            let letter = letter("team:default", &format!("{round}"), Class::Request);
+            let letter = letter("team:default", &format!("{round}"));
             crowd.does(me(crowd.members[from]), Command::Send(letter));
         }
         (0..MEMBERS).for_each(|member| crowd.works(member, false));
@@ -190,7 +174,7 @@ fn a_person_is_heard_before_a_thousand_messages_that_agents_may_not_be_woken_for
         crowd.send(1, 0, &format!("{n}"), Class::Request);
     }
     assert_eq!(crowd.takes(0), 0);
-    let letter = letter("m0", "stop that", Class::Request);
+    let letter = letter("m0", "stop that");
     let person = MessageId(id(&crowd.does(Principal::Operator, Command::Send(letter)), "id"));
     assert_eq!(due(&crowd.state, agent, crowd.now), [person]);
 }
@@ -210,7 +194,7 @@ fn a_clock_that_leaps_forward_gives_everything_once_and_claims_nothing() {
     };
     seen(&mut crowd, InputStage::Handed);
     let collected = crowd.send(1, 0, "by the way", Class::Info);
-    let short = Send { ttl_ms: Some(60_000), ..letter("m0", "soon", Class::Info) };
+    let short = Send { ttl_ms: Some(60_000), class: Class::Info, ..letter("m0", "soon") };
     let short = MessageId(id(&crowd.does(me(crowd.members[2]), Command::Send(short)), "id"));
     assert!(due(&crowd.state, agent, crowd.now).is_empty());
     crowd.passes(EIGHT_HOURS);

@@ -6,33 +6,17 @@ use amux_proto::command::agent::{self, Mail};
 use amux_proto::command::message::{Ack, Cancel, Command, Edit, Expire, Move, Release, Retry, Seen, Send};
 use amux_proto::command::run::Fact;
 use amux_proto::entity::{
-    Activity, Class, Dialect, KindName, Phase, Priority, Recipient, RequestKind, Stage, WhileWorking,
+    Activity, Class, Dialect, Front, KindName, Phase, Priority, Recipient, RequestKind, Stage, WhileWorking,
 };
 use amux_proto::query;
 use amux_proto::transcript::InputStage;
 use amux_proto::{AgentId, Code, MessageId, Principal, RunNo, Time};
 
 use crate::agents::{a_kind, load};
-use crate::world::{World, asked, create, decide_request, id, option, seen, start};
+use crate::world::{World, asked, create, decide_request, id, letter, option, seen, start};
 
 fn me(agent: AgentId) -> Principal {
     Principal::Agent { agent, run: RunNo(1) }
-}
-
-fn letter(to: &str, body: &str) -> Send {
-    Send {
-        id: None,
-        to: vec![to.to_owned()],
-        body: body.to_owned(),
-        reply_to: None,
-        thread: None,
-        key: None,
-        priority: Priority::Normal,
-        class: Class::Request,
-        ttl_ms: None,
-        wants_answer: false,
-        attachments: Vec::new(),
-    }
 }
 
 fn send_as(world: &mut World, from: Principal, letter: Send) -> MessageId {
@@ -83,6 +67,61 @@ pub(crate) fn handed(world: &mut World, agent: AgentId, messages: &[MessageId]) 
 
 fn rules(agent: AgentId) -> Mail {
     Mail { agent: agent.to_string(), paused: None, while_working: None, boundary_ms: None, wakes_per_hour: None }
+}
+
+#[test]
+fn nothing_is_given_to_whoever_is_there_instead_of_the_agent() {
+    let mut world = World::new();
+    let scout = world.running("scout");
+    let message = says(&mut world, "scout", "remove everything");
+    for (instead, is_shell, why) in [("sh", true, "sh is at its prompt"), ("vim", false, "vim has the keyboard")] {
+        is(&mut world, scout, |activity| {
+            activity.front = Front { program: Some("claude".into()), instead: Some(instead.into()), is_shell };
+        });
+        assert!(due(&world, scout).is_empty());
+        assert!(hold(&world, scout, message).unwrap().0.contains(why));
+        // Nobody overrules that.
+        world.says(Command::Release(Release { message: message.to_string(), to: None }));
+        assert!(due(&world, scout).is_empty() && hold(&world, scout, message).is_some());
+    }
+    let listed = view::agents(&world.state, &query::Agents { all: false, team: None }).unwrap();
+    assert_eq!(listed.len(), 1, "its terminal is still there");
+    is(&mut world, scout, |activity| activity.front.instead = None);
+    assert_eq!(due(&world, scout), [message]);
+}
+
+#[test]
+fn an_agent_writes_to_a_shell_in_a_pane_only_if_it_may_press_its_keys() {
+    let mut world = World::new();
+    let (scout, lead) = (world.running("scout"), world.running("lead"));
+    is(&mut world, scout, |activity| {
+        activity.front = Front { program: None, instead: Some("sh".into()), is_shell: true };
+    });
+    let kept = send_as(&mut world, me(lead), letter("scout", "make clean"));
+    let person = says(&mut world, "scout", "ls");
+    assert_eq!(due(&world, scout), [person], "a person knows what it is");
+    assert!(hold(&world, scout, kept).unwrap().0.starts_with("a shell has its keyboard"));
+    handed(&mut world, scout, &[person]);
+    assert!(due(&world, scout).is_empty());
+    world.says(Command::Release(Release { message: kept.to_string(), to: None }));
+    assert_eq!(due(&world, scout), [kept]);
+}
+
+#[test]
+fn what_is_due_and_not_taken_yet_says_what_it_waits_for() {
+    let mut world = World::new();
+    let scout = world.running("scout");
+    let (first, second) = (says(&mut world, "scout", "one"), says(&mut world, "scout", "two"));
+    let queue = |world: &World| {
+        let query = query::Queue { agent: "scout".into() };
+        let mail = view::queue(&world.state, &query, world.now).unwrap();
+        mail.into_iter().map(|mail| (mail.id, mail.stage, mail.reason.unwrap_or_default())).collect::<Vec<_>>()
+    };
+    let accepted = || "accepted".to_owned();
+    let behind = || (second, accepted(), "others are given before it".to_owned());
+    assert_eq!(queue(&world), [(first, accepted(), "it is being given".into()), behind()]);
+    is(&mut world, scout, |activity| activity.phase = Phase::Opening);
+    assert_eq!(queue(&world), [(first, accepted(), "its CLI has not said yet that it is ready".into()), behind()]);
 }
 
 #[test]

@@ -1,17 +1,17 @@
 //! What waits for a human, and text between principals.
 
 use amux_core::{view, wish};
-use amux_proto::command::message::{Ack, Cancel, Command, Send};
+use amux_proto::command::message::{Ack, Cancel, Command, Expire, Send};
 use amux_proto::command::run::Fact;
-use amux_proto::entity::{Class, Priority, Recipient, RequestKind, Stage};
+use amux_proto::entity::{Recipient, RequestKind, Stage};
 use amux_proto::transcript::{Ask, InputStage};
 use amux_proto::{AgentId, Code, Effect, MessageId, Principal, RunNo, ThreadId};
 use serde_json::json;
 use uuid::Uuid;
 
 use crate::world::{
-    World, ask, ask_closed, asked, decide_request, exited, id, lost, names, option, remove, request, start, started,
-    text,
+    World, ask, ask_closed, asked, decide_request, exited, id, letter, lost, names, option, remove, request, start,
+    started, text,
 };
 
 pub(crate) fn send(to: &[&str], body: &str) -> Command {
@@ -19,20 +19,7 @@ pub(crate) fn send(to: &[&str], body: &str) -> Command {
 }
 
 fn order(to: &[&str], body: &str) -> Send {
-    let to = to.iter().map(|to| (*to).to_owned()).collect();
-    Send {
-        id: None,
-        to,
-        body: body.into(),
-        reply_to: None,
-        thread: None,
-        key: None,
-        priority: Priority::Normal,
-        class: Class::Request,
-        ttl_ms: None,
-        wants_answer: false,
-        attachments: Vec::new(),
-    }
+    Send { to: to.iter().map(|to| (*to).to_owned()).collect(), ..letter("", body) }
 }
 
 fn as_agent(agent: AgentId) -> Principal {
@@ -375,6 +362,47 @@ fn a_delivery_only_climbs() {
             assert_eq!(wish::open(&world.state).is_empty(), !seen.is_empty(), "{seen:?} is wished for or not");
             let run = world.state.messages[&message].deliveries[0].run;
             assert_eq!(run, (!seen.is_empty()).then_some(RunNo(1)), "{seen:?}");
+        }
+    }
+}
+
+#[test]
+fn what_was_on_its_way_when_it_was_cancelled_is_what_became_of_it() {
+    use InputStage::{Begun, Ended, Failed, Handed, Refused, Unproven};
+    let why = || "seen".to_owned();
+    let cases: Vec<(&[InputStage], Option<Stage>)> = vec![
+        (&[Handed], Some(Stage::Handed)),
+        (&[Handed, Begun, Ended], Some(Stage::Acked)),
+        (&[Failed], Some(Stage::Failed { reason: why(), attempts: 1 })),
+        (&[Unproven], Some(Stage::Unproven { reason: why() })),
+        // Nobody has read it.
+        (&[Refused], None),
+    ];
+    for (seen, became) in cases {
+        for is_expired in [false, true] {
+            let mut world = World::new();
+            let scout = world.running("scout");
+            let order = Send { ttl_ms: is_expired.then_some(1), ..order(&["scout"], "hello") };
+            let message = MessageId(id(&world.says(Command::Send(order)).answer, "id"));
+            match is_expired {
+                true => drop(world.says(Command::Expire(Expire { message: message.to_string() }))),
+                false => drop(world.says(cancel(message))),
+            }
+            let ended = stages(&world, message).remove(0).1;
+            let facts: Vec<_> =
+                seen.iter().map(|stage| Fact::Input { message, stage: *stage, evidence: why() }).collect();
+            facts.iter().for_each(|fact| drop(world.sees(scout, std::slice::from_ref(fact))));
+            assert_eq!(stages(&world, message)[0].1, *became.as_ref().unwrap_or(&ended), "{seen:?}");
+            let copy = &world.state.messages[&message].deliveries[0];
+            // Both are told: what was said, and that it came too late.
+            assert!(copy.history.iter().any(|passed| passed.stage == ended), "{copy:?}");
+            let told = copy.history.iter().filter_map(|passed| passed.evidence.as_deref());
+            assert_eq!(
+                told.filter(|told| told.starts_with("it was on its way already")).count(),
+                usize::from(became.is_some())
+            );
+            assert_eq!(copy.run.is_some(), became.is_some());
+            assert_eq!(wish::open(&world.state), [], "nobody gives it again");
         }
     }
 }

@@ -2,19 +2,17 @@
 
 use amux_core::wish;
 use amux_proto::command::agent::{Command as AgentCommand, Create, Rename};
-use amux_proto::command::message::{Command as MessageCommand, Send};
+use amux_proto::command::message::Command as MessageCommand;
 use amux_proto::command::run::{self, Fact};
-use amux_proto::entity::{
-    Activity, Class, Desired, ExitWhy, Kind, KindName, Phase, Priority, RequestKind, Session, Stage,
-};
+use amux_proto::entity::{Activity, Desired, ExitWhy, Kind, KindName, Phase, RequestKind, Session, Stage};
 use amux_proto::event::{Event, turn};
 use amux_proto::transcript::{InputStage, Opened, SessionOpened, Trigger, TurnEnd, Usage};
 use amux_proto::{AgentId, Effect, MessageId, RunNo, Time};
 use serde_json::json;
 
 use crate::world::{
-    World, ask_closed, asked, create, exit, exited, failed, id, lost, name, names, remove, restart, seen, start,
-    started, stop,
+    World, ask_closed, asked, create, exit, exited, failed, id, letter, lost, name, names, remove, restart, seen,
+    start, started, stop,
 };
 
 fn opened(session: &str, how: Opened) -> Fact {
@@ -42,20 +40,7 @@ fn input(message: MessageId, stage: InputStage) -> Fact {
 }
 
 fn send(world: &mut World, to: &str) -> MessageId {
-    let send = Send {
-        id: None,
-        to: vec![to.into()],
-        body: "hello".into(),
-        reply_to: None,
-        thread: None,
-        key: None,
-        priority: Priority::Normal,
-        class: Class::Request,
-        ttl_ms: None,
-        wants_answer: false,
-        attachments: Vec::new(),
-    };
-    MessageId(id(&world.says(MessageCommand::Send(send)).answer, "id"))
+    MessageId(id(&world.says(MessageCommand::Send(letter(to, "hello"))).answer, "id"))
 }
 
 fn at(seen: u64, phase: Phase) -> Activity {

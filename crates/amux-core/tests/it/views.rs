@@ -3,7 +3,7 @@
 use amux_core::view;
 use amux_proto::command::agent::{Command, Create};
 use amux_proto::command::run;
-use amux_proto::entity::{Activity, Exit, ExitWhy, KindName, Phase, RequestKind};
+use amux_proto::entity::{Activity, Exit, ExitWhy, Front, KindName, Phase, RequestKind};
 use amux_proto::query;
 use amux_proto::view::AgentState;
 use amux_proto::{AgentId, Epoch, MessageId, Principal, RunNo, Seq, Time};
@@ -49,6 +49,21 @@ fn the_shown_state_is_the_first_that_holds_with_its_evidence() {
             "Login?",
         ),
         (&[START, STARTED, |_| send(&["scout"], "hello").into()], AgentState::Queued, "1 waiting"),
+        (
+            &[START, STARTED, |a| seen(a, 1, at(1, Phase::Opening), &[]).into(), |_| send(&["scout"], "hello").into()],
+            AgentState::Queued,
+            "1 waiting; it is starting",
+        ),
+        (
+            &[START, STARTED, |a| seen(a, 1, left_to("sh", true), &[]).into()],
+            AgentState::Offline,
+            "claude does not run in its terminal: sh is at its prompt",
+        ),
+        (
+            &[START, STARTED, |a| seen(a, 1, left_to("vim", false), &[]).into()],
+            AgentState::Unknown,
+            "claude is not in front in its terminal: vim has the keyboard",
+        ),
     ];
     for (given, state, reason) in cases {
         let mut world = World::new();
@@ -63,6 +78,11 @@ fn the_shown_state_is_the_first_that_holds_with_its_evidence() {
         let listed = view::agents(&world.state, &query::Agents { all: true, team: None }).unwrap();
         assert_eq!(listed, [shown]);
     }
+}
+
+fn left_to(instead: &str, is_shell: bool) -> Activity {
+    let front = Front { program: Some("claude".into()), instead: Some(instead.into()), is_shell };
+    Activity { front, ..at(1, Phase::Untold) }
 }
 
 fn at(seen: u64, phase: Phase) -> Activity {

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use amux_core::{Ctx, Decided, State, apply, decide, invariant};
 use amux_proto::command::run::Fact;
-use amux_proto::command::{agent, pane, request, run, tab, team, workspace};
+use amux_proto::command::{agent, message, pane, request, run, tab, team, workspace};
 use amux_proto::entity::{
-    Activity, Agent, Answer, Content, Exit, ExitWhy, KindName, Process, RequestKind, RequestOption, RequestOptionKind,
-    Run, RunState,
+    Activity, Agent, Answer, Class, Content, Exit, ExitWhy, KindName, Priority, Process, RequestKind, RequestOption,
+    RequestOptionKind, Run, RunState,
 };
 use amux_proto::layout::{Node, Place};
 use amux_proto::transcript::Ask;
@@ -196,6 +196,23 @@ pub(crate) fn create(name: &str) -> agent::Create {
         resume: None,
         worktree: false,
         start: false,
+    }
+}
+
+/// An ordinary message.
+pub(crate) fn letter(to: &str, body: &str) -> message::Send {
+    message::Send {
+        id: None,
+        to: vec![to.to_owned()],
+        body: body.to_owned(),
+        reply_to: None,
+        thread: None,
+        key: None,
+        priority: Priority::Normal,
+        class: Class::Request,
+        ttl_ms: None,
+        wants_answer: false,
+        attachments: Vec::new(),
     }
 }
 
