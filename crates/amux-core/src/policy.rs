@@ -208,6 +208,7 @@ fn need_of_act(act: &Act) -> Need<'_> {
         Act::Set(_)
         | Act::TakeOver(_)
         | Act::AddRule(_)
+        | Act::WriteTeam(_)
         | Act::RevokeSession(_)
         | Act::Stop(_)
         | Act::Restart(_)
@@ -237,7 +238,7 @@ fn need_of_query(query: &Query) -> Need<'_> {
         | Query::Status(_)
         | Query::Diag(_)
         | Query::Events(_) => Need::Own,
-        Query::Doctor(_) | Query::LoginCode(_) | Query::Sessions(_) => Need::Never,
+        Query::Doctor(_) | Query::LoginCode(_) | Query::Sessions(_) | Query::TeamFile(_) => Need::Never,
     }
 }
 
