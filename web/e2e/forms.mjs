@@ -23,12 +23,12 @@ promise('a team is made with a form: the file is written, its agents run, and th
   await other.getByText('More').click();
   await other.getByLabel('Environment').fill('SECRET=hidden');
   await other.getByLabel('lead').check();
-  const plan = page.locator('section', { hasText: 'What this does' });
+  const plan = page.getByRole('region', { name: 'What this does' });
   await plan.getByText('with SECRET set').waitFor();
   assert.doesNotMatch(await plan.innerText(), /hidden/, 'what a variable holds is not shown');
   assert.ok(!existsSync(file));
   await page.getByRole('button', { name: 'Write and start' }).click();
-  await page.getByText('Team shop is as the file says').waitFor();
+  await page.getByText('Team shop is as the file says').first().waitFor();
   assert.match(readFileSync(file, 'utf8'), /name = "shop"[\s\S]*start_after = \["lead"\]/);
   const states = here.agentmux('ls', '--all').map((agent) => `${agent.name}@${agent.team}`);
   assert.deepEqual(states.sort(), ['agent1@shop', 'lead@shop']);
@@ -61,7 +61,7 @@ promise('a team file that is there is changed by a person and by a page: comment
   const run = () => here.agentmux('ls', '--all').map((agent) => [agent.name, agent.run]);
   const before = Object.fromEntries(run());
   await page.getByRole('button', { name: 'Write and restart api' }).click();
-  await page.getByText('Team shop is as the file says').waitFor();
+  await page.getByText('Team shop is as the file says').first().waitFor();
   const after = Object.fromEntries(run());
   assert.deepEqual([after.api, after.web], [before.api + 1, before.web]);
   assert.match(readFileSync(file, 'utf8'), /^# ours[\s\S]*# the server/);

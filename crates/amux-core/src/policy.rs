@@ -414,7 +414,7 @@ fn kind(verb: &str) -> Option<Kind> {
         "login_code" | "sessions" | "session.revoke" => Kind::SignIn,
         // The whole store is read for it, which takes a while.
         "doctor" => Kind::Serve,
-        "team.create" | "team.rename" | "team.remove" => Kind::Arrange,
+        "team.create" | "team.rename" | "team.remove" | "team_file" | "team.write" => Kind::Arrange,
         "agent.create" | "agent.rename" | "agent.remove" | "agent.define" | "agent.describe" | "agent.mail"
         | "agent.draft" => Kind::Arrange,
         "agent.start" | "agent.stop" | "agent.restart" => Kind::Run,
