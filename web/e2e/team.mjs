@@ -72,7 +72,7 @@ const settings = {
   'agent.max_runtime_ms': number(0, 0, 604_800_000, 'No run lasts longer; 0: no limit.'),
   'archive.idle_days': number(7, 1, 3650, 'Runs that nobody touched for so long are archived.', 'command'),
   'tape.max_mb': number(64, 1, 4096, "What is kept of a terminal's output.", 'file'),
-  'http.allowed_origins': { value: ['https://mux.example.org'], default: [], source: 'file', takes: { type: 'texts', max: 16 }, about: 'Other origins under which a reverse proxy serves this.', rev: 1 },
+  'http.allowed_origins': { value: ['https://mux.example.org'], default: [], source: 'file', takes: { type: 'texts', max: 16, among: [] }, about: 'Other origins under which a reverse proxy serves this.', rev: 1 },
 };
 
 export function rows() {
@@ -163,7 +163,7 @@ export function mock() {
     ({
       status: { profile: 'default', pid: 311, launcher_pid: 290, version: '0.3.0', started: at(186_400), epoch: uid(1), head_seq: 180, agents: 10, web_url: 'http://127.0.0.1:7700', socket: '/run/user/1000/agentmux/srv.sock', state_dir: '/home/mira/.local/state/agentmux/default', mode: 'read_write' },
       doctor: [{ check: 'store', level: 'ok', message: 'base and log give the projections', hint: null }, { check: 'codex', level: 'warning', message: 'version 0.41 is older than what was tested', hint: 'npm install -g @openai/codex' }, { check: 'socket', level: 'ok', message: 'answers in 1 ms', hint: null }, { check: 'qwen', level: 'failure', message: 'the program is not found', hint: 'npm install -g @qwen-code/qwen-code' }],
-      diag: [{ name: 'lock', duration_us: 400, policy: 'fatal', error: null }, { name: 'store', duration_us: 21_000, policy: 'fatal', error: null }, { name: 'runs', duration_us: 9_000, policy: 'degraded', error: null }],
+      diag: args.topic === 'store' ? { bytes: 48e6, wal_bytes: 2e6, free_bytes: 91e9 } : args.topic === 'connections' ? { now: 3, total: 41 } : [{ name: 'lock', duration_us: 400, policy: 'fatal', error: null }, { name: 'store', duration_us: 21_000, policy: 'fatal', error: null }, { name: 'runs', duration_us: 9_000, policy: 'degraded', error: null }],
       sessions: [{ id: 'a', made: at(90000), used: at(4), until: at(-900000), agent: 'Firefox on Linux' }, { id: 'b', made: at(9000), used: at(3600), until: at(-900000), agent: 'Chrome on Android' }],
       processes: { agent: 'x', processes: [{ pid: 4001, command: 'claude --input-format stream-json', rss_bytes: 412e6, cpu_ms: 91000 }, { pid: 4011, command: 'cargo check', rss_bytes: 122e6, cpu_ms: 4000 }], rss_bytes: 534e6, cpu_ms: 95000 },
       agent: { definition: { kind: 'claude', argv: [], cwd: '/home/mira/shop', env: {}, size: { rows: 24, cols: 80 }, worktree: false }, evidence: [{ fact: 'wanted: run 3', source: 'command', at: at(900) }, { fact: 'run 3: process 4001 runs', source: 'process', at: at(900) }, { fact: 'Edit src/cart/total.rs', source: 'agent', at: at(64) }] },
