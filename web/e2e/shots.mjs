@@ -7,7 +7,7 @@ import { mock, uid } from './team.mjs';
 
 const VIEWS = {
   inbox: '#/inbox', agents: '#/agents', agent: `#/agent/${uid(1)}`, permission: `#/agent/${uid(2)}`, terminal: `#/agent/${uid(4)}`, empty: `#/agent/${uid(5)}`, tiles: `#/tab/${uid(301)}`, chooser: `#/tab/${uid(302)}`,
-  messages: '#/messages', thread: `#/messages/${uid(201)}`, graph: '#/messages/graph', new: '#/new', events: '#/events', system: '#/system', settings: '#/settings', palette: '#/inbox', sheet: '#/inbox', details: `#/agent/${uid(1)}`,
+  messages: '#/messages', thread: `#/messages/${uid(201)}`, graph: '#/messages/graph', new: '#/new', team: '#/new/team', write: '#/messages', events: '#/events', system: '#/system', settings: '#/settings', palette: '#/inbox', sheet: '#/inbox', details: `#/agent/${uid(1)}`,
 };
 const SIZES = { 360: 780, 768: 1024, 1440: 900 };
 const THEMES = ['light', 'dark', 'contrast'];
@@ -57,6 +57,7 @@ async function look(width, height, theme) {
     if (view === 'palette') await page.keyboard.press('Control+k');
     if (view === 'sheet') await page.keyboard.press('?');
     if (view === 'details') await page.getByRole('button', { name: 'Details' }).click();
+    if (view === 'write') await page.getByRole('button', { name: 'New message' }).click();
     if (['palette', 'sheet', 'details'].includes(view)) await still();
     await page.screenshot({ path: `${out}${view}-${width}-${theme}.png` });
     looking = true;

@@ -72,7 +72,7 @@ const settings = {
   'agent.max_runtime_ms': number(0, 0, 604_800_000, 'No run lasts longer; 0: no limit.'),
   'archive.idle_days': number(7, 1, 3650, 'Runs that nobody touched for so long are archived.', 'command'),
   'tape.max_mb': number(64, 1, 4096, "What is kept of a terminal's output.", 'file'),
-  'http.allowed_origins': { value: ['https://mux.example.org'], default: [], source: 'file', takes: { type: 'texts', max: 16 }, about: 'Other origins under which a reverse proxy serves this.', rev: 1 },
+  'http.allowed_origins': { value: ['https://mux.example.org'], default: [], source: 'file', takes: { type: 'texts', max: 16, among: [] }, about: 'Other origins under which a reverse proxy serves this.', rev: 1 },
 };
 
 export function rows() {
@@ -133,20 +133,43 @@ export const screen =
 const event = (seq, type, data, actor = 'system') => ({ epoch: uid(1), seq, at: at(400 - seq), actor, cause: null, cmd_id: uid(7), topic: type.split('.')[0], type, data });
 export const events = Array.from({ length: 60 }, (_, i) => [event(i * 3 + 1, 'turn.started', { agent: uid(1 + (i % 5)), run: 3, turn: i, trigger: 'input' }), event(i * 3 + 2, 'message.staged', { message: uid(201), stage: { type: 'begun' }, evidence: 'turn 3' }), event(i * 3 + 3, 'request.decided', { request: uid(101), by: 'operator' }, 'operator')]).flat();
 
+const TEAM_TEXT = '# who builds the shop\n[team]\nname = "shop"\n\n[[agent]]\nname = "lead"\nkind = "claude"\nmodel = "opus"\nrole = "plans the work and reviews it"\n\n[[agent]]\nname = "api"\nkind = "codex"\ncwd = "services/api"\nworktree = true\nstart_after = ["lead"]\n';
+const field = (key, takes, about, of = 'all') => ({ key, takes, of, about });
+const teamFile = {
+  path: '/home/mira/shop/agentmux.toml',
+  there: TEAM_TEXT.replace('model = "opus"\n', ''),
+  problems: [],
+  plan: {
+    team: 'shop',
+    make_team: null,
+    steps: [
+      { agent: 'lead', what: 'redefine and restart', why: ['model: none -> opus'], after: [], does_something: true, ends_a_run: true, run: { argv: ['claude', '--input-format', 'stream-json', '--output-format', 'stream-json', '--model', 'opus'], cwd: '/home/mira/shop', env: ['PORT'], worktree: false }, prepare: [], start: { cmd: 'agent.restart', args: {} } },
+      { agent: 'api', what: 'keep', why: [], after: ['lead'], does_something: false, ends_a_run: false, run: null, prepare: [], start: null },
+      { agent: 'docs', what: 'leave', why: ['the file does not name it'], after: [], does_something: false, ends_a_run: false, run: null, prepare: [], start: null },
+    ],
+  },
+  fields: {
+    agent: [field('name', 'text', 'how it is addressed'), field('kind', 'kind', 'what is run'), field('command', 'words', 'the program and its arguments', 'command'), field('args', 'words', 'arguments to the program'), field('cwd', 'path', 'where it works, from this file’s folder'), field('worktree', 'flag', 'in a git worktree and on a branch of its own'), field('role', 'text', 'what it is there for'), field('groups', 'words', 'addresses it shares with others'), field('model', 'text', 'in the word of the CLI', 'protocol'), field('start', 'flag', ''), field('start_after', 'agents', '')],
+    mail: [field('paused', 'flag', '')],
+  },
+};
+
 /** A server in a page: answers every question of the interface. `put` changes rows on every page. */
 export function mock() {
   const open = new Set();
   const asked = [];
   let seq = 1000;
-  const answer = (name) =>
+  const answer = (name, args = {}) =>
     ({
       status: { profile: 'default', pid: 311, launcher_pid: 290, version: '0.3.0', started: at(186_400), epoch: uid(1), head_seq: 180, agents: 10, web_url: 'http://127.0.0.1:7700', socket: '/run/user/1000/agentmux/srv.sock', state_dir: '/home/mira/.local/state/agentmux/default', mode: 'read_write' },
       doctor: [{ check: 'store', level: 'ok', message: 'base and log give the projections', hint: null }, { check: 'codex', level: 'warning', message: 'version 0.41 is older than what was tested', hint: 'npm install -g @openai/codex' }, { check: 'socket', level: 'ok', message: 'answers in 1 ms', hint: null }, { check: 'qwen', level: 'failure', message: 'the program is not found', hint: 'npm install -g @qwen-code/qwen-code' }],
-      diag: [{ name: 'lock', duration_us: 400, policy: 'fatal', error: null }, { name: 'store', duration_us: 21_000, policy: 'fatal', error: null }, { name: 'runs', duration_us: 9_000, policy: 'degraded', error: null }],
+      diag: args.topic === 'store' ? { bytes: 48e6, wal_bytes: 2e6, free_bytes: 91e9 } : args.topic === 'connections' ? { now: 3, total: 41 } : [{ name: 'lock', duration_us: 400, policy: 'fatal', error: null }, { name: 'store', duration_us: 21_000, policy: 'fatal', error: null }, { name: 'runs', duration_us: 9_000, policy: 'degraded', error: null }],
       sessions: [{ id: 'a', made: at(90000), used: at(4), until: at(-900000), agent: 'Firefox on Linux' }, { id: 'b', made: at(9000), used: at(3600), until: at(-900000), agent: 'Chrome on Android' }],
       processes: { agent: 'x', processes: [{ pid: 4001, command: 'claude --input-format stream-json', rss_bytes: 412e6, cpu_ms: 91000 }, { pid: 4011, command: 'cargo check', rss_bytes: 122e6, cpu_ms: 4000 }], rss_bytes: 534e6, cpu_ms: 95000 },
       agent: { definition: { kind: 'claude', argv: [], cwd: '/home/mira/shop', env: {}, size: { rows: 24, cols: 80 }, worktree: false }, evidence: [{ fact: 'wanted: run 3', source: 'command', at: at(900) }, { fact: 'run 3: process 4001 runs', source: 'process', at: at(900) }, { fact: 'Edit src/cart/total.rs', source: 'agent', at: at(64) }] },
       transcript: { agent: 'x', run: 3, entries: [], from: 0, next: 0 },
+      team_file: args.text === undefined ? { ...teamFile, there: TEAM_TEXT } : teamFile,
+      inbox: [],
       thread: [],
     })[name] ?? {};
   return {
@@ -176,7 +199,7 @@ export function mock() {
           head.writeUInt32BE(frame.id, 1);
           ws.send(Buffer.concat([head, bytes]));
         } else if (frame.sub) for (const one of events) socket.say({ sub: frame.id, event: one });
-        else if (frame.get) socket.say({ id: frame.id, ok: answer(frame.get) });
+        else if (frame.get) socket.say({ id: frame.id, ok: answer(frame.get, frame.args) });
         else if (frame.cmd) socket.say({ id: frame.id, ok: {}, seq });
       });
       ws.onClose(() => open.delete(socket));

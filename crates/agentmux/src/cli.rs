@@ -40,7 +40,7 @@ use crate::context::Context;
 use crate::relay;
 use crate::report::Failure;
 
-pub(crate) use wait::{duration_ms, until};
+pub(crate) use wait::until;
 
 /// Runs a team of coding agents on your machine, keeps them alive and shows what each is doing.
 #[derive(Parser)]

@@ -208,6 +208,7 @@ fn need_of_act(act: &Act) -> Need<'_> {
         Act::Set(_)
         | Act::TakeOver(_)
         | Act::AddRule(_)
+        | Act::WriteTeam(_)
         | Act::RevokeSession(_)
         | Act::Stop(_)
         | Act::Restart(_)
@@ -237,7 +238,7 @@ fn need_of_query(query: &Query) -> Need<'_> {
         | Query::Status(_)
         | Query::Diag(_)
         | Query::Events(_) => Need::Own,
-        Query::Doctor(_) | Query::LoginCode(_) | Query::Sessions(_) => Need::Never,
+        Query::Doctor(_) | Query::LoginCode(_) | Query::Sessions(_) | Query::TeamFile(_) => Need::Never,
     }
 }
 
@@ -413,7 +414,7 @@ fn kind(verb: &str) -> Option<Kind> {
         "login_code" | "sessions" | "session.revoke" => Kind::SignIn,
         // The whole store is read for it, which takes a while.
         "doctor" => Kind::Serve,
-        "team.create" | "team.rename" | "team.remove" => Kind::Arrange,
+        "team.create" | "team.rename" | "team.remove" | "team_file" | "team.write" => Kind::Arrange,
         "agent.create" | "agent.rename" | "agent.remove" | "agent.define" | "agent.describe" | "agent.mail"
         | "agent.draft" => Kind::Arrange,
         "agent.start" | "agent.stop" | "agent.restart" => Kind::Run,

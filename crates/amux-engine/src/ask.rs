@@ -4,11 +4,11 @@
 use amux_core::sight::Sight;
 use amux_core::{attachment, kind, mail, notice, policy, resolve, setting, view};
 use amux_proto::entity::{
-    Activity, Attachment, Definition, Dialect, Kind, Message, Recipient, Request, Right, RunState,
+    Activity, Agent, Attachment, Definition, Dialect, Kind, Message, Recipient, Request, Right, RunState, Team,
 };
 use amux_proto::query::{Act, Query};
 use amux_proto::view::{AgentDetail, MessageDetail, Snapshot};
-use amux_proto::{AgentId, Code, Digest, MessageId, Principal, Rejection, RequestId, RunNo, Time};
+use amux_proto::{AgentId, Code, Digest, MessageId, Name, Principal, Rejection, RequestId, RunNo, Time};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -115,6 +115,7 @@ impl Published {
                 | Query::Attachment(_)
                 | Query::Events(_)
                 | Query::Sessions(_)
+                | Query::TeamFile(_)
                 | Query::LoginCode(_) => return None,
             })
         })
@@ -141,6 +142,21 @@ impl Published {
             Principal::Agent { agent, .. } => format!("agent:{}", self.label(*agent)),
             Principal::Operator | Principal::Peer(_) | Principal::System => principal.to_string(),
         }
+    }
+
+    /// A team with its agents, as of one moment.
+    pub fn team(&self, name: &Name) -> (Option<Team>, Vec<Agent>) {
+        self.read(|state, _| {
+            let team = state.teams.values().find(|team| team.name == *name).cloned();
+            let is_of = |agent: &&Agent| team.as_ref().is_some_and(|team| team.id == agent.team);
+            let agents = state.agents.values().filter(is_of).cloned().collect();
+            (team, agents)
+        })
+    }
+
+    /// Whether agents are handed our tools.
+    pub fn hands_out_tools(&self) -> bool {
+        self.read(|state, _| setting::agent_mcp(state))
     }
 
     /// What is to be run, how, and as whom.

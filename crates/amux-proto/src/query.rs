@@ -85,6 +85,14 @@ mod questions {
             #[serde(default)] limit: Option<u32>,
             #[serde(default)] topics: Vec<String>,
         }
+        /// A team file: what is there, what is wrong with it or with `text` in its place, and what that would come to.
+        /// A directory means the `agentmux.toml` in it; `prune`: agents that it does not name are to go.
+        "team_file" "GetTeamFile" TeamFile {
+            /// Absolute, or from `~`.
+            path: String,
+            #[serde(default)] text: Option<String>,
+            #[serde(default)] #[ts(as = "Option<bool>")] prune: bool,
+        }
         /// A one-time code with which a browser signs in.
         "login_code" "GetLoginCode" LoginCode {}
         /// Browsers that are signed in.
@@ -121,6 +129,13 @@ pub mod act {
         }
         /// Write a rule to `policy.toml` and use it.
         "policy.add" "PolicyAdd" AddRule { rule: crate::entity::Rule }
+        /// Write a team file. What is there is said, word for word, so that nobody's words are lost; absent: nothing is.
+        "team.write" "TeamWrite" WriteTeam {
+            /// Absolute, or from `~`.
+            path: String,
+            text: String,
+            #[serde(default)] instead_of: Option<String>,
+        }
         /// Sign a browser out; without an id every one.
         "session.revoke" "SessionRevoke" RevokeSession {
             #[serde(default)] id: Option<String>,

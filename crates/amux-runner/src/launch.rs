@@ -103,45 +103,23 @@ pub(crate) fn admit(dialect: Dialect) -> Result<(), Error> {
 pub(crate) fn plan(shared: &Shared, agent: AgentId, run: RunNo, plan: &Plan) -> Result<Launch, Error> {
     let definition = &plan.definition;
     let kind = plan.kind.clone().map_err(|refusal| Error::Kind(refusal.message))?;
-    let is_shell = kind.program.is_none() && definition.kind.0 == KindName::SHELL;
+    let is_shell = is_shell(&kind, &definition.kind);
     let conversation = match &plan.session {
         Some(id) => Conversation::Resume { id: id.clone() },
         None => Conversation::New { id: new_session(agent, run) },
     };
-    let mut words = Vec::new();
-    let rest = match (&kind.program, is_shell, definition.argv.split_first()) {
-        (Some(program), _, _) => {
-            words.push(program.clone());
-            definition.argv.as_slice()
-        }
-        (None, true, _) => {
-            words.push(shared.world.shell.to_string_lossy().into_owned());
-            definition.argv.as_slice()
-        }
-        (None, false, Some((program, rest))) => {
-            words.push(program.clone());
-            rest
-        }
-        (None, false, None) => return Err(Error::Kind(format!("a command is needed: {}", definition.kind))),
-    };
-    words.extend(kind.args.iter().cloned());
-    let (session, session_args) = match &conversation {
-        Conversation::New { id } => (id.clone(), &kind.new_args),
-        Conversation::Resume { id } => (id.clone(), &kind.resume_args),
-    };
-    if !is_once(kind.dialect) {
-        words.extend(session_args.iter().map(|word| word.replace("{session}", &session)));
-    }
-    let model = definition.model.as_deref();
-    words.extend(model.iter().flat_map(|model| kind.model_args.iter().map(|word| word.replace("{model}", model))));
-    let mode = definition.mode.as_deref();
-    words.extend(mode.iter().flat_map(|mode| kind.mode_args.iter().map(|word| word.replace("{mode}", mode))));
     let server = plan.mcp.then(|| mcp_server(shared, plan));
-    if let Some(server) = &server {
-        let config = mcp_config(server);
-        words.extend(kind.mcp_args.iter().map(|word| word.replace("{mcp}", &config)));
-    }
-    words.extend(rest.iter().cloned());
+    let config = server.as_ref().map(mcp_config);
+    let words = Words {
+        kind: &kind,
+        name: &definition.kind,
+        argv: &definition.argv,
+        conversation: &conversation,
+        model: definition.model.as_deref(),
+        mode: definition.mode.as_deref(),
+        mcp: config.as_deref(),
+    };
+    let words = words.line(&shared.world.shell).ok_or_else(|| no_command(&definition.kind))?;
     let cwd = directory(shared, agent, plan)?;
     let environment = environment(shared, agent, run, plan, &kind);
     let words = process_words(shared, &kind, words);
@@ -173,6 +151,85 @@ pub(crate) fn plan(shared: &Shared, agent: AgentId, run: RunNo, plan: &Plan) -> 
         is_shell,
         kind,
     })
+}
+
+fn is_shell(kind: &Kind, name: &KindName) -> bool {
+    kind.program.is_none() && name.0 == KindName::SHELL
+}
+
+fn no_command(kind: &KindName) -> Error {
+    Error::Kind(format!("a command is needed: {kind}"))
+}
+
+/// What a command line is made of.
+struct Words<'a> {
+    kind: &'a Kind,
+    name: &'a KindName,
+    argv: &'a [String],
+    conversation: &'a Conversation,
+    model: Option<&'a str>,
+    mode: Option<&'a str>,
+    /// Our tools, as a configuration file of the CLI has them.
+    mcp: Option<&'a str>,
+}
+
+impl Words<'_> {
+    /// `None`: the kind has no program and nobody named one.
+    fn line(&self, shell: &Path) -> Option<Vec<String>> {
+        let kind = self.kind;
+        let (program, rest) = match (&kind.program, is_shell(kind, self.name), self.argv.split_first()) {
+            (Some(program), _, _) => (program.clone(), self.argv),
+            (None, true, _) => (shell.to_string_lossy().into_owned(), self.argv),
+            (None, false, Some((program, rest))) => (program.clone(), rest),
+            (None, false, None) => return None,
+        };
+        let (session, session_args) = match self.conversation {
+            Conversation::New { id } => (id, &kind.new_args),
+            Conversation::Resume { id } => (id, &kind.resume_args),
+        };
+        let mut words = vec![program];
+        words.extend(kind.args.iter().cloned());
+        if !is_once(kind.dialect) {
+            words.extend(session_args.iter().map(|word| word.replace("{session}", session)));
+        }
+        let mut fill = |args: &[String], hole: &str, with: Option<&str>| {
+            words.extend(with.iter().flat_map(|with| args.iter().map(|word| word.replace(hole, with))));
+        };
+        fill(&kind.model_args, "{model}", self.model);
+        fill(&kind.mode_args, "{mode}", self.mode);
+        fill(&kind.mcp_args, "{mcp}", self.mcp);
+        words.extend(rest.iter().cloned());
+        Some(words)
+    }
+}
+
+/// How an agent would be started, before there is one.
+#[derive(Debug, Clone, Copy)]
+pub struct Preview<'a> {
+    pub kind: &'a Kind,
+    pub name: &'a KindName,
+    pub argv: &'a [String],
+    pub model: Option<&'a str>,
+    pub mode: Option<&'a str>,
+    pub resume: Option<&'a str>,
+    /// Whether it is handed our tools.
+    pub mcp: bool,
+}
+
+/// Stand for what is known only when it starts.
+const NEW_SESSION: &str = "<new id>";
+const OUR_TOOLS: &str = "<our tools>";
+
+/// The words that would be run; none where a command is missing.
+pub(crate) fn preview(shell: &Path, of: &Preview<'_>) -> Vec<String> {
+    let conversation = match of.resume {
+        Some(id) => Conversation::Resume { id: id.to_owned() },
+        None => Conversation::New { id: NEW_SESSION.to_owned() },
+    };
+    let Preview { kind, name, argv, model, mode, mcp, .. } = *of;
+    let words = Words { kind, name, argv, conversation: &conversation, model, mode, mcp: mcp.then_some(OUR_TOOLS) };
+    let words = words.line(shell).unwrap_or_default();
+    if kind.dialect == Dialect::Tmux { tmux_words(&words) } else { words }
 }
 
 /// Our tools for the agent. Who it is it need not say: a process in its tree is the agent. And nothing here is secret,

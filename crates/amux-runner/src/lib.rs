@@ -48,6 +48,7 @@ pub use amux_agents::{Order, kinds};
 pub use bells::{Listener, Streamed, Told};
 pub use display::View;
 pub use kept::Kept;
+pub use launch::Preview;
 
 /// What a runner needs of the world.
 pub struct World {
@@ -137,6 +138,11 @@ impl Runner {
         tokio::spawn(expire(Arc::clone(&runner.shared)));
         runner.tidy();
         runner
+    }
+
+    /// The words that would be run; none where a command is missing.
+    pub fn preview(&self, of: &Preview<'_>) -> Vec<String> {
+        launch::preview(&self.shared.world.shell, of)
     }
 
     /// The launcher reaped a process that is not our child.

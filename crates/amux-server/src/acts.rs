@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 use tokio::sync::oneshot;
 
 use crate::daemon::{Daemon, End};
+use crate::teams;
 
 pub(crate) type Answer = Result<(Box<RawValue>, Seq), Rejection>;
 
@@ -52,6 +53,7 @@ pub(crate) async fn perform(daemon: &Daemon, principal: &Principal, act: &Act) -
             daemon.load_files().await?;
             json!({ "rule": add.rule, "path": daemon.layout.policy() })
         }
+        Act::WriteTeam(write) => teams::write(write.clone()).await?,
         Act::RevokeSession(revoke) => {
             let (keys, id) = (std::sync::Arc::clone(&daemon.keys), revoke.id.clone());
             let revoked = tokio::task::spawn_blocking(move || keys.revoke_by_id(id.as_deref())).await;

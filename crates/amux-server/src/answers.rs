@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 
 use crate::acts::{Answer, ask_live};
 use crate::daemon::Daemon;
-use crate::{attachments, logs, transcripts};
+use crate::{attachments, logs, teams, transcripts};
 
 /// Rows of a page of the log, and the most one answer holds.
 const EVENTS_DEFAULT: u32 = 100;
@@ -38,6 +38,7 @@ pub(crate) async fn answer(daemon: &Daemon, principal: &Principal, name: &str, a
         Query::Attachment(asked) => ask::raw(&attachments::part(daemon, principal, &old, asked).await?)?,
         Query::Events(events) => page(daemon, principal, events).await?,
         Query::LoginCode(_) => ask::raw(&json!({ "code": daemon.keys.new_code(), "web_url": daemon.web_url }))?,
+        Query::TeamFile(asked) => ask::raw(&teams::read(daemon, asked).await?)?,
         Query::Sessions(_) => ask::raw(&daemon.keys.sessions())?,
         Query::Snapshot(_)
         | Query::Agents(_)

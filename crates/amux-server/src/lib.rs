@@ -24,6 +24,7 @@ mod session;
 mod settings;
 mod takeover;
 mod tasks;
+mod teams;
 mod transcripts;
 mod views;
 mod web;

@@ -8,11 +8,32 @@ export const FILES_MAX = 8;
 
 export const address = (file: Attachment): string => `/v1/attachments/${encodeURIComponent(file.digest)}`;
 
-export async function bring(file: File, name: string, signal: AbortSignal): Promise<Attachment> {
-  const answer = await fetch('/v1/attachments', { method: 'POST', body: file, signal, headers: { 'content-type': 'application/octet-stream' } });
-  const told = (await answer.json().catch(() => ({}))) as { ok?: { bytes: number; digest: string }; error?: Failure };
-  if (!told.ok) throw new Refused(told.error ?? { code: 'unavailable', message: `The server did not take ${name} (${answer.status})` });
-  return { name, ...told.ok };
+/** `progress` hears which part of it has left, from 0 to 1. */
+export function bring(file: File, name: string, signal: AbortSignal, progress: (part: number) => void = () => undefined): Promise<Attachment> {
+  return new Promise((settle, refuse) => {
+    // `fetch` does not say how much of a body has left.
+    const request = new XMLHttpRequest();
+    request.open('POST', '/v1/attachments');
+    request.setRequestHeader('content-type', 'application/octet-stream');
+    request.upload.onprogress = ({ loaded, total }) => progress(total ? loaded / total : 0);
+    request.onload = () => {
+      const told = parsed(request.responseText);
+      if (told.ok) settle({ name, ...told.ok });
+      else refuse(new Refused(told.error ?? { code: 'unavailable', message: `The server did not take ${name} (${request.status})` }));
+    };
+    request.onerror = () => refuse(new Refused({ code: 'unavailable', message: `The server was not reached: ${name}` }));
+    request.onabort = () => refuse(new Refused({ code: 'unavailable', message: `Left out: ${name}` }));
+    signal.addEventListener('abort', () => request.abort());
+    request.send(file);
+  });
+}
+
+function parsed(text: string): { ok?: { bytes: number; digest: string }; error?: Failure } {
+  try {
+    return JSON.parse(text) as { ok?: { bytes: number; digest: string }; error?: Failure };
+  } catch {
+    return {};
+  }
 }
 
 /** One part of a path, and no name twice: `log.txt`, `log-2.txt`. */

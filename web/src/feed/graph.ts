@@ -12,7 +12,7 @@ const LOOP_MS = 5 * 60_000;
 
 const SEVERITY: Record<Tone, number> = { bad: 5, need: 4, wait: 3, work: 2, off: 1, calm: 0 };
 
-export function graph(messages: readonly MessageView[], since: number): Graph {
+export function graph(messages: readonly MessageView[], since: number, until = Number.POSITIVE_INFINITY): Graph {
   const edges = new Map<string, Edge>();
   const nodes = new Map<string, { name: string; sent: number; got: number }>();
   const node = (name: string) => {
@@ -23,7 +23,7 @@ export function graph(messages: readonly MessageView[], since: number): Graph {
   const talks = new Map<string, { at: number; from: string }[]>();
   for (const message of messages) {
     const at = Date.parse(message.created);
-    if (at < since) continue;
+    if (at < since || at > until) continue;
     for (const copy of message.deliveries) {
       node(message.from).sent += 1;
       node(copy.to).got += 1;
@@ -69,12 +69,46 @@ function isLoop(talk: readonly { at: number; from: string }[], people: readonly 
 }
 
 export type Placed = { name: string; x: number; y: number };
+export type Cluster = { team: string; from: number; to: number };
 
-/** On a circle, the person on top; the same names are always in the same places. */
-export function circle(names: readonly string[], radius: number): Placed[] {
-  const order = names.slice().sort((a, b) => (a === 'operator' ? -1 : b === 'operator' ? 1 : a < b ? -1 : 1));
-  return order.map((name, i) => {
-    const angle = (2 * Math.PI * i) / order.length - Math.PI / 2;
-    return { name, x: Math.cos(angle) * radius, y: Math.sin(angle) * radius };
+const teamOf = (name: string) => name.split('@')[1] ?? '';
+
+/** On a circle, the person on top, teams side by side with a gap between them; the same names are always in the same places. */
+export function circle(names: readonly string[], radius: number): { places: Placed[]; clusters: Cluster[] } {
+  const order = names.slice().sort((a, b) => {
+    if (a === 'operator' || b === 'operator') return a === 'operator' ? -1 : 1;
+    const [of, and] = [teamOf(a), teamOf(b)];
+    return of !== and ? (of < and ? -1 : 1) : a < b ? -1 : 1;
   });
+  const teams = new Set(order.filter((name) => name !== 'operator').map(teamOf));
+  const gap = teams.size > 1 ? 1 : 0;
+  // A gap before every team, and one before the circle closes.
+  const slots = order.length + (gap ? teams.size + (order[0] === 'operator' ? 1 : 0) : 0);
+  const turn = (slot: number) => (2 * Math.PI * slot) / Math.max(1, slots) - Math.PI / 2;
+  const places: Placed[] = [];
+  const clusters: Cluster[] = [];
+  let slot = 0;
+  let last: string | undefined;
+  for (const name of order) {
+    const team = name === 'operator' ? undefined : teamOf(name);
+    if (last !== undefined || places.length > 0) slot += team !== last ? gap : 0;
+    const angle = turn(slot);
+    places.push({ name, x: Math.cos(angle) * radius, y: Math.sin(angle) * radius });
+    const cluster = clusters.at(-1);
+    if (team !== undefined && cluster?.team === team) cluster.to = angle;
+    else if (team !== undefined) clusters.push({ team, from: angle, to: angle });
+    last = team;
+    slot += 1;
+  }
+  return { places, clusters: gap ? clusters : [] };
+}
+
+/** Messages of a span in so many parts of it, oldest first: what a person chooses a span by. */
+export function histogram(messages: readonly MessageView[], from: number, to: number, parts: number): number[] {
+  const bins = Array.from({ length: parts }, () => 0);
+  for (const { created } of messages) {
+    const at = Math.floor(((Date.parse(created) - from) / Math.max(1, to - from)) * parts);
+    if (at >= 0 && at < parts) bins[at]! += 1;
+  }
+  return bins;
 }

@@ -220,7 +220,7 @@ export type Route =
   | { at: 'agent'; agent: string }
   | { at: 'tab'; tab: string }
   | { at: 'messages'; thread?: string; graph?: boolean }
-  | { at: 'new' }
+  | { at: 'new'; team?: boolean }
   | { at: 'events' }
   | { at: 'system' }
   | { at: 'settings' };
@@ -234,8 +234,9 @@ export function parse(hash: string): Route {
       return id ? { at: 'tab', tab: id } : { at: 'inbox' };
     case 'messages':
       return id === 'graph' ? { at: 'messages', graph: true } : id ? { at: 'messages', thread: id } : { at: 'messages' };
-    case 'agents':
     case 'new':
+      return id === 'team' ? { at: 'new', team: true } : { at: 'new' };
+    case 'agents':
     case 'events':
     case 'system':
     case 'settings':
@@ -246,7 +247,7 @@ export function parse(hash: string): Route {
 }
 
 export const href = (route: Route): string => {
-  const id = route.at === 'agent' ? route.agent : route.at === 'tab' ? route.tab : route.at === 'messages' ? (route.graph ? 'graph' : route.thread) : undefined;
+  const id = route.at === 'agent' ? route.agent : route.at === 'tab' ? route.tab : route.at === 'messages' ? (route.graph ? 'graph' : route.thread) : route.at === 'new' && route.team ? 'team' : undefined;
   return `#/${route.at}${id ? `/${encodeURIComponent(id)}` : ''}`;
 };
 

@@ -115,6 +115,7 @@ export const COMMANDS: readonly Command[] = [
   { id: 'agent.prev', label: 'Previous agent', group: 'Go', keys: ['['], run: stepAgent(-1) },
 
   { id: 'agent.new', label: 'New agent', group: 'Agent', icon: 'plus', keys: ['c'], run: go({ at: 'new' }) },
+  { id: 'team.file', label: 'New team, or a team file', group: 'Agent', icon: 'agents', run: go({ at: 'new', team: true }) },
   { id: 'agent.start', label: 'Start this agent', group: 'Agent', icon: 'play', when: () => agentHere()?.is_live === false, run: () => start(agentHere()!) },
   { id: 'agent.interrupt', label: 'Interrupt its turn', group: 'Agent', icon: 'stop', keys: ['mod+.'], scope: 'always', when: hasAgent, run: () => void interrupt(agentHere()!) },
   { id: 'agent.restart', label: 'Restart this agent', group: 'Agent', icon: 'restart', when: hasAgent, run: () => restart(agentHere()!) },

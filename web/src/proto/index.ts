@@ -698,6 +698,16 @@ without_messages?: boolean, };
 
 export type GetStatus = Record<symbol, never>;
 
+/**
+ * A team file: what is there, what is wrong with it or with `text` in its place, and what that would come to.
+ * A directory means the `agentmux.toml` in it; `prune`: agents that it does not name are to go.
+ */
+export type GetTeamFile = { 
+/**
+ * Absolute, or from `~`.
+ */
+path: string, text?: string, prune?: boolean, };
+
 export type GetTeams = Record<symbol, never>;
 
 /**
@@ -1508,6 +1518,15 @@ export type TeamRename = { team: string, name: Name, };
 
 export type TeamRenamed = { team: TeamId, name: Name, };
 
+/**
+ * Write a team file. What is there is said, word for word, so that nobody's words are lost; absent: nothing is.
+ */
+export type TeamWrite = { 
+/**
+ * Absolute, or from `~`.
+ */
+path: string, text: string, instead_of?: string, };
+
 export type ThreadId = string;
 
 /**
@@ -1735,6 +1754,7 @@ export type Commands = {
   "agent.take_over": AgentTakeOver;
   "attachment.put": AttachmentPut;
   "policy.add": PolicyAdd;
+  "team.write": TeamWrite;
   "session.revoke": SessionRevoke;
   "server.stop": ServerStop;
   "server.restart": ServerRestart;
@@ -1830,6 +1850,7 @@ export type Queries = {
   "doctor": GetDoctor;
   "look": GetLook;
   "events": GetEvents;
+  "team_file": GetTeamFile;
   "login_code": GetLoginCode;
   "sessions": GetSessions;
 };

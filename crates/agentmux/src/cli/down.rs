@@ -14,7 +14,7 @@ use super::wait::until;
 use crate::context::Context;
 use crate::report::Failure;
 use crate::teamfile::apply::{END_PATIENCE, observe};
-use crate::teamfile::{find, parse};
+use crate::teamfile::find;
 use crate::text::plain;
 
 #[derive(clap::Args)]
@@ -76,7 +76,7 @@ fn running(context: &Context, team: Option<&Name>) -> Result<(String, Vec<(Agent
     let (teams, agents) = observe(context)?;
     let found = team.map(|name| teams.iter().find(|team| team.name == *name).ok_or(name)).transpose();
     let found = found.map_err(|name| {
-        let near = parse::nearest(name.as_str(), teams.iter().map(|team| team.name.as_str()));
+        let near = amux_team::parse::nearest(name.as_str(), teams.iter().map(|team| team.name.as_str()));
         let hint = near.map_or_else(|| "agentmux team ls".into(), |near| format!("did you mean {near}?"));
         Failure::new(Exit::NotFound, Code::NotFound, format!("no such team: {name}")).hint(hint)
     })?;

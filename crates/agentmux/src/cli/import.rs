@@ -16,8 +16,8 @@ use toml::{Table, Value};
 
 use crate::context::Context;
 use crate::report::Failure;
-use crate::teamfile::find::FILE_NAME;
 use crate::text::plain;
+use amux_team::FILE_NAME;
 
 #[derive(clap::Subcommand)]
 pub(crate) enum Import {

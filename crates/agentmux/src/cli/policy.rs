@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use amux_core::policy;
 use amux_proto::entity::{May, Right, Rule, RuleAnswer};
+use amux_team::parse::nearest;
 use serde_json::{Value, json};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -14,7 +15,6 @@ use toml::de::{DeTable, DeValue};
 use crate::context::Context;
 use crate::output::{table, word};
 use crate::report::Failure;
-use crate::teamfile::parse::nearest;
 
 #[derive(clap::Subcommand)]
 pub(crate) enum Policy {

@@ -9,6 +9,8 @@ use amux_proto::entity::Agent;
 use amux_proto::exit::Exit;
 use amux_proto::view::AgentState;
 use amux_proto::{Code, Name};
+use amux_team::parse::{Mail, Work};
+use amux_team::plan::{Act, Extra, Plan, plan};
 use serde_json::{Value, json};
 
 use crate::context::Context;
@@ -16,8 +18,6 @@ use crate::output::{Output, table};
 use crate::report::{Failure, say};
 use crate::teamfile::apply::{Now, Outcome, apply, observe};
 use crate::teamfile::find::{Found, LEAD, load};
-use crate::teamfile::parse::{Mail, Work};
-use crate::teamfile::plan::{Act, Extra, Plan, plan};
 
 #[derive(clap::Args)]
 pub(crate) struct Up {

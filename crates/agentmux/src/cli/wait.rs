@@ -7,6 +7,7 @@ use amux_client::follow::{Flow, Heard, follow};
 use amux_proto::Code;
 use amux_proto::exit::Exit;
 use amux_proto::frame::CursorAt;
+pub(crate) use amux_team::parse::duration_ms;
 use serde_json::{Value, json};
 
 use crate::context::Context;
@@ -118,34 +119,4 @@ pub(crate) fn until<T>(
         }
     })?;
     outcome.transpose()
-}
-
-/// `500ms`, `20s`, `5m`, `2h`.
-pub(crate) fn duration_ms(text: &str) -> Result<u64, String> {
-    let bad = || format!("not a duration: {text} (500ms, 20s, 5m, 2h)");
-    let digits = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(bad)?;
-    let (number, unit) = text.split_at(digits);
-    let number: u64 = number.parse().map_err(|_| bad())?;
-    let factor = match unit {
-        "ms" => 1,
-        "s" => 1000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        _ => return Err(bad()),
-    };
-    number.checked_mul(factor).ok_or_else(bad)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::duration_ms;
-
-    #[test]
-    fn durations_have_units() {
-        assert_eq!(duration_ms("500ms"), Ok(500));
-        assert_eq!(duration_ms("2h"), Ok(7_200_000));
-        for bad in ["5", "s", "-1s", "1.5s", "99999999999999999h", ""] {
-            assert!(duration_ms(bad).is_err(), "{bad}");
-        }
-    }
 }

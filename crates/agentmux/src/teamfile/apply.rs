@@ -7,10 +7,10 @@ use amux_proto::entity::{Agent, Team};
 use amux_proto::exit::Exit;
 use amux_proto::view::AgentState;
 use amux_proto::{Code, Name};
-use serde_json::{Value, json};
+use amux_team::order;
+use amux_team::plan::{Act, Plan, Step};
+use serde_json::json;
 
-use super::parse::{Mail, Work};
-use super::plan::{Act, Plan, Step};
 use super::starts::{START_PATIENCE, Seen, Stage, Starts};
 use crate::cli::until;
 use crate::context::Context;
@@ -49,8 +49,8 @@ pub(crate) fn observe(context: &Context) -> Result<(Vec<Team>, Vec<Agent>), Fail
 
 /// An outcome for every step that does something, in their order.
 pub(crate) fn apply(context: &Context, plan: &Plan) -> Result<Vec<Outcome>, Failure> {
-    if plan.make_team {
-        match context.order("team.create", &json!({ "name": plan.team })) {
+    if let Some(order) = order::team(plan) {
+        match context.order(order.cmd, &order.args) {
             // Somebody was faster; the team is there.
             Err(failure) if failure.rejection.code == Code::Exists => {}
             other => drop(other?),
@@ -96,53 +96,14 @@ pub(crate) fn apply(context: &Context, plan: &Plan) -> Result<Vec<Outcome>, Fail
 
 /// Everything but the start: an agent is what it is to be before it runs.
 fn prepare(context: &Context, plan: &Plan, step: &Step) -> Result<(), Failure> {
-    let label = label(plan, step);
-    match &step.act {
-        Act::Create { work, .. } => {
-            let mut args = defined(work);
-            args["name"] = json!(step.agent);
-            args["team"] = json!(plan.team);
-            args["start"] = false.into();
-            context.order("agent.create", &args)?;
-        }
-        Act::Start { work: Some(work) } | Act::Define { work } => define(context, &label, work)?,
-        Act::Remove { .. } => drop(context.order("agent.remove", &json!({ "agent": label, "stop": true }))?),
-        Act::Going => {
-            let message = format!("it is being removed: {label}");
-            return Err(Failure::new(Exit::Failed, Code::Conflict, message));
-        }
-        // One that runs is redefined at the moment it is restarted: what runs is then never older than what is said.
-        Act::Restart { .. } | Act::Start { work: None } | Act::Keep | Act::Spare => {}
+    if step.act == Act::Going {
+        let message = format!("it is being removed: {}@{}", step.agent, plan.team);
+        return Err(Failure::new(Exit::Failed, Code::Conflict, message));
     }
-    if let Some(describe) = &step.describe {
-        let args = json!({ "agent": label, "role": describe.role, "groups": describe.groups });
-        context.order("agent.describe", &args)?;
-    }
-    if let Some(Mail { paused, while_working, boundary_ms, wakes_per_hour }) = step.mail {
-        let args = json!({
-            "agent": label, "paused": paused, "while_working": while_working, "boundary_ms": boundary_ms,
-            "wakes_per_hour": wakes_per_hour,
-        });
-        context.order("agent.mail", &args)?;
+    for order in order::prepare(plan, step) {
+        context.order(order.cmd, &order.args)?;
     }
     Ok(())
-}
-
-fn define(context: &Context, label: &str, work: &Work) -> Result<(), Failure> {
-    let mut args = defined(work);
-    args["agent"] = label.into();
-    context.order("agent.define", &args).map(drop)
-}
-
-fn defined(work: &Work) -> Value {
-    let Work { kind, argv, cwd, env, model, mode, worktree } = work;
-    json!({
-        "kind": kind, "argv": argv, "cwd": cwd, "env": env, "model": model, "mode": mode, "worktree": worktree,
-    })
-}
-
-fn label(plan: &Plan, step: &Step) -> String {
-    format!("{}@{}", step.agent, plan.team)
 }
 
 /// Everybody whose turn it is at once, the rest when those they wait for run; until all run or have failed.
@@ -227,13 +188,8 @@ fn begin(context: &Context, plan: &Plan, starts: &mut Starts) -> Result<(), Fail
 
 /// The number of the run that was asked for.
 fn order(context: &Context, plan: &Plan, step: &Step) -> Result<u64, Failure> {
-    let label = label(plan, step);
-    let (name, args) = match &step.act {
-        // In one order: between two, what runs would not be what is said, and nobody would see it.
-        Act::Restart { work } => ("agent.restart", json!({ "agent": label, "define": defined(work) })),
-        _ => ("agent.start", json!({ "agent": label })),
-    };
-    let answer = context.order(name, &args)?;
+    let Some(order) = order::start(plan, step) else { return Ok(0) };
+    let answer = context.order(order.cmd, &order.args)?;
     Ok(answer["run"].as_u64().unwrap_or(0))
 }
 

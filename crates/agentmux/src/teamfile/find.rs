@@ -9,13 +9,12 @@ use amux_proto::entity::{Kind, KindName};
 use amux_proto::exit::Exit;
 use amux_proto::ids::NAME_CHARS_MAX;
 use amux_proto::{Code, Name};
+use amux_team::FILE_NAME;
+use amux_team::parse::{Mail, Place, Problem, TeamFile, Wanted, Work, parse, team_name};
 use serde_json::json;
 
-use super::parse::{Mail, Place, TeamFile, Wanted, Work, parse, team_name};
 use crate::context::Context;
 use crate::report::Failure;
-
-pub(crate) const FILE_NAME: &str = "agentmux.toml";
 
 /// The one agent of a team that nobody wrote down.
 pub(crate) const LEAD: &str = "lead";
@@ -41,7 +40,7 @@ pub(crate) fn load(context: &Context, named: Option<&Path>) -> Result<Found, Fai
     let dir = file.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let dir = dir.canonicalize().map_err(|error| cannot_read(&file, &error))?;
     let home = std::env::var_os("HOME").map(PathBuf::from).filter(|home| home.is_absolute());
-    let place = Place { file: &file, dir: &dir, home: home.as_deref(), kinds: &kinds };
+    let place = Place { dir: &dir, home: home.as_deref(), kinds: &kinds };
     let wanted = parse(&text, &place).map_err(|problems| wrong(&file, &problems))?;
     Ok(Found { wanted, file: Some(file) })
 }
@@ -80,8 +79,9 @@ fn cannot_read(file: &Path, error: &io::Error) -> Failure {
     }
 }
 
-fn wrong(file: &Path, problems: &[String]) -> Failure {
-    match problems {
+fn wrong(file: &Path, problems: &[Problem]) -> Failure {
+    let told = |Problem { line, words }: &Problem| format!("{}:{line}: {words}", file.display());
+    match problems.iter().map(told).collect::<Vec<_>>().as_slice() {
         [one] => Failure::usage(one),
         many => {
             let mut failure = Failure::usage(format!("{} things are wrong: {}", many.len(), file.display()));

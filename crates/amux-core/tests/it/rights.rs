@@ -293,7 +293,17 @@ fn no_policy_lets_an_agent_decide_its_own_requests_or_do_what_is_a_persons() {
     ];
     let never: Vec<&str> =
         verbs().filter(|verb| policy::allows(&principal(AgentId(Uuid::nil())), verb).is_err()).collect();
-    for verb in ["login_code", "server.stop", "policy.add", "policy.load", "setting.set", "agent.set", "agent.define"] {
+    for verb in [
+        "login_code",
+        "server.stop",
+        "policy.add",
+        "team_file",
+        "team.write",
+        "policy.load",
+        "setting.set",
+        "agent.set",
+        "agent.define",
+    ] {
         assert!(never.contains(&verb) && !GIVEN.contains(&verb), "{verb}");
     }
     for entries in generous {

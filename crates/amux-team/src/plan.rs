@@ -7,31 +7,31 @@ use amux_proto::Name;
 use amux_proto::entity::{Agent, Definition, Desired, MailRules};
 use serde_json::{Value, json};
 
-use super::parse::{Mail, TeamFile, Wanted, Work};
+use crate::parse::{Mail, TeamFile, Wanted, Work};
 
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Plan {
-    pub(crate) team: Name,
-    pub(crate) make_team: bool,
+pub struct Plan {
+    pub team: Name,
+    pub make_team: bool,
     /// One an agent: those of the file in its order, then the others by name.
-    pub(crate) steps: Vec<Step>,
+    pub steps: Vec<Step>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Step {
-    pub(crate) agent: Name,
-    pub(crate) act: Act,
-    pub(crate) describe: Option<Describe>,
+pub struct Step {
+    pub agent: Name,
+    pub act: Act,
+    pub describe: Option<Describe>,
     /// Only the rules that are to change.
-    pub(crate) mail: Option<Mail>,
+    pub mail: Option<Mail>,
     /// What differs, in words.
-    pub(crate) why: Vec<String>,
+    pub why: Vec<String>,
     /// Whose start this one's start waits for.
-    pub(crate) after: Vec<Name>,
+    pub after: Vec<Name>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Act {
+pub enum Act {
     Create {
         work: Work,
         start: bool,
@@ -59,33 +59,33 @@ pub(crate) enum Act {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Describe {
-    pub(crate) role: Option<String>,
-    pub(crate) groups: BTreeSet<Name>,
+pub struct Describe {
+    pub role: Option<String>,
+    pub groups: BTreeSet<Name>,
 }
 
 /// Agents that a file does not name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Extra {
+pub enum Extra {
     Leave,
     Remove,
 }
 
 impl Step {
-    pub(crate) fn does_something(&self) -> bool {
+    pub fn does_something(&self) -> bool {
         !matches!(self.act, Act::Keep | Act::Spare) || self.describe.is_some() || self.mail.is_some()
     }
 
     /// Whether a run that goes on now would end.
-    pub(crate) fn ends_a_run(&self) -> bool {
+    pub fn ends_a_run(&self) -> bool {
         matches!(self.act, Act::Restart { .. } | Act::Remove { live: true })
     }
 
-    pub(crate) fn starts(&self) -> bool {
+    pub fn starts(&self) -> bool {
         matches!(self.act, Act::Create { start: true, .. } | Act::Start { .. } | Act::Restart { .. })
     }
 
-    pub(crate) fn what(&self) -> &'static str {
+    pub fn what(&self) -> &'static str {
         match self.act {
             Act::Create { start: true, .. } => "create and start",
             Act::Create { start: false, .. } => "create",
@@ -102,13 +102,13 @@ impl Step {
         }
     }
 
-    pub(crate) fn told(&self) -> Value {
+    pub fn told(&self) -> Value {
         json!({ "agent": self.agent, "what": self.what(), "why": self.why, "after": self.after })
     }
 }
 
 /// `agents` is the team as it is; `None` when there is no such team.
-pub(crate) fn plan(file: &TeamFile, agents: Option<&[Agent]>, extra: Extra) -> Plan {
+pub fn plan(file: &TeamFile, agents: Option<&[Agent]>, extra: Extra) -> Plan {
     let there = agents.unwrap_or_default();
     let mut steps: Vec<Step> = file
         .agents
@@ -236,11 +236,11 @@ mod tests {
     use amux_proto::{AgentId, Rev, RunNo, TeamId, Time};
 
     use super::*;
-    use crate::teamfile::parse::{Place, parse};
+    use crate::parse::{Place, parse};
 
     fn file(agents: &str) -> TeamFile {
-        let kinds = amux_runner::kinds::with(None).unwrap();
-        let place = Place { file: Path::new("a.toml"), dir: Path::new("/w"), home: None, kinds: &kinds };
+        let kinds = amux_agents::kinds::with(None).unwrap();
+        let place = Place { dir: Path::new("/w"), home: None, kinds: &kinds };
         parse(&format!("team = {{ name = \"shop\" }}\n{agents}"), &place).unwrap()
     }
 

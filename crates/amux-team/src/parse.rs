@@ -7,83 +7,72 @@ use std::path::{Component, Path, PathBuf};
 
 use amux_proto::entity::{Dialect, Kind, KindName, WhileWorking};
 use amux_proto::{Name, env};
+use serde::Serialize;
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
-use crate::cli::duration_ms;
+use crate::field::{self, Field};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct TeamFile {
-    pub(crate) team: Name,
+pub struct TeamFile {
+    pub team: Name,
     /// In the order of the file.
-    pub(crate) agents: Vec<Wanted>,
+    pub agents: Vec<Wanted>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Wanted {
-    pub(crate) name: Name,
-    pub(crate) work: Work,
-    pub(crate) role: Option<String>,
-    pub(crate) groups: BTreeSet<Name>,
-    pub(crate) mail: Mail,
+pub struct Wanted {
+    pub name: Name,
+    pub work: Work,
+    pub role: Option<String>,
+    pub groups: BTreeSet<Name>,
+    pub mail: Mail,
     /// Whether `up` starts it.
-    pub(crate) start: bool,
-    pub(crate) start_after: Vec<Name>,
+    pub start: bool,
+    pub start_after: Vec<Name>,
 }
 
 /// What is run: a definition without the size of the window, which is not a file's to say.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Work {
-    pub(crate) kind: KindName,
-    pub(crate) argv: Vec<String>,
+pub struct Work {
+    pub kind: KindName,
+    pub argv: Vec<String>,
     /// Absolute.
-    pub(crate) cwd: String,
-    pub(crate) env: BTreeMap<String, String>,
-    pub(crate) model: Option<String>,
-    pub(crate) mode: Option<String>,
-    pub(crate) worktree: bool,
+    pub cwd: String,
+    pub env: BTreeMap<String, String>,
+    pub model: Option<String>,
+    pub mode: Option<String>,
+    pub worktree: bool,
 }
 
 /// The mail rules a file speaks of. Those it does not are a person's to change while the team runs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Mail {
-    pub(crate) paused: Option<bool>,
-    pub(crate) while_working: Option<WhileWorking>,
-    pub(crate) boundary_ms: Option<u64>,
-    pub(crate) wakes_per_hour: Option<u32>,
+pub struct Mail {
+    pub paused: Option<bool>,
+    pub while_working: Option<WhileWorking>,
+    pub boundary_ms: Option<u64>,
+    pub wakes_per_hour: Option<u32>,
 }
 
 /// What a text is read against.
-pub(crate) struct Place<'a> {
-    /// The file, as it is named in what is said about it.
-    pub(crate) file: &'a Path,
+pub struct Place<'a> {
     /// Where the file is: its paths start here. Absolute.
-    pub(crate) dir: &'a Path,
-    pub(crate) home: Option<&'a Path>,
-    pub(crate) kinds: &'a BTreeMap<String, Kind>,
+    pub dir: &'a Path,
+    pub home: Option<&'a Path>,
+    pub kinds: &'a BTreeMap<String, Kind>,
 }
 
 const FILE_KEYS: [&str; 2] = ["agent", "team"];
-const TEAM_KEYS: [&str; 1] = ["name"];
-const AGENT_KEYS: [&str; 14] = [
-    "args",
-    "command",
-    "cwd",
-    "env",
-    "groups",
-    "kind",
-    "mail",
-    "mode",
-    "model",
-    "name",
-    "role",
-    "start",
-    "start_after",
-    "worktree",
-];
-const MAIL_KEYS: [&str; 4] = ["boundary", "paused", "wakes_per_hour", "while_working"];
 
-pub(crate) fn parse(text: &str, place: &Place<'_>) -> Result<TeamFile, Vec<String>> {
+/// Something that is wrong with it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Problem {
+    /// From 1.
+    pub line: usize,
+    pub words: String,
+}
+
+pub fn parse(text: &str, place: &Place<'_>) -> Result<TeamFile, Vec<Problem>> {
     let mut page = Page { text, place, problems: Vec::new() };
     let (root, errors) = DeTable::parse_recoverable(text);
     for error in &errors {
@@ -119,13 +108,13 @@ pub(crate) fn parse(text: &str, place: &Place<'_>) -> Result<TeamFile, Vec<Strin
 }
 
 /// The team's name alone, of a file that may be wrong otherwise: who stops a team does not need the rest of it.
-pub(crate) fn team_name(text: &str) -> Option<Name> {
+pub fn team_name(text: &str) -> Option<Name> {
     let root: toml::Table = toml::from_str(text).ok()?;
     Name::new(root.get("team")?.get("name")?.as_str()?).ok()
 }
 
 /// The known word a mistyped one probably meant.
-pub(crate) fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let word = word.to_lowercase();
     let far = (word.chars().count() / 3).clamp(1, 3);
     let near = known.map(|known| match !word.is_empty() && known.starts_with(&word) {
@@ -147,22 +136,21 @@ struct Draft {
 struct Page<'a> {
     text: &'a str,
     place: &'a Place<'a>,
-    problems: Vec<(usize, String)>,
+    problems: Vec<Problem>,
 }
 
 impl Page<'_> {
     fn problem(&mut self, at: &Range<usize>, words: String) {
-        self.problems.push((self.line(at), words));
+        self.problems.push(Problem { line: self.line(at), words });
     }
 
     fn line(&self, at: &Range<usize>) -> usize {
         self.text.as_bytes()[..at.start.min(self.text.len())].iter().filter(|byte| **byte == b'\n').count() + 1
     }
 
-    fn told(mut self) -> Vec<String> {
+    fn told(mut self) -> Vec<Problem> {
         self.problems.sort();
-        let file = self.place.file.display();
-        self.problems.iter().map(|(line, words)| format!("{file}:{line}: {words}")).collect()
+        self.problems
     }
 
     fn unknown_key(&mut self, key: &Spanned<std::borrow::Cow<'_, str>>, known: &[&str]) {
@@ -172,6 +160,10 @@ impl Page<'_> {
             None => format!("one of {}", known.join(", ")),
         };
         self.problem(&key.span(), format!("unknown key: {word} ({hint})"));
+    }
+
+    fn unknown_field(&mut self, key: &Spanned<std::borrow::Cow<'_, str>>, known: &[Field]) {
+        self.unknown_key(key, &known.iter().map(|field| field.key).collect::<Vec<_>>());
     }
 
     fn wrong(&mut self, key: &str, wanted: &str, value: &Spanned<DeValue<'_>>) {
@@ -242,7 +234,7 @@ impl Page<'_> {
         for (key, value) in table {
             match key.get_ref().as_ref() {
                 "name" => name = self.string("name", value).and_then(|text| self.name(&text, &value.span())),
-                _ => self.unknown_key(key, &TEAM_KEYS),
+                _ => self.unknown_field(key, field::TEAM),
             }
         }
         if !table.contains_key("name") {
@@ -296,7 +288,7 @@ impl Page<'_> {
                 "start" => start = self.boolean("start", value).unwrap_or(true),
                 "start_after" => after = self.names("start_after", value),
                 "mail" => mail = self.mail(value),
-                _ => self.unknown_key(key, &AGENT_KEYS),
+                _ => self.unknown_field(key, field::AGENT),
             }
         }
         for key in ["name", "kind"].into_iter().filter(|key| !table.contains_key(*key)) {
@@ -397,7 +389,7 @@ impl Page<'_> {
                         .and_then(|text| duration_ms(&text).map_err(|error| self.problem(&value.span(), error)).ok());
                 }
                 "wakes_per_hour" => mail.wakes_per_hour = self.number("wakes_per_hour", value),
-                _ => self.unknown_key(key, &MAIL_KEYS),
+                _ => self.unknown_field(key, field::MAIL),
             }
         }
         mail
@@ -462,8 +454,24 @@ fn circle<'a>(from: &'a Name, known: &BTreeMap<&'a Name, &'a Draft>) -> Option<V
     None
 }
 
+/// `500ms`, `20s`, `5m`, `2h`.
+pub fn duration_ms(text: &str) -> Result<u64, String> {
+    let bad = || format!("not a duration: {text} (500ms, 20s, 5m, 2h)");
+    let digits = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(bad)?;
+    let (number, unit) = text.split_at(digits);
+    let number: u64 = number.parse().map_err(|_| bad())?;
+    let factor = match unit {
+        "ms" => 1,
+        "s" => 1000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return Err(bad()),
+    };
+    number.checked_mul(factor).ok_or_else(bad)
+}
+
 /// Without `.` and `..`, as a shell's `cd` would have it: the same directory is always the same text.
-pub(crate) fn tidy(path: &Path) -> PathBuf {
+pub fn tidy(path: &Path) -> PathBuf {
     let mut tidy = PathBuf::new();
     for part in path.components() {
         match part {
@@ -482,12 +490,22 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Result<TeamFile, Vec<String>> {
-        let kinds = amux_runner::kinds::with(None).unwrap();
-        let (file, dir, home) = (Path::new("a.toml"), Path::new("/srv/shop"), Path::new("/home/u"));
-        parse(text, &Place { file, dir, home: Some(home), kinds: &kinds })
+        let kinds = amux_agents::kinds::with(None).unwrap();
+        let place = Place { dir: Path::new("/srv/shop"), home: Some(Path::new("/home/u")), kinds: &kinds };
+        let told = |Problem { line, words }| format!("a.toml:{line}: {words}");
+        parse(text, &place).map_err(|problems| problems.into_iter().map(told).collect())
     }
 
     const TEAM: &str = "[team]\nname = \"shop\"\n";
+
+    #[test]
+    fn durations_have_units() {
+        assert_eq!(duration_ms("500ms"), Ok(500));
+        assert_eq!(duration_ms("2h"), Ok(7_200_000));
+        for bad in ["5", "s", "-1s", "1.5s", "99999999999999999h", ""] {
+            assert!(duration_ms(bad).is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn a_file_says_what_it_says() {
@@ -605,11 +623,11 @@ mod tests {
 
     #[test]
     fn the_keys_that_are_suggested_are_those_that_are_read() {
-        for key in AGENT_KEYS {
+        for key in field::AGENT.iter().map(|field| field.key) {
             let told = read(&format!("{TEAM}[[agent]]\n{key} = 2026-01-01\n")).unwrap_err().join("\n");
             assert!(!told.contains("unknown key"), "{told}");
         }
-        for key in MAIL_KEYS {
+        for key in field::MAIL.iter().map(|field| field.key) {
             let told = read(&format!("{TEAM}[[agent]]\nmail = {{ {key} = 2026-01-01 }}\n")).unwrap_err().join("\n");
             assert!(!told.contains("unknown key"), "{told}");
         }

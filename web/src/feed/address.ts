@@ -1,0 +1,36 @@
+// Whom a message can be for, and which of them a few letters mean. Pure.
+
+import type { BoardAgent, Team } from '../proto';
+
+export type Address = { to: string; about: string };
+
+/** More than these are not chosen among. */
+const OFFERED_MAX = 8;
+
+export function addresses(agents: readonly BoardAgent[], teams: readonly Team[]): Address[] {
+  const groups = new Map<string, number>();
+  for (const agent of agents) for (const group of agent.groups) groups.set(group, (groups.get(group) ?? 0) + 1);
+  const members = (team: Team) => agents.filter((agent) => agent.team_id === team.id).length;
+  const some = (n: number) => (n === 1 ? '1 agent' : `${n} agents`);
+  return [
+    ...agents.map((agent) => ({ to: `${agent.name}@${agent.team}`, about: agent.role ?? agent.kind })),
+    ...teams.filter(members).map((team) => ({ to: `team:${team.name}`, about: some(members(team)) })),
+    ...[...groups].sort(([a], [b]) => (a < b ? -1 : 1)).map(([group, n]) => ({ to: `group:${group}`, about: some(n) })),
+    { to: 'all', about: `everybody, ${some(agents.length)}` },
+    { to: 'operator', about: 'you: a note to yourself' },
+  ];
+}
+
+export function offered(all: readonly Address[], word: string, taken: readonly string[]): Address[] {
+  const needle = word.trim().toLowerCase();
+  const rank = ({ to, about }: Address) => {
+    const at = to.toLowerCase().indexOf(needle);
+    if (at === 0) return 0;
+    if (to.toLowerCase().includes(`:${needle}`)) return 1;
+    return at > 0 ? 2 : about.toLowerCase().includes(needle) ? 3 : 9;
+  };
+  return all
+    .filter((one) => !taken.includes(one.to) && rank(one) < 9)
+    .sort((a, b) => rank(a) - rank(b))
+    .slice(0, OFFERED_MAX);
+}

@@ -1,0 +1,38 @@
+// Files that somebody chose for a message, on their way to the server or there.
+
+import { bring, FILES_MAX, named } from '../feed/files';
+import { store } from '../feed/store.svelte';
+import type { Attachment } from '../proto';
+
+export type ChosenFile = { id: number; name: string; bytes: number; part: number; file?: Attachment; stop: AbortController };
+
+export class Chosen {
+  files = $state.raw<ChosenFile[]>([]);
+  readonly isComing = $derived(this.files.some((one) => !one.file));
+
+  take(list: Iterable<File> | null | undefined): void {
+    for (const file of list ?? []) {
+      if (this.files.length >= FILES_MAX) return store.say(`A message takes ${FILES_MAX} files at most`, 'bad');
+      const chosen: ChosenFile = { id: Math.random(), name: named(file.name, this.files.map((one) => one.name)), bytes: file.size, part: 0, stop: new AbortController() };
+      const change = (with_: Partial<ChosenFile>) => (this.files = this.files.map((one) => (one.id === chosen.id ? { ...one, ...with_ } : one)));
+      this.files = [...this.files, chosen];
+      bring(file, chosen.name, chosen.stop.signal, (part) => change({ part })).then(
+        (there) => change({ file: there }),
+        (error: unknown) => {
+          this.files = this.files.filter((one) => one.id !== chosen.id);
+          if (!chosen.stop.signal.aborted) store.failed(error);
+        },
+      );
+    }
+  }
+
+  leave(chosen: ChosenFile): void {
+    chosen.stop.abort();
+    this.files = this.files.filter((one) => one.id !== chosen.id);
+  }
+
+  /** What is there, to go with a message. */
+  get attachments(): Attachment[] {
+    return this.files.flatMap((one) => one.file ?? []);
+  }
+}
