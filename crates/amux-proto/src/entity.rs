@@ -394,6 +394,8 @@ pub struct Activity {
     /// A person's words stand in its composer and are not sent yet.
     #[serde(default)]
     pub draft: bool,
+    /// The last line of what it said last.
+    pub said: Option<String>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]

@@ -15,6 +15,7 @@ mod kept;
 mod keys;
 mod launch;
 pub mod lease;
+mod listing;
 mod lines;
 mod osc;
 mod pane;
@@ -47,6 +48,7 @@ pub use amux_agents::{Order, kinds};
 pub use bells::{Listener, Streamed, Told};
 pub use display::View;
 pub use kept::Kept;
+pub use listing::Listing;
 
 /// What a runner needs of the world.
 pub struct World {
@@ -211,6 +213,11 @@ impl Runner {
     /// Where a run is kept.
     pub fn dir(&self, agent: AgentId, run: RunNo) -> PathBuf {
         tape::dir(&self.shared.world.tapes, agent, run)
+    }
+
+    /// Paths in a directory where an agent works. Blocks.
+    pub fn files(&self, dir: &std::path::Path) -> std::io::Result<Listing> {
+        listing::of(&worktree::Git::new(&self.shared.world.base_env), dir)
     }
 
     pub fn leases(&self) -> &std::path::Path {

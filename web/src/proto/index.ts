@@ -31,7 +31,24 @@ cwd?: string,
 /**
  * A person's words stand in its composer and are not sent yet.
  */
-draft: boolean, };
+draft: boolean, 
+/**
+ * The last line of what it said last.
+ */
+said?: string, };
+
+/**
+ * What can be given to an agent as `/name`.
+ */
+export type AgentCommands = { 
+/**
+ * `name@team`
+ */
+agent: string, 
+/**
+ * In its own order.
+ */
+commands: Array<SlashCommand>, };
 
 /**
  * Make an agent and, unless `start` is false, start it. Without a team it joins `default`, or the team of the
@@ -116,6 +133,23 @@ retryable: boolean,
  * When a limit ends, where that was told.
  */
 until?: Time, };
+
+/**
+ * Paths in the directory an agent works in.
+ */
+export type AgentFiles = { 
+/**
+ * `name@team`
+ */
+agent: string, cwd: string, 
+/**
+ * From there; a directory ends with a slash.
+ */
+paths: Array<string>, 
+/**
+ * Everything there was looked at: a path that is not named does not fit, or is beyond the limit.
+ */
+complete: boolean, };
 
 /**
  * The durable identity of an agent; its name may change, this does not.
@@ -318,7 +352,11 @@ branch: string | null, mail: MailRules, removing: boolean,
 /**
  * A person's words that are not sent yet.
  */
-draft: string | null, rev: Rev, uid: AgentId, name: Name, team: Name, kind: KindName, state: AgentState, 
+draft: string | null, 
+/**
+ * The last line of what its run said last.
+ */
+said: string | null, rev: Rev, uid: AgentId, name: Name, team: Name, kind: KindName, state: AgentState, 
 /**
  * The evidence in a few words: `exit 1`, `asked to stop`.
  */
@@ -608,6 +646,11 @@ export type GetAgents = { all: boolean, team?: string, };
 export type GetAttachment = { message: string, name?: string, offset: number, };
 
 /**
+ * What its CLI takes as `/name`, as it said itself when it began.
+ */
+export type GetCommands = { agent: string, };
+
+/**
  * A part of the server in detail: `boot`, `store`, `outbox`, `flows`, `connections`, `tasks`, `runs`.
  */
 export type GetDiag = { topic: string, };
@@ -618,6 +661,11 @@ export type GetDoctor = Record<symbol, never>;
  * A page of the log.
  */
 export type GetEvents = { from?: Seq, limit?: number, topics: Array<string>, };
+
+/**
+ * Files and directories of the directory it works in whose path has this word, the best first.
+ */
+export type GetFiles = { agent: string, word: string, limit?: number, };
 
 /**
  * What came for an agent, or for whoever asks; newest last. Without `all` only what is not acknowledged.
@@ -1353,6 +1401,20 @@ export type Side = "left" | "right" | "up" | "down";
 
 export type Size = { rows: number, cols: number, };
 
+export type SlashCommand = { 
+/**
+ * Without the slash.
+ */
+name: string, 
+/**
+ * One line; empty when it says nothing.
+ */
+about: string, 
+/**
+ * What it may be followed by.
+ */
+takes: string, };
+
 /**
  * Everything a client needs to follow the events after `seq`.
  */
@@ -1803,6 +1865,8 @@ export type Queries = {
   "rights": GetRights;
   "processes": GetProcesses;
   "transcript": GetTranscript;
+  "commands": GetCommands;
+  "files": GetFiles;
   "status": GetStatus;
   "diag": GetDiag;
   "doctor": GetDoctor;
