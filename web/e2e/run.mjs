@@ -4,6 +4,7 @@ import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { keep, promise, until } from './world.mjs';
+import './daily.mjs';
 
 const uidOf = (here, name) => here.agentmux('ls', '--all').find((agent) => agent.name === name).uid;
 const docOf = (page) => page.locator('[data-nodes]').evaluate((list) => [...list.children].map((node) => node.innerText.replace(/\d\d:\d\d:\d\d/g, 'T').replace(/\d+ (ms|s|m)\b/g, 'T')).join('\n'));
