@@ -186,6 +186,9 @@ pub struct Delivery {
     pub history: Vec<Passed>,
     /// How often it was given.
     pub attempts: u32,
+    /// Where it stands among what waits for the same agent; the lower the sooner.
+    #[serde(default)]
+    pub place: i64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
