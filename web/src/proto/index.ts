@@ -534,7 +534,11 @@ until: Time | null, history: Array<PassedView>,
 /**
  * How often it was given.
  */
-attempts: number, };
+attempts: number, 
+/**
+ * Where it stands among what waits for the same agent; the lower the sooner.
+ */
+place: number, };
 
 /**
  * What is wanted of an agent; the run says what is.
