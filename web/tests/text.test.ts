@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { paint } from '../src/text/highlight';
 import { blocks, colour, html, sanitize } from '../src/text/markdown';
-import { action } from '../src/text/action';
+import { action, isSaid } from '../src/text/action';
 import { completed, fitting, mention, offered, slash } from '../src/text/mention';
 import { ansi, gist, line } from '../src/text/plain';
 import { named } from '../src/feed/files';
@@ -145,6 +145,10 @@ describe('what a permission is for', () => {
     expect(ask('{"file_path":"a","old_string":"x","new_string":"y","replace_all":true}')).toMatchObject({ diffs: [{ path: 'a', change: { old: 'x', new: 'y' } }], fields: [{ name: 'replace_all', value: 'true' }] });
     expect(ask('{"file_path":"a","edits":[{"old_string":"x","new_string":"y"},{"old_string":"p","new_string":"q"}]}').diffs).toHaveLength(2);
     expect(ask('{"file_path":"a","content":"new"}').diffs).toEqual([{ path: 'a', change: { type: 'texts', new: 'new' } }]);
+  });
+  it('is not said twice, and is said when it was cut', () => {
+    const bash = { title: 'Bash: ls', detail: '{"command":"ls"}', tool: 'Bash', subject: 'ls' };
+    expect([isSaid(bash), isSaid({ ...bash, detail: '{"command":"l' }), isSaid({ ...bash, title: 'List it' })]).toEqual([true, false, false]);
   });
   it('leaves nothing out that it does not understand', () => {
     expect(ask('{"file_path":"a","edits":[{"old_string":"x","new_string":"y","where":3}]}').fields.map((field) => field.name)).toEqual(['file_path', 'edits']);

@@ -285,7 +285,8 @@ impl Claude {
         }
         // Told with more words when it began; what only this names came since.
         for command in slash_commands(&frame["slash_commands"], |_| &Value::Null) {
-            if self.commands.len() < crate::COMMANDS_MAX && self.commands.iter().all(|known| known.name != command.name) {
+            if self.commands.len() < crate::COMMANDS_MAX && self.commands.iter().all(|known| known.name != command.name)
+            {
                 self.commands.push(command);
             }
         }

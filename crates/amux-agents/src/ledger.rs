@@ -89,7 +89,8 @@ impl Ledger {
             }
             Item::TurnEnded { turn, end } => self.turn_ended(*turn, end, now, facts),
             Item::Message { text, parent: None, .. } => {
-                if let Some(line) = text.lines().rev().map(str::trim).find(|line| line.contains(char::is_alphanumeric)) {
+                if let Some(line) = text.lines().rev().map(str::trim).find(|line| line.contains(char::is_alphanumeric))
+                {
                     self.activity.said = Some(cut(line, SAID_CHARS));
                 }
                 self.goes_on(now);

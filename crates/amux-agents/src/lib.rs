@@ -236,7 +236,9 @@ pub(crate) fn slash_commands(
     takes: impl Fn(&serde_json::Value) -> &serde_json::Value,
 ) -> Vec<SlashCommand> {
     let entries = list.as_array().map(Vec::as_slice).unwrap_or_default();
-    let line = |told: &serde_json::Value, chars| cut(told.as_str().and_then(|told| told.lines().next()).unwrap_or_default(), chars);
+    let line = |told: &serde_json::Value, chars| {
+        cut(told.as_str().and_then(|told| told.lines().next()).unwrap_or_default(), chars)
+    };
     let command = |entry: &serde_json::Value| {
         // Some versions list names alone.
         let name = entry.as_str().or(entry["name"].as_str())?.trim_start_matches('/');

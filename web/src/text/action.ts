@@ -58,6 +58,13 @@ export function action(ask: { title: string; detail: string; tool: string | null
   return out;
 }
 
+/** The title says nothing that is not shown with the action. */
+export function isSaid(ask: { title: string; detail: string; tool: string | null; subject: string | null }): boolean {
+  if (!ask.subject || ask.title !== `${ask.tool}: ${ask.subject}`) return false;
+  const { command, diffs, raw } = action(ask);
+  return raw === undefined && (command === ask.subject || (diffs.length > 0 && diffs.every((diff) => diff.path === ask.subject)));
+}
+
 /** The words before a JSON object that ends the text. */
 function payload(detail: string): { about: string; input: Record<string, unknown> } | null {
   const at = detail.startsWith('{') ? 0 : detail.indexOf('\n{') + 1;
