@@ -47,7 +47,8 @@ fn walk(dir: &Path) -> io::Result<Listing> {
             let mut names: Vec<(String, bool)> = Vec::new();
             for entry in entries.flatten() {
                 let (Ok(kind), Ok(name)) = (entry.file_type(), entry.file_name().into_string()) else { continue };
-                if !name.starts_with('.') && !(kind.is_dir() && SKIPPED.contains(&name.as_str())) {
+                let is_skipped = name.starts_with('.') || (kind.is_dir() && SKIPPED.contains(&name.as_str()));
+                if !is_skipped {
                     names.push((name, kind.is_dir()));
                 }
                 if names.len() > WALKED_MAX {
