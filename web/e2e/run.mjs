@@ -4,6 +4,7 @@ import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { keep, promise, until } from './world.mjs';
+import './daily.mjs';
 import './forms.mjs';
 
 const uidOf = (here, name) => here.agentmux('ls', '--all').find((agent) => agent.name === name).uid;
@@ -155,7 +156,7 @@ promise('a reader who scrolled up stays there to the pixel while the agent goes 
   here.agentmux('new', 'fay', '--agent', 'fake');
   for (let i = 0; i < 25; i += 1) await here.later('send', 'fay', '-m', `say:4 number ${i}`, '--wait', 'acked');
   const page = await here.visit({ hash: `#/agent/${uidOf(here, 'fay')}`, height: 600 });
-  await page.getByText('done 25').waitFor();
+  await page.locator('main').getByText('done 25').waitFor();
   const box = page.getByRole('log', { name: /fay/ });
   await box.hover();
   await page.mouse.wheel(0, -700);
@@ -167,7 +168,7 @@ promise('a reader who scrolled up stays there to the pixel while the agent goes 
   await page.getByRole('button', { name: /\d new/ }).waitFor();
   assert.deepEqual(await place(), before);
   await page.getByRole('button', { name: /\d new/ }).click();
-  await page.getByText('done 29').waitFor();
+  await page.locator('main').getByText('done 29').waitFor();
   await until(() => box.evaluate((one) => one.scrollHeight - one.scrollTop - one.clientHeight < 3), 'the end in view');
 });
 

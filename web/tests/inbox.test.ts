@@ -1,5 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import { inbox, isNeed } from '../src/feed/inbox';
+import { kindOf, note, Told } from '../src/feed/attend';
+import { fits } from '../src/feed/filter';
+import { inbox, isNeed, needs } from '../src/feed/inbox';
+import { CODED, pruned } from '../src/feed/notes';
 import type { BoardAgent, BoardRequest, MessageView } from '../src/proto';
 
 const agent = (uid: string, state: string, turn = 1, since = '2026-01-01T00:00:00Z') => ({ uid, name: uid, team: 't', state, turn, since }) as unknown as BoardAgent;
@@ -36,5 +39,76 @@ describe('the inbox', () => {
   it('shows mail until it is taken, and a message of mine that did not arrive', () => {
     const messages = [mail('1', 'acked'), mail('2', 'handed'), mail('3', 'unproven', 'a@t', 'operator'), mail('4', 'held', 'a@t', 'operator')];
     expect(inbox({ agents: [], asks: [], messages }, none, 0).items.map((item) => item.is)).toEqual(['mail', 'stuck']);
+  });
+});
+
+describe('the inbox of things that belong together', () => {
+  it('shows the questions of one moment as one, and counts each', () => {
+    const question = (id: string, at: string) => ({ ...ask(id, 'a', at), kind: 'question' }) as BoardRequest;
+    const { items } = inbox({ agents: [], asks: [question('1', 'x'), question('2', 'x'), question('3', 'y')], messages: [] }, none, 0);
+    expect(items.map((item) => item.is === 'ask' && item.asks.map((one) => one.id))).toEqual([['1', '2'], ['3']]);
+    expect(needs(items)).toBe(3);
+  });
+  it('shows mail that waits for an agent nobody runs, until it is left, and again when there is more', () => {
+    const waits = (queued: number) => ({ ...agent('a', 'offline', 0), queued, mail: { paused: false } }) as unknown as BoardAgent;
+    const board = (queued: number) => ({ agents: [waits(queued)], asks: [], messages: [] });
+    const [item] = inbox(board(1), none, 0).items;
+    expect(item).toMatchObject({ is: 'held', why: 'offline' });
+    const left = { ...none, seen: { [item!.key]: 'x' } };
+    expect(inbox(board(1), left, 0).items).toEqual([]);
+    expect(inbox(board(2), left, 0).items).toHaveLength(1);
+  });
+});
+
+describe('notes', () => {
+  it('are words to the server and come back as they were', () => {
+    const snoozed = { 'ask 1': 5, 'mail x y': 7 };
+    expect(CODED.snoozed.read(CODED.snoozed.write(snoozed))).toEqual(snoozed);
+    const seen = { uid: '2026-01-01T00:00:00Z', 'stuck m a@t failed': 'x' };
+    expect(CODED.seen.read(CODED.seen.write(seen))).toEqual(seen);
+    expect(CODED.seen.read(['nonsense', 3, null])).toEqual({});
+    expect(CODED.snoozed.read(['soon ask 1'])).toEqual({});
+  });
+  it('of agents that are gone and times that are over go', () => {
+    const agents = new Set(['a']);
+    expect(pruned('muted', ['a', 'b'], agents, 0)).toEqual(['a']);
+    expect(pruned('snoozed', { x: 5, y: 9 }, agents, 5)).toEqual({ y: 9 });
+    expect(pruned('seen', { a: '1', b: '1', 'stuck 1': 'x' }, agents, 0)).toEqual({ a: '1', 'stuck 1': 'x' });
+  });
+  it('never grow beyond what the server takes', () => {
+    const many = Object.fromEntries(Array.from({ length: 600 }, (_, n) => [`k ${n}`, 'x']));
+    const written = CODED.seen.write(many);
+    expect([written.length, written.at(-1)]).toEqual([512, 'x k 599']);
+  });
+});
+
+describe('the filter', () => {
+  const fields = { name: 'api', team: 'shop', kind: 'claude', state: 'needs_answer needs an answer', words: ['backend'], model: 'opus', branch: 'fix', cwd: '/w/shop', unread: true, muted: false, live: true, needs: true };
+  it('takes words anywhere and words with a place', () => {
+    for (const fit of ['', 'api', 'BACK opus', 'state:answer', 'state:needs_answer', 'team:shop kind:cla', 'is:unread is:waiting', '-team:lab', 'in:/w']) expect(fits(fields, fit), fit).toBe(true);
+    for (const not of ['web', 'state:idle', 'team:api', 'is:muted', '-api', 'is:nonsense']) expect(fits(fields, not), not).toBe(false);
+  });
+});
+
+describe('what is told outside of the page', () => {
+  const board = (asks: BoardRequest[], messages: MessageView[] = []) => inbox({ agents: [], asks, messages }, none, 0).items;
+  it('is what is new and wanted, and not what was there when the page opened', () => {
+    const told = new Told();
+    const on = ['needs_permission'];
+    expect(told.fresh(board([ask('1', 'a', 'x')]), on)).toEqual([]);
+    expect(told.fresh(board([ask('1', 'a', 'x'), ask('2', 'a', 'y')]), on).map((item) => item.key)).toEqual(['ask 2']);
+    expect(told.fresh(board([ask('3', 'a', 'z')], [mail('m', 'handed')]), ['message']).map(kindOf)).toEqual(['message']);
+  });
+  it('sounds once in five seconds, and a crowd is told as one', () => {
+    const told = new Told();
+    const one = board([ask('1', 'a', 'x')]);
+    expect([told.sound(one, 0), told.sound(one, 4999), told.sound(one, 5000)]).toEqual([true, false, true]);
+    const two = [...one, ...one];
+    expect([told.split(one, 0, 5000), told.split(two, 1000, 5000), told.split(two, 9000, 5000)]).toEqual(['each', 'one', 'each']);
+  });
+  it('has the words of a letter only when its sender is known here', () => {
+    const [item] = board([], [{ ...mail('m', 'handed'), body: 'the secret' } as MessageView]);
+    expect(note(item!, () => true).body).toBe('the secret');
+    expect(note(item!, () => false).body).toBe('wrote to you');
   });
 });

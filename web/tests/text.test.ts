@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { paint } from '../src/text/highlight';
 import { blocks, colour, html, sanitize } from '../src/text/markdown';
-import { completed, fitting, mention } from '../src/text/mention';
+import { action, isSaid } from '../src/text/action';
+import { completed, fitting, mention, offered, slash } from '../src/text/mention';
 import { ansi, gist, line } from '../src/text/plain';
 import { named } from '../src/feed/files';
 import { counts, rows } from '../src/text/diff';
@@ -111,6 +112,49 @@ describe('a mention', () => {
     expect(fitting(['api@shop', 'web@shop', 'shop@lab'], 'shop')).toEqual(['shop@lab', 'api@shop', 'web@shop']);
     expect(completed('ask @sc now', { from: 4, word: 'sc' }, 'scout@lab')).toEqual({ text: 'ask @scout@lab now', caret: 15 });
     expect(completed('@w', { from: 0, word: 'w' }, 'web@shop')).toEqual({ text: '@web@shop ', caret: 10 });
+  });
+  it('may be a path, and a directory stays open for what is in it', () => {
+    expect(mention('see @src/Ma', 11)).toEqual({ from: 4, word: 'src/Ma' });
+    expect(completed('see @sr', { from: 4, word: 'sr' }, 'src/')).toEqual({ text: 'see @src/', caret: 9 });
+    expect(completed('see @src/Ma', { from: 4, word: 'src/Ma' }, 'src/main.rs')).toEqual({ text: 'see @src/main.rs ', caret: 17 });
+  });
+});
+
+describe('a slash', () => {
+  it('is a command at the very beginning only, while its first word is written', () => {
+    expect(slash('/re', 3)).toBe('re');
+    expect(slash('/', 1)).toBe('');
+    expect(slash('say /re', 7)).toBeNull();
+    expect(slash('/review src', 11)).toBeNull();
+    expect(slash('/usr/bin', 8)).toBeNull();
+  });
+  it('offers what begins so before what has it, and the CLI goes before us', () => {
+    const one = (name: string) => ({ name, about: '', takes: '' });
+    const names = (word: string) => offered([one('my-restart'), one('stop')], [one('restart'), one('stop')], word).map((found) => `${found.name}${found.ours ? '!' : ''}`);
+    expect(names('re')).toEqual(['restart!', 'my-restart']);
+    expect(names('stop')).toEqual(['stop']);
+  });
+});
+
+describe('what a permission is for', () => {
+  const ask = (detail: string, subject: string | null = null) => action({ title: 'Edit: x', detail, tool: 'Edit', subject });
+  it('is a command with what the agent says about it', () => {
+    expect(ask('Remove the cache\n{\n  "command": "rm -r cache",\n  "timeout": 5\n}')).toEqual({ about: 'Remove the cache', command: 'rm -r cache', diffs: [], fields: [{ name: 'timeout', value: '5' }] });
+  });
+  it('is the change of a file, of several places, or a new one', () => {
+    expect(ask('{"file_path":"a","old_string":"x","new_string":"y","replace_all":true}')).toMatchObject({ diffs: [{ path: 'a', change: { old: 'x', new: 'y' } }], fields: [{ name: 'replace_all', value: 'true' }] });
+    expect(ask('{"file_path":"a","edits":[{"old_string":"x","new_string":"y"},{"old_string":"p","new_string":"q"}]}').diffs).toHaveLength(2);
+    expect(ask('{"file_path":"a","content":"new"}').diffs).toEqual([{ path: 'a', change: { type: 'texts', new: 'new' } }]);
+  });
+  it('is not said twice, and is said when it was cut', () => {
+    const bash = { title: 'Bash: ls', detail: '{"command":"ls"}', tool: 'Bash', subject: 'ls' };
+    expect([isSaid(bash), isSaid({ ...bash, detail: '{"command":"l' }), isSaid({ ...bash, title: 'List it' })]).toEqual([true, false, false]);
+  });
+  it('leaves nothing out that it does not understand', () => {
+    expect(ask('{"file_path":"a","edits":[{"old_string":"x","new_string":"y","where":3}]}').fields.map((field) => field.name)).toEqual(['file_path', 'edits']);
+    expect(ask('{"command":"cut sho').raw).toBe('{"command":"cut sho');
+    expect(ask('plain words').raw).toBe('plain words');
+    expect(ask('[1]').raw).toBe('[1]');
   });
 });
 

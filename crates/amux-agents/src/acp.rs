@@ -13,11 +13,12 @@ use amux_proto::entity::{Answer, RequestKind, RequestOption, RequestOptionKind};
 use amux_proto::transcript::{
     Ask, Failure, FailureClass, InputStage, Item, Opened, SessionOpened, Trigger, TurnEnd, Usage,
 };
+use amux_proto::view::SlashCommand;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::turns::Turns;
-use crate::{Begin, How, Order, Out, Refused, Session};
+use crate::{Begin, How, Order, Out, Refused, Session, slash_commands};
 
 mod error;
 mod text;
@@ -62,6 +63,8 @@ pub struct Acp {
     logins: u32,
     texts: Texts,
     tools: Tools,
+    #[serde(default)]
+    commands: Vec<SlashCommand>,
 }
 
 /// What it says about itself.
@@ -195,6 +198,10 @@ impl Acp {
         }
         let may_be_written = !self.is_running() || (how == How::Steer && self.agent.queues && !self.is_cancelling);
         self.session.is_some() && !self.is_settling() && self.queue.is_empty() && may_be_written
+    }
+
+    pub fn commands(&self) -> &[SlashCommand] {
+        &self.commands
     }
 
     pub fn unknown(&self) -> u64 {
@@ -561,7 +568,10 @@ impl Acp {
                 let (model, mode) = config_values(update);
                 self.now_set(model, mode, out);
             }
-            "available_commands_update" | "session_info_update" => {}
+            "available_commands_update" => {
+                self.commands = slash_commands(&update["availableCommands"], |command| &command["input"]["hint"]);
+            }
+            "session_info_update" => {}
             _ => self.miss(&format!("session/update {kind}"), out),
         }
     }

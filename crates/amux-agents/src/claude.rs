@@ -10,11 +10,12 @@ use amux_proto::transcript::{
     Ask, DiffChange, Failure, FailureClass, InputStage, Item, Opened, PlanEntry, PlanStatus, SessionOpened, Task,
     TaskStatus, Tool, ToolKind, Trigger, TurnEnd, Usage,
 };
+use amux_proto::view::SlashCommand;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::turns::Turns;
-use crate::{Order, Out, Refused, Session, cut};
+use crate::{Order, Out, Refused, Session, cut, slash_commands};
 
 const TITLE_CHARS: usize = 200;
 const TEXT_CHARS: usize = 2000;
@@ -45,6 +46,8 @@ pub struct Claude {
     context: Option<u64>,
     unknown: u64,
     unknown_kinds: BTreeSet<String>,
+    #[serde(default)]
+    commands: Vec<SlashCommand>,
 }
 
 /// Whether the conversation that was to go on does.
@@ -111,6 +114,10 @@ impl Claude {
 
     pub fn is_idle(&self) -> bool {
         !self.turns.is_open() && self.unread.is_empty()
+    }
+
+    pub fn commands(&self) -> &[SlashCommand] {
+        &self.commands
     }
 
     pub fn unknown(&self) -> u64 {
@@ -201,6 +208,7 @@ impl Claude {
         if text(&response["request_id"]) != "agentmux-1" || text(&response["subtype"]) == "error" {
             return;
         }
+        self.commands = slash_commands(&response["response"]["commands"], |command| &command["argumentHint"]);
         match self.resume.clone() {
             Resume::New => {
                 self.resume = Resume::Settled;
@@ -274,6 +282,13 @@ impl Claude {
         if model != self.model || mode != self.mode {
             (self.model, self.mode) = (model.clone(), mode.clone());
             out.say(Item::Mode { model, mode });
+        }
+        // Told with more words when it began; what only this names came since.
+        for command in slash_commands(&frame["slash_commands"], |_| &Value::Null) {
+            if self.commands.len() < crate::COMMANDS_MAX && self.commands.iter().all(|known| known.name != command.name)
+            {
+                self.commands.push(command);
+            }
         }
         if let Some(id) = told("session_id") {
             match &self.resume {

@@ -31,6 +31,9 @@ pub type RequestIdOf<'a> = &'a dyn Fn(&str) -> RequestId;
 
 const DOING_CHARS: usize = 120;
 
+/// A line of a list.
+const SAID_CHARS: usize = 160;
+
 impl Ledger {
     /// Of a process that has just been started.
     pub fn opening(now: Time, cwd: Option<String>) -> Self {
@@ -85,6 +88,13 @@ impl Ledger {
                 facts.push(Fact::TurnStarted { turn: *turn, trigger: *trigger });
             }
             Item::TurnEnded { turn, end } => self.turn_ended(*turn, end, now, facts),
+            Item::Message { text, parent: None, .. } => {
+                if let Some(line) = text.lines().rev().map(str::trim).find(|line| line.contains(char::is_alphanumeric))
+                {
+                    self.activity.said = Some(cut(line, SAID_CHARS));
+                }
+                self.goes_on(now);
+            }
             Item::PassStarted { .. } | Item::Message { .. } | Item::Thinking { .. } => self.goes_on(now),
             Item::MessageDelta { .. } | Item::ThinkingDelta { .. } => self.goes_on(now),
             Item::ToolStarted { tool } if tool.parent.is_none() && self.activity.turn_open => {

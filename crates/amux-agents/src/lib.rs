@@ -19,6 +19,7 @@ pub mod turns;
 use amux_proto::Time;
 use amux_proto::entity::Answer;
 use amux_proto::transcript::Item;
+use amux_proto::view::SlashCommand;
 use serde::{Deserialize, Serialize};
 
 /// What one input of a machine led to.
@@ -204,6 +205,15 @@ impl Machine {
         }
     }
 
+    /// What it takes as `/name`, as far as it said so.
+    pub fn commands(&self) -> &[SlashCommand] {
+        match self {
+            Self::Acp(machine) => machine.commands(),
+            Self::Claude(machine) => machine.commands(),
+            Self::Codex(_) | Self::Once(_) => &[],
+        }
+    }
+
     /// Lines of a kind this build does not know.
     pub fn unknown(&self) -> u64 {
         match self {
@@ -213,6 +223,33 @@ impl Machine {
             Self::Once(machine) => machine.unknown(),
         }
     }
+}
+
+/// A list that is longer is not looked through by anybody; a CLI has some dozens.
+const COMMANDS_MAX: usize = 256;
+const COMMAND_NAME_CHARS: usize = 100;
+const COMMAND_ABOUT_CHARS: usize = 200;
+
+/// The commands a CLI lists. `takes` says where an entry has what may follow its name.
+pub(crate) fn slash_commands(
+    list: &serde_json::Value,
+    takes: impl Fn(&serde_json::Value) -> &serde_json::Value,
+) -> Vec<SlashCommand> {
+    let entries = list.as_array().map(Vec::as_slice).unwrap_or_default();
+    let line = |told: &serde_json::Value, chars| {
+        cut(told.as_str().and_then(|told| told.lines().next()).unwrap_or_default(), chars)
+    };
+    let command = |entry: &serde_json::Value| {
+        // Some versions list names alone.
+        let name = entry.as_str().or(entry["name"].as_str())?.trim_start_matches('/');
+        let is_name = !name.is_empty() && !name.contains(|c: char| c.is_whitespace() || c.is_control());
+        is_name.then(|| SlashCommand {
+            name: cut(name, COMMAND_NAME_CHARS),
+            about: line(&entry["description"], COMMAND_ABOUT_CHARS),
+            takes: line(takes(entry), COMMAND_NAME_CHARS),
+        })
+    };
+    entries.iter().filter_map(command).take(COMMANDS_MAX).collect()
 }
 
 /// As much of a text as a title or a notice needs.

@@ -775,3 +775,20 @@ fn an_input_that_is_taken_is_written_at_once_and_no_other_is() {
     claude.input("i2", How::Next);
     assert_eq!(takes(&claude), (true, true));
 }
+
+#[test]
+fn what_claude_takes_as_a_slash_is_known_with_its_words_and_with_what_came_since() {
+    let mut talk = Talk::new(Machine::Claude(Claude::default()), Session::New { id: "S".to_owned() });
+    assert!(talk.machine.commands().is_empty());
+    let told = json!({ "commands": [
+        { "name": "review", "description": "Look through it\nand more", "argumentHint": "[path]" },
+        { "name": "bad name" }, { "name": "" }, 7,
+    ] });
+    let response = json!({ "subtype": "success", "request_id": "agentmux-1", "response": told });
+    talk.hear(&json!({ "type": "control_response", "response": response }));
+    let mut init = claude_init();
+    init["slash_commands"] = json!(["review", "plugin:deploy"]);
+    talk.hear(&init);
+    let known: Vec<_> = talk.machine.commands().iter().map(|one| (&*one.name, &*one.about, &*one.takes)).collect();
+    assert_eq!(known, [("review", "Look through it", "[path]"), ("plugin:deploy", "", "")]);
+}

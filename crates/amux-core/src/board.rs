@@ -242,6 +242,7 @@ fn shown_agent(state: &State, agent: &entity::Agent) -> Agent {
         mail: agent.mail,
         removing: agent.removing,
         draft: agent.draft.clone(),
+        said: activity.and_then(|now| now.said.clone()),
         rev: agent.rev,
     }
 }

@@ -26,6 +26,7 @@ mod workspace;
 pub mod board;
 pub mod invariant;
 pub mod kind;
+pub mod mention;
 pub mod notice;
 pub mod policy;
 pub mod resolve;

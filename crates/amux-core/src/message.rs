@@ -821,6 +821,7 @@ pub(crate) fn shown(state: &State, message: &Message, now: Time) -> proto_view::
             until,
             history: copy.history.iter().map(passed).collect(),
             attempts: mail::attempts(copy),
+            place: copy.place,
         }
     });
     proto_view::Message {

@@ -238,6 +238,8 @@ fn need_of_query(query: &Query) -> Need<'_> {
         | Query::Status(_)
         | Query::Diag(_)
         | Query::Events(_) => Need::Own,
+        // What is in its directory is not said by whoever may look at what it says.
+        Query::Commands(_) | Query::Files(_) => Need::Never,
         Query::Doctor(_) | Query::LoginCode(_) | Query::Sessions(_) | Query::TeamFile(_) => Need::Never,
     }
 }
@@ -414,6 +416,8 @@ fn kind(verb: &str) -> Option<Kind> {
         "login_code" | "sessions" | "session.revoke" => Kind::SignIn,
         // The whole store is read for it, which takes a while.
         "doctor" => Kind::Serve,
+        // For whoever writes to it.
+        "commands" | "files" => Kind::Serve,
         "team.create" | "team.rename" | "team.remove" | "team_file" | "team.write" => Kind::Arrange,
         "agent.create" | "agent.rename" | "agent.remove" | "agent.define" | "agent.describe" | "agent.mail"
         | "agent.draft" => Kind::Arrange,

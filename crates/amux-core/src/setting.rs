@@ -66,8 +66,41 @@ const HTTP_ALLOWED_ORIGINS: KnownWords = KnownWords {
     about: "Under which addresses, beside 127.0.0.1, a browser may reach the server: those of your reverse proxy.",
 };
 
+/// More agents than this nobody puts into an order by hand.
+const WEB_AGENTS_MAX: usize = 512;
+
+const WEB_MUTED: KnownWords = KnownWords {
+    key: "web.muted",
+    max: WEB_AGENTS_MAX,
+    takes: Takes::Any,
+    default: &[],
+    about: "Agents that are heard in the web interface only when they need a person, by id.",
+};
+const WEB_ORDER: KnownWords = KnownWords {
+    key: "web.order",
+    max: WEB_AGENTS_MAX,
+    takes: Takes::Any,
+    default: &[],
+    about: "Agents in the order in which the web interface lists them inside of their team, by id.",
+};
+const WEB_PUT_OFF: KnownWords = KnownWords {
+    key: "web.put_off",
+    max: WEB_AGENTS_MAX,
+    takes: Takes::Any,
+    default: &[],
+    about: "What is put off in the inbox of the web interface: until when, in milliseconds, and what.",
+};
+const WEB_SEEN: KnownWords = KnownWords {
+    key: "web.seen",
+    max: WEB_AGENTS_MAX,
+    takes: Takes::Any,
+    default: &[],
+    about: "What was dismissed in the inbox of the web interface: an agent and since when it was as it was.",
+};
+
 /// Every key of that kind, by name.
-pub const WORDS: &[KnownWords] = &[HTTP_ALLOWED_ORIGINS, NOTIFY_COMMAND, NOTIFY_ON];
+pub const WORDS: &[KnownWords] =
+    &[HTTP_ALLOWED_ORIGINS, NOTIFY_COMMAND, NOTIFY_ON, WEB_MUTED, WEB_ORDER, WEB_PUT_OFF, WEB_SEEN];
 
 /// A command line of a person.
 const COMMAND_WORDS_MAX: usize = 64;

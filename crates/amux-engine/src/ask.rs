@@ -111,6 +111,8 @@ impl Published {
                 | Query::Doctor(_)
                 | Query::Look(_)
                 | Query::Processes(_)
+                | Query::Commands(_)
+                | Query::Files(_)
                 | Query::Transcript(_)
                 | Query::Attachment(_)
                 | Query::Events(_)

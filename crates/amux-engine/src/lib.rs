@@ -14,6 +14,7 @@ pub mod store;
 mod writer;
 
 pub use amux_core::board;
+pub use amux_core::mention;
 pub use amux_core::notice::Waiting;
 pub use feed::{Cursor, Entry, Feed, Page, Touched};
 pub use handle::{Handle, Running, spawn};

@@ -117,6 +117,8 @@ pub struct Agent {
     pub removing: bool,
     /// A person's words that are not sent yet.
     pub draft: Option<String>,
+    /// The last line of what its run said last.
+    pub said: Option<String>,
     pub rev: Rev,
 }
 

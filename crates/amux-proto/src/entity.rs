@@ -396,7 +396,10 @@ pub struct Activity {
     pub draft: bool,
     /// Who has the keyboard of its terminal, where that can be seen.
     #[serde(skip_serializing_if = "Front::is_untold")]
+    #[ts(as = "Option<Front>", optional)]
     pub front: Front,
+    /// The last line of what it said last.
+    pub said: Option<String>,
 }
 
 /// Who has the keyboard of a terminal in which an agent is meant to be. The terminal outlives the program: what is typed

@@ -69,6 +69,14 @@ mod questions {
             #[serde(default)] before: Option<u64>,
             #[serde(default)] limit: Option<u32>,
         }
+        /// What its CLI takes as `/name`, as it said itself when it began.
+        "commands" "GetCommands" Commands { agent: String }
+        /// Files and directories of the directory it works in whose path has this word, the best first.
+        "files" "GetFiles" Files {
+            agent: String,
+            #[serde(default)] word: String,
+            #[serde(default)] limit: Option<u32>,
+        }
         "status" "GetStatus" Status {}
         /// A part of the server in detail: `boot`, `store`, `outbox`, `flows`, `connections`, `tasks`, `runs`.
         "diag" "GetDiag" Diag { topic: String }

@@ -130,6 +130,8 @@ fn typescript() -> String {
     Declarations::add::<view::Snapshot>(&mut declarations);
     Declarations::add::<view::Status>(&mut declarations);
     Declarations::add::<view::TranscriptPage>(&mut declarations);
+    Declarations::add::<view::AgentCommands>(&mut declarations);
+    Declarations::add::<view::AgentFiles>(&mut declarations);
     Declarations::add::<view::Session>(&mut declarations);
     Declarations::add::<crate::board::Row>(&mut declarations);
     Declarations::add::<crate::transcript::Entry>(&mut declarations);

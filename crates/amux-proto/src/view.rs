@@ -186,6 +186,9 @@ pub struct Delivery {
     pub history: Vec<Passed>,
     /// How often it was given.
     pub attempts: u32,
+    /// Where it stands among what waits for the same agent; the lower the sooner.
+    #[serde(default)]
+    pub place: i64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
@@ -356,6 +359,38 @@ pub struct Processes {
     pub processes: Vec<ProcessUse>,
     pub rss_bytes: u64,
     pub cpu_ms: u64,
+}
+
+/// What can be given to an agent as `/name`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
+pub struct AgentCommands {
+    /// `name@team`
+    pub agent: String,
+    /// In its own order.
+    pub commands: Vec<SlashCommand>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
+pub struct SlashCommand {
+    /// Without the slash.
+    pub name: String,
+    /// One line; empty when it says nothing.
+    pub about: String,
+    /// What it may be followed by.
+    #[serde(default)]
+    pub takes: String,
+}
+
+/// Paths in the directory an agent works in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
+pub struct AgentFiles {
+    /// `name@team`
+    pub agent: String,
+    pub cwd: String,
+    /// From there; a directory ends with a slash.
+    pub paths: Vec<String>,
+    /// Everything there was looked at: a path that is not named does not fit, or is beyond the limit.
+    pub complete: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]

@@ -11,7 +11,7 @@ use std::time::Duration;
 use amux_agents::{Begin, How, Order, part};
 use amux_proto::command::run::Fact;
 use amux_proto::entity::{Activity, Dialect, Exit, ExitWhy, Kind, Message, Phase, Priority, Process, Size};
-use amux_proto::view::Look;
+use amux_proto::view::{Look, SlashCommand};
 use amux_proto::{AgentId, Code, Effect, MessageId, Rejection, RequestId, RunNo, effect, env};
 use amux_sys::cgroup::Leaf;
 use amux_sys::pour::Channel;
@@ -70,6 +70,10 @@ pub enum Ask {
     Order {
         order: Order,
         reply: oneshot::Sender<Result<(), Rejection>>,
+    },
+    /// What its CLI takes as `/name`.
+    Commands {
+        reply: oneshot::Sender<Vec<SlashCommand>>,
     },
     /// The length of its transcript, from now on.
     Follow {
@@ -918,6 +922,12 @@ impl Live {
             }
             (Ask::Order { order, reply }, Body::Lines(lines)) => {
                 let _ = reply.send(lines.order(&order).map_err(refusal));
+            }
+            (Ask::Commands { reply }, Body::Terminal(_) | Body::Pane(_)) => {
+                let _ = reply.send(Vec::new());
+            }
+            (Ask::Commands { reply }, Body::Lines(lines)) => {
+                let _ = reply.send(lines.book.machine().commands().to_vec());
             }
             (Ask::Follow { reply }, Body::Terminal(_) | Body::Pane(_)) => {
                 let _ = reply.send(None);

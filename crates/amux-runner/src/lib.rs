@@ -17,6 +17,7 @@ mod keys;
 mod launch;
 pub mod lease;
 mod lines;
+mod listing;
 mod osc;
 mod pane;
 pub mod plain;
@@ -49,6 +50,7 @@ pub use bells::{Listener, Streamed, Told};
 pub use display::View;
 pub use kept::Kept;
 pub use launch::Preview;
+pub use listing::Listing;
 
 /// What a runner needs of the world.
 pub struct World {
@@ -218,6 +220,11 @@ impl Runner {
     /// Where a run is kept.
     pub fn dir(&self, agent: AgentId, run: RunNo) -> PathBuf {
         tape::dir(&self.shared.world.tapes, agent, run)
+    }
+
+    /// Paths in a directory where an agent works. Blocks.
+    pub fn files(&self, dir: &std::path::Path) -> std::io::Result<Listing> {
+        listing::of(&worktree::Git::new(&self.shared.world.base_env), dir)
     }
 
     pub fn leases(&self) -> &std::path::Path {

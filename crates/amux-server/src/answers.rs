@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 
 use crate::acts::{Answer, ask_live};
 use crate::daemon::Daemon;
-use crate::{attachments, logs, teams, transcripts};
+use crate::{attachments, composing, logs, teams, transcripts};
 
 /// Rows of a page of the log, and the most one answer holds.
 const EVENTS_DEFAULT: u32 = 100;
@@ -34,6 +34,8 @@ pub(crate) async fn answer(daemon: &Daemon, principal: &Principal, name: &str, a
         Query::Doctor(_) => ask::raw(&examine(daemon).await?)?,
         Query::Look(look) => ask::raw(&look_at(daemon, look).await?)?,
         Query::Processes(processes) => ask::raw(&transcripts::processes(daemon, &processes.agent).await?)?,
+        Query::Commands(asked) => ask::raw(&composing::commands(daemon, &asked.agent).await?)?,
+        Query::Files(asked) => ask::raw(&composing::files(daemon, asked).await?)?,
         Query::Transcript(asked) => ask::raw(&transcripts::page(daemon, asked).await?)?,
         Query::Attachment(asked) => ask::raw(&attachments::part(daemon, principal, &old, asked).await?)?,
         Query::Events(events) => page(daemon, principal, events).await?,

@@ -9,6 +9,7 @@ mod attachments;
 mod auth;
 mod board;
 mod boot;
+mod composing;
 pub mod daemon;
 mod files;
 mod follow;

@@ -299,6 +299,10 @@ impl Lines {
 /// What the words of a prompt want, in their order.
 enum Act {
     Ask,
+    /// To change a file.
+    Edit,
+    /// Two questions in one request.
+    Quiz,
     Say(usize),
     Sleep(Duration),
     Hold,
@@ -312,12 +316,31 @@ fn acts(prompt: &str) -> Vec<Act> {
         Some(("say", count)) => Some(Act::Say(number(count) as usize)),
         Some(("sleep", ms)) => Some(Act::Sleep(Duration::from_millis(number(ms)))),
         None if word == "ask" => Some(Act::Ask),
+        None if word == "edit" => Some(Act::Edit),
+        None if word == "quiz" => Some(Act::Quiz),
         None if word == "hold" => Some(Act::Hold),
         None if word == "compact" => Some(Act::Compact),
         None if word == "die" => Some(Act::Die),
         _ => None,
     };
     prompt.split_whitespace().filter_map(act).collect()
+}
+
+/// The tool it asks to use, and with what.
+fn wanted(act: &Act, asks: u64) -> (&'static str, Value) {
+    match act {
+        Act::Edit => {
+            let (old, new) = ("let a = 1;\nlet b = 2;\n", "let a = 1;\nlet b = 3;\n");
+            ("Edit", json!({ "file_path": "src/main.rs", "old_string": old, "new_string": new }))
+        }
+        Act::Quiz => {
+            let choice = |label: &str| json!({ "label": label, "description": format!("what {label} means") });
+            let colour = json!({ "question": "Which colour?", "options": [choice("red"), choice("blue")] });
+            let size = json!({ "question": "Which size?", "options": [choice("small"), choice("large")] });
+            ("AskUserQuestion", json!({ "questions": [colour, size] }))
+        }
+        _ => ("Bash", json!({ "command": format!("touch {asks}") })),
+    }
 }
 
 fn claude(agent: &Arc<Agent>) {
@@ -335,7 +358,14 @@ fn claude(agent: &Arc<Agent>) {
     let is = |frame: &Value, kind: &str, subtype: &str| frame["type"] == kind && frame["request"]["subtype"] == subtype;
     while let Some(frame) = lines.next() {
         let acknowledge = |frame: &Value| {
-            let response = json!({ "subtype": "success", "request_id": frame["request_id"], "response": {} });
+            let commands = match frame["request"]["subtype"] == "initialize" {
+                true => json!({ "commands": [
+                    { "name": "review", "description": "Look through what was changed", "argumentHint": "[path]" },
+                    { "name": "compact", "description": "Shorten the conversation", "argumentHint": "" },
+                ] }),
+                false => json!({}),
+            };
+            let response = json!({ "subtype": "success", "request_id": frame["request_id"], "response": commands });
             agent.say(&json!({ "type": "control_response", "response": response }));
         };
         if frame["type"] == "control_request" {
@@ -361,14 +391,15 @@ fn claude(agent: &Arc<Agent>) {
                     let event = json!({ "type": "content_block_delta", "index": 0, "delta": delta });
                     agent.say(&json!({ "type": "stream_event", "event": event }));
                 }
-                Act::Ask => {
+                Act::Ask | Act::Edit | Act::Quiz => {
                     asks += 1;
                     let request_id = format!("perm-{asks}");
+                    let (name, input) = wanted(&act, asks);
                     let request = json!({
-                        "subtype": "can_use_tool", "tool_name": "Bash", "input": { "command": format!("touch {asks}") },
+                        "subtype": "can_use_tool", "tool_name": name, "input": input,
                         "tool_use_id": format!("toolu-{asks}"), "permission_suggestions": [],
                     });
-                    let tool = json!({ "type": "tool_use", "id": format!("toolu-{asks}"), "name": "Bash", "input": request["input"] });
+                    let tool = json!({ "type": "tool_use", "id": format!("toolu-{asks}"), "name": name, "input": request["input"] });
                     let message = json!({ "id": id, "model": "fake", "content": [tool] });
                     agent.say(&json!({ "type": "assistant", "message": message }));
                     agent.say(&json!({ "type": "control_request", "request_id": request_id, "request": request }));
@@ -450,7 +481,7 @@ fn codex(agent: &Arc<Agent>) {
                             let params = json!({ "threadId": thread, "turnId": turn, "itemId": format!("item-{turns}"), "delta": delta });
                             tell("item/agentMessage/delta", params);
                         }
-                        Act::Ask => {
+                        Act::Ask | Act::Edit | Act::Quiz => {
                             asks += 1;
                             // The first is 0, which is an id like any other.
                             let id = asks - 1;
@@ -532,7 +563,7 @@ fn acp(agent: &Arc<Agent>) {
                 for act in acts(&prompt) {
                     match act {
                         Act::Say(count) => say(&"s".repeat(count)),
-                        Act::Ask => {
+                        Act::Ask | Act::Edit | Act::Quiz => {
                             asks += 1;
                             let id = asks - 1;
                             let tool = json!({ "toolCallId": format!("call-{asks}"), "title": format!("touch {asks}"), "kind": "execute" });

@@ -1,45 +1,59 @@
-// What waits for the person, in order. Pure: the board, this device's notes and the time come in.
+// What waits for the person, in order. Pure: the board, the person's notes and the time come in.
 
 import type { BoardAgent, BoardRequest, DeliveryView, MessageView } from '../proto';
+import type { Notes } from './notes';
 
 export type Item = { key: string; agent?: BoardAgent; at: string } & (
-  | { is: 'ask'; ask: BoardRequest }
+  | { is: 'ask'; ask: BoardRequest; /** All that was asked in one go, `ask` among them. */ asks: BoardRequest[] }
   | { is: 'login'; agent: BoardAgent }
   | { is: 'failed'; agent: BoardAgent }
   | { is: 'mail'; message: MessageView }
+  | { is: 'held'; agent: BoardAgent; why: 'paused' | 'offline' }
   | { is: 'stuck'; message: MessageView; copy: DeliveryView }
   | { is: 'finished'; agent: BoardAgent }
 );
 
-export type Notes = {
-  muted: readonly string[];
-  snoozed: Readonly<Record<string, number>>;
-  seen: Readonly<Record<string, string>>;
-};
-
-const RANK: Record<Item['is'], number> = { ask: 0, login: 0, failed: 1, mail: 2, stuck: 3, finished: 4 };
+const RANK: Record<Item['is'], number> = { ask: 0, login: 0, failed: 1, mail: 2, held: 3, stuck: 3, finished: 4 };
 
 /** They alone raise the count: an agent cannot go on without a person. */
 export const isNeed = (item: Item): boolean => RANK[item.is] === 0;
 
+export const needs = (items: readonly Item[]): number => items.reduce((sum, item) => sum + (item.is === 'ask' ? item.asks.length : isNeed(item) ? 1 : 0), 0);
+
 export function inbox(
   board: { agents: readonly BoardAgent[]; asks: readonly BoardRequest[]; messages: readonly MessageView[] },
-  notes: Notes,
+  notes: Pick<Notes, 'muted' | 'snoozed' | 'seen'>,
   now: number,
 ): { items: Item[]; hidden: number } {
   const all: Item[] = [];
   const byUid = new Map(board.agents.map((agent) => [agent.uid, agent]));
   const asked = new Set<string>();
+  const together = new Map<string, Item & { is: 'ask' }>();
   for (const ask of board.asks) {
     asked.add(ask.agent_uid);
     const agent = byUid.get(ask.agent_uid);
-    all.push({ is: 'ask', key: `ask ${ask.id}`, at: ask.created, ask, ...(agent ? { agent } : {}) });
+    // Questions of one moment were asked in one go, and the agent waits for all of them.
+    const group = ask.kind === 'question' ? `asks ${ask.agent_uid} ${ask.created}` : '';
+    const before = together.get(group);
+    if (before) {
+      before.asks.push(ask);
+      continue;
+    }
+    const item: Item & { is: 'ask' } = { is: 'ask', key: group || `ask ${ask.id}`, at: ask.created, ask, asks: [ask], ...(agent ? { agent } : {}) };
+    if (group) together.set(group, item);
+    all.push(item);
   }
   for (const agent of board.agents) {
     const at = agent.since;
     if (agent.state === 'needs_login' && !asked.has(agent.uid)) all.push({ is: 'login', key: `login ${agent.uid} ${at}`, at, agent });
     else if (agent.state === 'failed' && notes.seen[agent.uid] !== at) all.push({ is: 'failed', key: `failed ${agent.uid} ${at}`, at, agent });
     else if (agent.state === 'idle' && agent.turn > 0 && notes.seen[agent.uid] !== at) all.push({ is: 'finished', key: `finished ${agent.uid} ${at}`, at, agent });
+    const why = agent.mail?.paused ? 'paused' : agent.state === 'offline' ? 'offline' : null;
+    if (why && agent.queued > 0) {
+      // More of them are news again.
+      const key = `held ${agent.uid} ${why} ${agent.queued}`;
+      if (!notes.seen[key]) all.push({ is: 'held', key, at, agent, why });
+    }
   }
   for (const message of board.messages) {
     for (const copy of message.deliveries) {

@@ -200,12 +200,6 @@ export const prefs = {
   keys: new Kept('single_keys', true),
   thinking: new Kept('thinking', false),
   notify: new Kept('notify', false),
-  muted: new Kept<string[]>('muted', []),
-  /** Item → until when (ms). */
-  snoozed: new Kept<Record<string, number>>('snoozed', {}),
-  /** Agent → since of the finished turn that was looked at. */
-  seen: new Kept<Record<string, string>>('seen', {}),
-  order: new Kept<string[]>('order', []),
   folded: new Kept<string[]>('folded', []),
   workspace: new Kept<string | null>('workspace', null),
   /** Tab → pane with this device's focus. */

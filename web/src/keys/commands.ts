@@ -39,13 +39,15 @@ export function paneHere(): string | undefined {
   return tab.focus ?? all[0]?.active;
 }
 
-export function focusPane(pane: string | null | undefined): void {
+/** `type`: its text field too, which on a phone brings up the keyboard. */
+export function focusPane(pane: string | null | undefined, type = true): void {
   const tab = tabHere();
   if (!tab || !pane) return;
   prefs.focus.value = { ...prefs.focus.value, [tab.id]: pane };
   requestAnimationFrame(() => {
     const root = document.querySelector<HTMLElement>(`[data-pane="${pane}"]`);
-    (root?.querySelector<HTMLElement>('.xterm-helper-textarea, textarea') ?? root)?.focus({ preventScroll: true });
+    const field = type ? root?.querySelector<HTMLElement>('.xterm-helper-textarea, textarea') : null;
+    (field ?? root)?.focus({ preventScroll: true });
   });
 }
 
@@ -65,8 +67,6 @@ export async function split(side: 'right' | 'down', from = paneHere()): Promise<
 
 export async function closePane(pane = paneHere()): Promise<void> {
   if (!pane) return;
-  const rev = tabHere()?.rev;
-  void rev;
   if (await store.cmd('pane.close', { pane })) {
     store.say('Pane closed; what it showed lives on', 'plain', undefined, { label: 'Undo', run: () => void store.cmd('layout.reopen', {}) });
   }
@@ -153,6 +153,10 @@ export const COMMANDS: readonly Command[] = [
   { id: 'thinking', label: 'Show or hide thinking', group: 'View', keys: ['h'], run: () => (prefs.thinking.value = !prefs.thinking.value) },
 
   // Heard by the row under the focus; here for the sheet.
+  { id: 'rail.walk', label: 'In the list of agents: next, previous', group: 'Agent', keys: ['arrowdown', 'arrowup'] },
+  { id: 'rail.move', label: 'In the list of agents: move it down, up', group: 'Agent', keys: ['alt+arrowdown', 'alt+arrowup'] },
+  { id: 'compose.command', label: 'In a message: a command of its CLI', group: 'Agent', keys: ['/'] },
+  { id: 'compose.name', label: 'In a message: an agent or a file', group: 'Agent', keys: ['@'] },
   { id: 'inbox.move', label: 'Next, previous row', group: 'Inbox', keys: ['j', 'k'] },
   { id: 'inbox.allow', label: 'Allow', group: 'Inbox', keys: ['a'] },
   { id: 'inbox.deny', label: 'Deny', group: 'Inbox', keys: ['d'] },

@@ -35,7 +35,24 @@ draft: boolean,
 /**
  * Who has the keyboard of its terminal, where that can be seen.
  */
-front: Front, };
+front?: Front, 
+/**
+ * The last line of what it said last.
+ */
+said?: string, };
+
+/**
+ * What can be given to an agent as `/name`.
+ */
+export type AgentCommands = { 
+/**
+ * `name@team`
+ */
+agent: string, 
+/**
+ * In its own order.
+ */
+commands: Array<SlashCommand>, };
 
 /**
  * Make an agent and, unless `start` is false, start it. Without a team it joins `default`, or the team of the
@@ -120,6 +137,23 @@ retryable: boolean,
  * When a limit ends, where that was told.
  */
 until?: Time, };
+
+/**
+ * Paths in the directory an agent works in.
+ */
+export type AgentFiles = { 
+/**
+ * `name@team`
+ */
+agent: string, cwd: string, 
+/**
+ * From there; a directory ends with a slash.
+ */
+paths: Array<string>, 
+/**
+ * Everything there was looked at: a path that is not named does not fit, or is beyond the limit.
+ */
+complete: boolean, };
 
 /**
  * The durable identity of an agent; its name may change, this does not.
@@ -322,7 +356,11 @@ branch: string | null, mail: MailRules, removing: boolean,
 /**
  * A person's words that are not sent yet.
  */
-draft: string | null, rev: Rev, uid: AgentId, name: Name, team: Name, kind: KindName, state: AgentState, 
+draft: string | null, 
+/**
+ * The last line of what its run said last.
+ */
+said: string | null, rev: Rev, uid: AgentId, name: Name, team: Name, kind: KindName, state: AgentState, 
 /**
  * The evidence in a few words: `exit 1`, `asked to stop`.
  */
@@ -500,7 +538,11 @@ until: Time | null, history: Array<PassedView>,
 /**
  * How often it was given.
  */
-attempts: number, };
+attempts: number, 
+/**
+ * Where it stands among what waits for the same agent; the lower the sooner.
+ */
+place: number, };
 
 /**
  * What is wanted of an agent; the run says what is.
@@ -630,6 +672,11 @@ export type GetAgents = { all: boolean, team?: string, };
 export type GetAttachment = { message: string, name?: string, offset: number, };
 
 /**
+ * What its CLI takes as `/name`, as it said itself when it began.
+ */
+export type GetCommands = { agent: string, };
+
+/**
  * A part of the server in detail: `boot`, `store`, `outbox`, `flows`, `connections`, `tasks`, `runs`.
  */
 export type GetDiag = { topic: string, };
@@ -640,6 +687,11 @@ export type GetDoctor = Record<symbol, never>;
  * A page of the log.
  */
 export type GetEvents = { from?: Seq, limit?: number, topics: Array<string>, };
+
+/**
+ * Files and directories of the directory it works in whose path has this word, the best first.
+ */
+export type GetFiles = { agent: string, word: string, limit?: number, };
 
 /**
  * What came for an agent, or for whoever asks; newest last. Without `all` only what is not acknowledged.
@@ -1385,6 +1437,20 @@ export type Side = "left" | "right" | "up" | "down";
 
 export type Size = { rows: number, cols: number, };
 
+export type SlashCommand = { 
+/**
+ * Without the slash.
+ */
+name: string, 
+/**
+ * One line; empty when it says nothing.
+ */
+about: string, 
+/**
+ * What it may be followed by.
+ */
+takes: string, };
+
 /**
  * Everything a client needs to follow the events after `seq`.
  */
@@ -1845,6 +1911,8 @@ export type Queries = {
   "rights": GetRights;
   "processes": GetProcesses;
   "transcript": GetTranscript;
+  "commands": GetCommands;
+  "files": GetFiles;
   "status": GetStatus;
   "diag": GetDiag;
   "doctor": GetDoctor;

@@ -2,7 +2,8 @@
 
 import type { Content, Pane, Place } from '../proto';
 import { place as placed, roomiest } from '../layout/tree';
-import { inbox, isNeed } from '../feed/inbox';
+import { inbox, needs } from '../feed/inbox';
+import { notes } from '../feed/notes.svelte';
 import { label, place, prefs, store, uuid, type Agent, type Ask } from '../feed/store.svelte';
 import type { Item as MenuItem } from '../ui/Menu.svelte';
 
@@ -10,14 +11,20 @@ class Derived {
   inbox = $derived.by(() =>
     inbox(
       { agents: store.agents, asks: store.asks, messages: store.messages },
-      { muted: prefs.muted.value, snoozed: prefs.snoozed.value, seen: prefs.seen.value },
+      { muted: notes.muted.value, snoozed: notes.snoozed.value, seen: notes.seen.value },
       Math.floor(store.now / 10_000) * 10_000,
     ),
   );
-  needs = $derived(this.inbox.items.filter(isNeed).length);
-  /** Groups of the rail: by team, each in this device's order. */
+  needs = $derived(needs(this.inbox.items));
+  /** Letters for the person from each agent, by `name@team`. */
+  letters = $derived.by(() => {
+    const from = new Map<string, number>();
+    for (const item of this.inbox.items) if (item.is === 'mail') from.set(item.message.from, (from.get(item.message.from) ?? 0) + 1);
+    return from;
+  });
+  /** Groups of the rail: by team, each in the order a person gave it. */
   teams = $derived.by(() => {
-    const order = new Map(prefs.order.value.map((uid, at) => [uid, at]));
+    const order = new Map(notes.order.value.map((uid, at) => [uid, at]));
     const groups = new Map<string, Agent[]>();
     for (const agent of store.agents) {
       const group = groups.get(agent.team);
@@ -38,20 +45,42 @@ class Derived {
 export const shared = new Derived();
 
 export function seen(key: string, at: string): void {
-  if (prefs.seen.value[key] !== at) prefs.seen.value = { ...prefs.seen.value, [key]: at };
+  // Put last: the oldest go when there are too many.
+  if (notes.seen.value[key] !== at) notes.seen.change(({ [key]: _, ...others }) => ({ ...others, [key]: at }));
+}
+
+export function unseen(key: string): void {
+  notes.seen.change(({ [key]: _, ...others }) => others);
 }
 
 export function snooze(key: string, minutes: number): void {
-  const now = Date.now();
-  const kept = Object.fromEntries(Object.entries(prefs.snoozed.value).filter(([, until]) => until > now));
-  prefs.snoozed.value = { ...kept, [key]: now + minutes * 60_000 };
+  const until = Date.now() + minutes * 60_000;
+  notes.snoozed.change((all) => ({ ...all, [key]: until }));
+  store.say(minutes < 60 ? `Put off ${minutes} minutes` : minutes === 60 ? 'Put off an hour' : 'Put off until tomorrow', 'plain', undefined, { label: 'Undo', run: () => unsnooze(key) });
 }
 
-export const isMuted = (agent: Agent): boolean => prefs.muted.value.includes(agent.uid);
+export function unsnooze(key: string): void {
+  notes.snoozed.change(({ [key]: _, ...others }) => others);
+}
+
+export const isMuted = (agent: Agent): boolean => notes.muted.value.includes(agent.uid);
 
 export function mute(agent: Agent): void {
-  const others = prefs.muted.value.filter((uid) => uid !== agent.uid);
-  prefs.muted.value = isMuted(agent) ? others : [...others, agent.uid];
+  const was = isMuted(agent);
+  notes.muted.change((all) => [...all.filter((uid) => uid !== agent.uid), ...(was ? [] : [agent.uid])]);
+}
+
+/** `uid` stands where `before` stood; at the end without one. */
+export function placeBefore(uid: string, before: string | null): void {
+  const now = shared.teams.flatMap(([, agents]) => agents.map((agent) => agent.uid));
+  notes.order.change((all) => {
+    // What was never moved stands where it stands.
+    const known = new Set(all);
+    const list = [...all, ...now.filter((other) => !known.has(other))].filter((other) => other !== uid);
+    const at = before === null ? -1 : list.indexOf(before);
+    list.splice(at < 0 ? list.length : at, 0, uid);
+    return list;
+  });
 }
 
 export async function decide(ask: Ask, option: string, text?: string): Promise<void> {

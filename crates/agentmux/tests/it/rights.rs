@@ -227,6 +227,8 @@ fn a_foreign_conversation_comes_out_nowhere() {
         ("look", json!({ "agent": "db" })),
         ("transcript", json!({ "agent": "db" })),
         ("processes", json!({ "agent": "vault" })),
+        ("commands", json!({ "agent": "db" })),
+        ("files", json!({ "agent": "db", "word": "key" })),
         ("events", json!({ "from": 0, "limit": 1000 })),
         ("kinds", json!({})),
         ("rights", json!({})),
@@ -237,7 +239,9 @@ fn a_foreign_conversation_comes_out_nowhere() {
     ] {
         heard.push((get.to_owned(), wire.call(json!({ "get": get, "args": args })).unwrap()));
     }
-    for refused in ["message", "thread", "queue", "inbox", "look", "transcript", "processes", "doctor"] {
+    for refused in
+        ["message", "thread", "queue", "inbox", "look", "transcript", "processes", "commands", "files", "doctor"]
+    {
         let each = heard.iter().filter(|(get, _)| get == refused);
         assert!(each.clone().count() > 0 && each.clone().all(|(_, said)| !said["error"].is_null()), "{refused}");
     }

@@ -25,6 +25,9 @@ const SETTINGS: [&str; 3] = ["GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "GIT_CONF
 const QUIET: [&str; 8] =
     ["-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", "-c", "gc.auto=0", "-c", "maintenance.auto=false"];
 
+/// Somebody waits for it with a finger on a key.
+const LIST_TIME: Duration = Duration::from_secs(2);
+
 /// A question about a large tree on a slow disk.
 const READ_TIME: Duration = Duration::from_secs(120);
 
@@ -63,6 +66,11 @@ impl Git {
     /// In a worktree, and never in a repository around it if its link is broken.
     pub(super) fn within(&self, worktree: &Path) -> Call<'_> {
         self.at(worktree).env("GIT_CEILING_DIRECTORIES", worktree.parent().unwrap_or(worktree))
+    }
+
+    #[cfg(test)]
+    pub(crate) fn init(&self, dir: &Path) {
+        self.at(dir).args(["init", "-q"]).ok().expect("an empty repository");
     }
 
     pub(super) fn check_branch(&self, name: &str) -> Result<(), Error> {
@@ -108,6 +116,15 @@ impl Git {
     pub(super) fn is_checked_out(&self, common: &Path, branch: &str) -> Result<bool, Error> {
         let full = format!("refs/heads/{branch}");
         Ok(!text(&self.at(common).args(["for-each-ref", "--format=%(worktreepath)", &full]).ok()?).is_empty())
+    }
+
+    /// Tracked files and those that are neither tracked nor ignored, from there, in git's order; `None`: it is no
+    /// directory of a repository, or too large a one.
+    pub(crate) fn files(&self, dir: &Path) -> Option<Vec<u8>> {
+        let list = ["ls-files", "-z", "--cached", "--others", "--exclude-standard", "--deduplicate", "--", "."];
+        let mut call = self.at(dir).args(list);
+        call.time = LIST_TIME;
+        call.ok().ok()
     }
 
     /// Commits up to `tip` that only the agent's branch has, or that no branch has.
