@@ -7,6 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use amux_agents::ledger::Ledger;
+use amux_agents::streams::Streams;
 use amux_agents::{Machine, Order, Out, Refused};
 use amux_proto::command::run::Fact;
 use amux_proto::entity::Activity;
@@ -70,6 +71,8 @@ pub(crate) struct Past<'a> {
 struct Position {
     machine: Machine,
     ledger: Ledger,
+    #[serde(default)]
+    streams: Streams,
     /// Inputs so far.
     n: u64,
     /// Lines for the standard input so far.
@@ -122,6 +125,7 @@ impl Position {
         Self {
             machine,
             ledger: Ledger::opening(now, cwd),
+            streams: Streams::default(),
             n: 0,
             k: 0,
             heard: 0,
@@ -483,7 +487,7 @@ impl Book {
         let request_id = |ask: &str| request_id(agent, run, ask);
         let mut fresh = Vec::new();
         self.kept.ledger.seen(n);
-        for (i, mut item) in (0..).zip(out.items) {
+        for (i, mut item) in (0..).zip(self.kept.streams.pass(out.items)) {
             if let Item::Session { session } = &mut item
                 && let Some(attempted) = self.kept.lost.take()
                 && session.how == Opened::New
