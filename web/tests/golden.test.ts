@@ -2,25 +2,20 @@
 // crates/amux-agents/tests/golden.rs), becomes these documents. However the entries come - one by one with what streams
 // between them, from the middle on, with holes, after a reconnection, or all at once - the document is the same.
 
-import { readFileSync, readdirSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { Doc, Passing, isPassing, type Node } from '../src/doc/derive';
 import type { TranscriptEntry, TranscriptItem } from '../src/proto';
 import { entries } from './entries';
 
-type Case = { name: string; entries: TranscriptEntry[]; isRecorded: boolean };
+type Case = { name: string; entries: TranscriptEntry[] };
 
-const RECORDED = 'golden/recorded/';
-const recorded: Case[] = readdirSync(RECORDED)
-  .filter((file) => file.endsWith('.entries.jsonl'))
-  .map((file) => ({
-    name: file.replace('.entries.jsonl', ''),
-    isRecorded: true,
-    entries: readFileSync(RECORDED + file, 'utf8').trimEnd().split('\n').map((line) => JSON.parse(line) as TranscriptEntry),
-  }));
+const files = import.meta.glob<string>('../golden/recorded/*.entries.jsonl', { eager: true, query: '?raw', import: 'default' });
+const recorded: Case[] = Object.entries(files).map(([path, text]) => ({
+  name: path.replace(/^.*\/|\.entries\.jsonl$/g, ''),
+  entries: text.trimEnd().split('\n').map((line) => JSON.parse(line) as TranscriptEntry),
+}));
 const made: Case[] = Object.values(import.meta.glob<{ default: { name: string; items: TranscriptItem[]; step_s?: number } }>('../golden/doc/*.json', { eager: true })).map(({ default: one }) => ({
   name: one.name,
-  isRecorded: false,
   entries: entries(one.items, one.step_s),
 }));
 const all = [...recorded, ...made];
@@ -41,7 +36,7 @@ function dice(seed: number): (below: number) => number {
 
 describe.each(recorded)('what was recorded: $name', ({ name, entries }) => {
   it('is the document that is kept', async () => {
-    await expect(lines(Doc.of(stored(entries)).nodes())).toMatchFileSnapshot(`../${RECORDED}${name}.nodes.jsonl`);
+    await expect(lines(Doc.of(stored(entries)).nodes())).toMatchFileSnapshot(`../golden/recorded/${name}.nodes.jsonl`);
   });
 });
 
