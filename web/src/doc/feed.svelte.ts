@@ -3,6 +3,7 @@
 import { store } from '../feed/store.svelte';
 import type { TranscriptEntry, Usage } from '../proto';
 import { Doc, Passing, isPassing, type Node } from './derive';
+import { placeOf, type Page } from './search';
 
 /** What is asked for at once; earlier pages come as the reader goes up. */
 const TAIL = 200;
@@ -30,6 +31,9 @@ export class Transcript {
   mode = $state<string | undefined>(undefined);
   raw = $state.raw<TranscriptEntry[]>([]);
   error = $state('');
+  /** Whether what is drawn is of an earlier time, and the end goes on unseen. */
+  away = $state(false);
+  private past: { doc: Doc; entries: TranscriptEntry[]; from: number; next: number } | null = null;
   private doc = new Doc();
   private passing = new Passing();
   private entries: TranscriptEntry[] = [];
@@ -88,6 +92,8 @@ export class Transcript {
       this.passing = new Passing();
       this.waiting = [];
       this.loaded = true;
+      // Another run, or another history of this one: what was looked at is not in it.
+      this.past = null;
       this.draw();
       return;
     }
@@ -132,7 +138,8 @@ export class Transcript {
   }
 
   private draw(): void {
-    this.nodes = this.doc.nodes(this.hidden);
+    this.away = this.past !== null;
+    this.nodes = this.past?.doc.nodes() ?? this.doc.nodes(this.hidden);
     this.grown = this.doc.size - this.older;
     this.usage = this.doc.usage;
     this.model = this.doc.model;
@@ -142,10 +149,81 @@ export class Transcript {
 
   /** Whether something is before what is drawn. */
   get isCut(): boolean {
-    return this.hidden > 0 || !this.atStart;
+    return this.past ? this.past.from > 0 : this.hidden > 0 || !this.atStart;
+  }
+
+  /** A page of this run as it is on the disk. */
+  private page(part: { before: number } | { after: number }, limit: number): Promise<Page> {
+    return store.wire.get<Page>('transcript', { agent: this.agent, run: this.run, limit, ...part });
+  }
+
+  /** Goes to the first node that is not before a time, and says which it is. */
+  async jump(at: number): Promise<string | undefined> {
+    if (!this.loaded || this.run === 0) return undefined;
+    const first = this.entries[0];
+    if (first && (this.atStart || Date.parse(first.at) < at)) {
+      this.past = null;
+      const all = this.doc.nodes();
+      const found = all.findIndex((node) => Date.parse(node.at) >= at);
+      const wanted = found < 0 ? all.length - 1 : found;
+      this.hidden = Math.min(this.hidden, Math.max(0, wanted - FIRST));
+      this.draw();
+      return all[wanted]?.id;
+    }
+    const run = this.run;
+    const place = Number.isFinite(at) ? await placeOf(at, this.from, (before) => this.page({ before }, 1)) : 0;
+    const [above, below] = await Promise.all([place > 0 ? this.page({ before: place }, FIRST) : null, this.page({ after: place }, PAGE)]);
+    if (run !== this.run) return undefined;
+    const entries = [...(above?.entries ?? []), ...below.entries];
+    this.past = { entries, doc: Doc.of(entries), from: above?.from ?? place, next: below.next };
+    this.join();
+    this.draw();
+    return this.nodes.find((node) => Date.parse(node.at) >= at)?.id ?? this.nodes[0]?.id;
+  }
+
+  /** More of a later time, where what is drawn is of an earlier one. */
+  async later(): Promise<void> {
+    const past = this.past;
+    if (!past || this.busy) return;
+    this.busy = true;
+    try {
+      const page = await this.page({ after: past.next }, PAGE);
+      if (this.past !== past) return;
+      this.past = { ...past, entries: [...past.entries, ...page.entries], next: page.next, doc: past.doc };
+      for (const entry of page.entries) past.doc.push(entry);
+      this.join();
+      this.draw();
+    } catch {
+      // The reader goes on, and it is asked for again.
+    } finally {
+      this.busy = false;
+    }
+  }
+
+  /** What reaches what came since is one document with it. */
+  private join(): void {
+    if (!this.past || this.past.next < this.from) return;
+    const last = this.past.entries.at(-1);
+    const fresh = last ? this.entries.filter((entry) => entry.n > last.n || (entry.n === last.n && entry.i > last.i)) : this.entries;
+    const size = this.doc.size;
+    this.entries = [...this.past.entries, ...fresh];
+    this.from = this.past.from;
+    this.atStart = this.from === 0;
+    this.past = null;
+    this.doc = Doc.of(this.passing.among(this.entries));
+    this.older += this.doc.size - size;
+    this.hidden = 0;
+  }
+
+  /** Back to what is said now. */
+  present(): void {
+    if (!this.past) return;
+    this.past = null;
+    this.draw();
   }
 
   async earlier(): Promise<void> {
+    if (this.past) return this.earlierStill(this.past);
     if (this.hidden > 0) {
       this.hidden = Math.max(0, this.hidden - STEP);
       this.draw();
@@ -155,10 +233,10 @@ export class Transcript {
     this.busy = true;
     try {
       const before = this.from;
-      const page = await store.wire.get<{ from?: number; entries: TranscriptEntry[] }>('transcript', { agent: this.agent, run: this.run, before, limit: PAGE });
+      const page = await this.page({ before }, PAGE);
       if (before !== this.from) return;
       this.entries = [...page.entries, ...this.entries];
-      this.from = page.from ?? 0;
+      this.from = page.from;
       this.atStart = page.entries.length === 0 || this.from === 0;
       const size = this.doc.size;
       this.doc = Doc.of(this.passing.among(this.entries));
@@ -167,6 +245,22 @@ export class Transcript {
       this.draw();
     } catch {
       this.atStart = true;
+    } finally {
+      this.busy = false;
+    }
+  }
+
+  private async earlierStill(past: NonNullable<typeof this.past>): Promise<void> {
+    if (this.busy || past.from === 0) return;
+    this.busy = true;
+    try {
+      const page = await this.page({ before: past.from }, PAGE);
+      if (this.past !== past) return;
+      const entries = [...page.entries, ...past.entries];
+      this.past = { entries, doc: Doc.of(entries), from: page.entries.length === 0 ? 0 : page.from, next: past.next };
+      this.draw();
+    } catch {
+      // As above.
     } finally {
       this.busy = false;
     }
