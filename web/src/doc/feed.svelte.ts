@@ -43,7 +43,8 @@ export class Transcript {
   private older = 0;
   private waiting: TranscriptEntry[] = [];
   private drawing = 0;
-  private busy = false;
+  /** One page at a time; whoever wants another waits for it. */
+  private asking: Promise<void> | null = null;
   private fresh = true;
   private readonly end: () => void;
 
@@ -182,22 +183,21 @@ export class Transcript {
   }
 
   /** More of a later time, where what is drawn is of an earlier one. */
-  async later(): Promise<void> {
-    const past = this.past;
-    if (!past || this.busy) return;
-    this.busy = true;
-    try {
-      const page = await this.page({ after: past.next }, PAGE);
-      if (this.past !== past) return;
-      this.past = { ...past, entries: [...past.entries, ...page.entries], next: page.next, doc: past.doc };
-      for (const entry of page.entries) past.doc.push(entry);
-      this.join();
-      this.draw();
-    } catch {
-      // The reader goes on, and it is asked for again.
-    } finally {
-      this.busy = false;
-    }
+  later(): Promise<void> {
+    return this.alone(async () => {
+      const past = this.past;
+      if (!past) return;
+      try {
+        const page = await this.page({ after: past.next }, PAGE);
+        if (this.past !== past) return;
+        this.past = { ...past, entries: [...past.entries, ...page.entries], next: page.next };
+        for (const entry of page.entries) past.doc.push(entry);
+        this.join();
+        this.draw();
+      } catch {
+        // It is asked for again when the reader goes on.
+      }
+    });
   }
 
   /** What reaches what came since is one document with it. */
@@ -223,14 +223,22 @@ export class Transcript {
   }
 
   async earlier(): Promise<void> {
-    if (this.past) return this.earlierStill(this.past);
+    if (this.past) return this.alone(() => this.earlierStill());
     if (this.hidden > 0) {
       this.hidden = Math.max(0, this.hidden - STEP);
       this.draw();
       return;
     }
-    if (this.busy || this.atStart || !this.loaded || this.run === 0) return;
-    this.busy = true;
+    if (this.atStart || !this.loaded || this.run === 0) return;
+    return this.alone(() => this.earlierPage());
+  }
+
+  private alone(ask: () => Promise<void>): Promise<void> {
+    this.asking ??= ask().finally(() => (this.asking = null));
+    return this.asking;
+  }
+
+  private async earlierPage(): Promise<void> {
     try {
       const before = this.from;
       const page = await this.page({ before }, PAGE);
@@ -245,14 +253,12 @@ export class Transcript {
       this.draw();
     } catch {
       this.atStart = true;
-    } finally {
-      this.busy = false;
     }
   }
 
-  private async earlierStill(past: NonNullable<typeof this.past>): Promise<void> {
-    if (this.busy || past.from === 0) return;
-    this.busy = true;
+  private async earlierStill(): Promise<void> {
+    const past = this.past;
+    if (!past || past.from === 0) return;
     try {
       const page = await this.page({ before: past.from }, PAGE);
       if (this.past !== past) return;
@@ -260,9 +266,7 @@ export class Transcript {
       this.past = { entries, doc: Doc.of(entries), from: page.entries.length === 0 ? 0 : page.from, next: past.next };
       this.draw();
     } catch {
-      // As above.
-    } finally {
-      this.busy = false;
+      // It is asked for again when the reader goes on.
     }
   }
 }
