@@ -740,4 +740,22 @@ mod tests {
         assert_eq!(heard_at(0), [Time(1), Time(2)]);
         assert_eq!(heard_at(position.transcript), [Time(2)]);
     }
+
+    #[test]
+    fn what_was_being_said_when_the_process_ended_is_in_the_transcript() {
+        let dir = tempfile::tempdir().unwrap();
+        let machine = Machine::Claude(amux_agents::claude::Claude::default());
+        let agent = AgentId(uuid::Uuid::nil());
+        let mut book = Book::new(agent, RunNo(1), dir.path(), machine, None, Time(1)).unwrap();
+        book.mark(Time(1));
+        let mut out = Out::default();
+        out.say(Item::TurnStarted { turn: 1, trigger: amux_proto::transcript::Trigger::Input });
+        out.say(Item::MessageDelta { id: "m".into(), text: "half a sen".into(), parent: None });
+        book.take(out, Time(1));
+        book.ended(Time(2));
+        let entries: Vec<Entry> = journal::read(&journal::transcript(dir.path()), 0).unwrap();
+        let items: Vec<_> = entries.into_iter().map(|entry| entry.item).collect();
+        let said = Item::Message { id: "m".into(), text: "half a sen".into(), parent: None };
+        assert_eq!(items[1..], [said, Item::TurnEnded { turn: 1, end: TurnEnd::Exited }]);
+    }
 }
