@@ -111,11 +111,9 @@ fn machine(sample: &str) -> Machine {
     match sample.split('/').collect::<Vec<_>>()[..] {
         [_, "stream", _] => Machine::Claude(Claude::default()),
         [_, "app-server", _] => Machine::Codex(Codex::default()),
-        [_, "exec", _] => once(
-            Format::Codex,
-            "codex exec --json -m {model} -",
-            "codex exec resume --json -m {model} {session} -",
-        ),
+        [_, "exec", _] => {
+            once(Format::Codex, "codex exec --json -m {model} -", "codex exec resume --json -m {model} {session} -")
+        }
         [_, "once", _] => once(
             Format::Claude,
             "claude -p --output-format stream-json --session-id {session}",
