@@ -291,7 +291,7 @@ fn who_follows_a_log_reads_each_entry_once_across_a_kill_and_into_the_next_run()
     world.json(&["restart", "fay"]);
     world.json(&["send", "fay", "-m", "say:5", "--wait", "acked"]);
     turns(&mut heard, 3);
-    world.json(&["rm", "fay", "--force"]);
+    world.json(&["rm", "fay", "--stop"]);
     assert!(follower.wait().unwrap().success(), "the log of an agent that is removed has an end");
     assert!(heard.iter().all(|line| !line.contains("_delta\"")), "what streams comes whole: {heard:?}");
     let places = |lines: &[String]| -> Vec<(u64, u64)> {
