@@ -1,7 +1,7 @@
 // The promises of the interface against a real server. `npm run e2e -- WORD` keeps those whose name has the word.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { keep, promise, until } from './world.mjs';
 import './daily.mjs';
@@ -337,6 +337,93 @@ promise('code in a fence has colours under the policy of the page', async (here)
   assert.notEqual(await colour(word), await colour(page.locator('main pre[data-lang=rust] code')));
 });
 
+/** An agent that has stopped, with a transcript of our making. */
+async function told(here, name, entries) {
+  here.agentmux('new', name, '--agent', 'fake');
+  await here.later('send', name, '-m', 'say:3', '--wait', 'acked');
+  here.agentmux('stop', name);
+  await until(() => here.agentmux('ls', '--all').find((agent) => agent.name === name).state === 'offline', 'it has stopped');
+  writeFileSync(join(here.root, 'state', 'tapes', uidOf(here, name), '1', 'transcript'), entries.map((entry) => `${JSON.stringify(entry)}\n`).join(''));
+  return uidOf(here, name);
+}
+
+promise('a reader jumps to a time, goes from message to message and back to the end, with the keyboard alone', async (here) => {
+  const begin = new Date(2026, 0, 5, 9).getTime();
+  const entries = Array.from({ length: 9000 }, (_, n) => ({
+    n: n + 1, i: 0, offset: n * 10, at: new Date(begin + n * 60_000).toISOString(),
+    item: n % 100 === 0 ? { type: 'input', input: `i${n}`, text: `Question ${n}` } : { type: 'message', id: `m${n}`, text: `Answer ${n}. ${'word '.repeat(n % 37)}` },
+  }));
+  const uid = await told(here, 'fay', entries);
+  const page = await here.visit({ hash: `#/agent/${uid}` });
+  const seen = (text) => page.waitForFunction((text) => {
+    const box = document.querySelector('[role=log]').getBoundingClientRect();
+    return [...document.querySelectorAll('[data-node]')].some((node) => { const at = node.getBoundingClientRect(); return node.innerText.includes(text) && at.bottom > box.top && at.top < box.bottom; });
+  }, text);
+  await seen('Answer 8999.');
+  const log = page.getByRole('log', { name: /fay/ });
+  await log.focus();
+  await page.keyboard.press('Alt+ArrowUp');
+  await seen('Question 8900');
+  await page.keyboard.press('Alt+ArrowUp');
+  await seen('Question 8800');
+  await page.keyboard.press('Alt+ArrowDown');
+  await seen('Question 8900');
+  await page.keyboard.press('g');
+  await page.keyboard.press('t');
+  const dialog = page.getByRole('dialog', { name: 'Jump to' });
+  // Ten minutes after the second midnight.
+  await dialog.getByLabel('Date and time').fill('2026-01-07T00:10');
+  await page.keyboard.press('Enter');
+  await dialog.waitFor({ state: 'detached' });
+  await seen('Answer 2350.');
+  assert.match(await page.locator('[data-node^=day]').first().innerText(), /January/);
+  assert.ok((await page.locator('[data-node]').count()) < 900, 'only what is near is drawn');
+  await log.focus();
+  await page.keyboard.press('Alt+ArrowDown');
+  await seen('Question 2400');
+  await page.keyboard.press('Alt+ArrowUp');
+  await page.keyboard.press('Alt+ArrowUp');
+  await seen('Question 2200');
+  await page.keyboard.press('Alt+Shift+ArrowUp');
+  await seen('Question 0');
+  await page.keyboard.press('Alt+Shift+ArrowDown');
+  await seen('Answer 8999.');
+});
+
+promise('the raw entries are read page by page, and searched to the beginning', async (here) => {
+  const entries = Array.from({ length: 5000 }, (_, n) => ({ n: n + 1, i: 0, offset: n * 10, at: new Date(1767600000000 + n * 1000).toISOString(), item: { type: 'message', id: `m${n}`, text: n === 7 ? 'the needle <b>' : `straw ${n}` } }));
+  const uid = await told(here, 'fay', entries);
+  const page = await here.visit({ hash: `#/agent/${uid}` });
+  await page.getByRole('article').getByRole('button', { name: 'More for fay' }).click();
+  await page.getByRole('menuitemcheckbox', { name: 'Raw entries' }).click();
+  const raw = page.getByRole('region', { name: 'Raw entries of fay' });
+  await raw.getByText('"straw 4999"').waitFor();
+  assert.equal(await raw.getByText('"straw 4700"').count(), 0);
+  await raw.getByRole('button', { name: 'Older entries' }).click();
+  await raw.getByText('"straw 4700"').waitFor();
+  await page.getByLabel('Search in the raw entries').fill('NEEDLE');
+  await page.keyboard.press('Enter');
+  await raw.getByText('the needle <b>').waitFor();
+  await page.getByText('1 entry of 5000, which is all').waitFor();
+});
+
+promise('what was recorded of real CLIs is drawn as the golden documents say, and the same after a reload', async (here) => {
+  const folder = new URL('../golden/recorded/', import.meta.url).pathname;
+  const names = readdirSync(folder).filter((file) => file.endsWith('.entries.jsonl')).map((file) => file.replace('.entries.jsonl', ''));
+  const rows = (file) => readFileSync(join(folder, file), 'utf8').trimEnd().split('\n').map((line) => JSON.parse(line));
+  const uid = await told(here, 'fay', []);
+  for (const name of names) {
+    const stored = rows(`${name}.entries.jsonl`).filter(({ item }) => !/_delta$|^tool_output$/.test(item.type));
+    writeFileSync(join(here.root, 'state', 'tapes', uid, '1', 'transcript'), stored.map((entry) => `${JSON.stringify(entry)}\n`).join(''));
+    const page = await here.visit({ hash: `#/agent/${uid}` });
+    const wanted = rows(`${name}.nodes.jsonl`).map((node) => node.id);
+    const ids = () => page.locator('[data-node]').evaluateAll((all) => all.map((node) => node.dataset.node));
+    await until(async () => JSON.stringify(await ids()) === JSON.stringify(wanted), `${name}: ${wanted}`);
+    // Every card opens.
+    for (const closed = page.locator('[data-tool] > button[aria-expanded=false]'); (await closed.count()) > 0; ) await closed.first().click();
+    await page.context().close();
+  }
+});
 for (const more of ['panes', 'terminal', 'doors', 'hours', 'writing', 'reading']) await import(`./${more}.mjs`);
 
 const done = await keep(process.argv.slice(2));

@@ -7,7 +7,7 @@ import { mock, uid } from './team.mjs';
 
 const VIEWS = {
   inbox: '#/inbox', agents: '#/agents', agent: `#/agent/${uid(1)}`, permission: `#/agent/${uid(2)}`, terminal: `#/agent/${uid(4)}`, empty: `#/agent/${uid(5)}`, tiles: `#/tab/${uid(301)}`, chooser: `#/tab/${uid(302)}`,
-  messages: '#/messages', thread: `#/messages/${uid(201)}`, graph: '#/messages/graph', new: '#/new', team: '#/new/team', write: '#/messages', events: '#/events', system: '#/system', settings: '#/settings', palette: '#/inbox', sheet: '#/inbox', details: `#/agent/${uid(1)}`,
+  messages: '#/messages', thread: `#/messages/${uid(201)}`, graph: '#/messages/graph', new: '#/new', team: '#/new/team', write: '#/messages', events: '#/events', system: '#/system', settings: '#/settings', palette: '#/inbox', sheet: '#/inbox', details: `#/agent/${uid(1)}`, cards: `#/agent/${uid(1)}`, jump: `#/agent/${uid(1)}`, raw: `#/agent/${uid(1)}`,
 };
 const SIZES = { 360: 780, 768: 1024, 1440: 900 };
 const THEMES = ['light', 'dark', 'contrast'];
@@ -58,7 +58,14 @@ async function look(width, height, theme) {
     if (view === 'sheet') await page.keyboard.press('?');
     if (view === 'details') await page.getByRole('button', { name: 'Details' }).click();
     if (view === 'write') await page.getByRole('button', { name: 'New message' }).click();
-    if (['palette', 'sheet', 'details'].includes(view)) await still();
+    if (view === 'jump') await page.keyboard.press('g'), await page.keyboard.press('t');
+    if (view === 'raw') await page.locator('article [aria-haspopup=menu]').last().click(), await page.getByRole('menuitemcheckbox', { name: 'Raw entries' }).click();
+    if (view === 'cards') {
+      for (const closed = page.locator('[data-tool] > button[aria-expanded=false]'); (await closed.count()) > 0; ) await closed.first().click();
+      if (width !== 360) await page.evaluate(() => document.querySelector('figure .beside')?.click());
+      await page.setViewportSize({ width, height: 3200 });
+    }
+    if (['palette', 'sheet', 'details', 'jump', 'raw', 'cards'].includes(view)) await still();
     await page.screenshot({ path: `${out}${view}-${width}-${theme}.png` });
     looking = true;
     const { violations } = await page.evaluate(() => window.axe.run(document, { resultTypes: ['violations'], rules: { 'page-has-heading-one': { enabled: false } } }));
@@ -66,7 +73,8 @@ async function look(width, height, theme) {
     for (const { id, nodes } of violations) finding(`${view} ${width} ${theme}: ${id}: ${nodes.slice(0, 3).map((node) => `${node.target.join(' ')} (${(node.any[0] ?? node.all[0] ?? node.none[0])?.message ?? ''})`).join(' | ')}`);
     const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
     if (wide > 0) finding(`${view} ${width} ${theme}: ${wide} px too wide`);
-    if (view === 'palette' || view === 'sheet') await page.keyboard.press('Escape');
+    if (view === 'cards') await page.setViewportSize({ width, height });
+    if (view === 'palette' || view === 'sheet' || view === 'jump') await page.keyboard.press('Escape');
     if (view === 'details') await page.getByRole('button', { name: 'Details' }).click();
   }
   await context.close();

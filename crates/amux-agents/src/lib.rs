@@ -13,6 +13,7 @@ pub mod kinds;
 pub mod ledger;
 pub mod once;
 pub mod part;
+pub mod streams;
 pub mod tmux;
 pub mod turns;
 

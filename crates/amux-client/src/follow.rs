@@ -1,10 +1,12 @@
-//! Follows the order of events for ever: by cursor, across restarts of the server and lost connections.
+//! Follows the order of events, or a transcript, for ever: by cursor or place, across restarts of the server and lost
+//! connections.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use amux_proto::board::Entries;
 use amux_proto::event::Line;
-use amux_proto::frame::{CursorAt, ServerFrame, Sub};
+use amux_proto::frame::{ClientFrame, CursorAt, Follow, ServerFrame, Sub};
 use amux_proto::view::Snapshot;
 
 use crate::client::{Client, Error, is_timeout};
@@ -29,6 +31,57 @@ pub enum Flow {
 
 const PAUSE_FIRST: Duration = Duration::from_millis(20);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// Tells `hear` every page of a transcript from the place in `wanted` on, and of the runs behind it, until it has
+/// enough. What streams between the entries is told as well.
+pub fn transcript(
+    path: &Path,
+    first: Client,
+    mut wanted: Follow,
+    mut hear: impl FnMut(Entries) -> Flow,
+) -> Result<(), Error> {
+    let mut client = Some(first);
+    let mut pause = PAUSE_FIRST;
+    loop {
+        let connected = match client.take() {
+            Some(client) => Ok(client),
+            None => Client::connect(path),
+        };
+        match connected.and_then(|client| read_on(client, &mut wanted, &mut hear)) {
+            Ok(Flow::Enough) => return Ok(()),
+            Ok(Flow::GoOn) => pause = PAUSE_FIRST,
+            Err(error) if !error.is_passing() => return Err(error),
+            Err(_) => {}
+        }
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(PAUSE_MAX);
+    }
+}
+
+/// `GoOn` when the connection ended.
+fn read_on(mut client: Client, wanted: &mut Follow, hear: &mut impl FnMut(Entries) -> Flow) -> Result<Flow, Error> {
+    let id = client.id();
+    client.send(&ClientFrame { id: Some(id), follow: Some(wanted.clone()), ..ClientFrame::default() })?;
+    client.wait_at_most(None)?;
+    loop {
+        let frame = match client.read() {
+            Ok(frame) => frame,
+            Err(error) if error.is_passing() => return Ok(Flow::GoOn),
+            Err(error) => return Err(error),
+        };
+        match frame {
+            ServerFrame { entries: Some(entries), .. } => {
+                (wanted.run, wanted.after) = (Some(entries.run.0), Some(entries.next));
+                if hear(entries) == Flow::Enough {
+                    return Ok(Flow::Enough);
+                }
+            }
+            ServerFrame { error: Some(rejection), .. } => return Err(rejection.into()),
+            ServerFrame { closing: Some(_), .. } => return Ok(Flow::GoOn),
+            _ => {}
+        }
+    }
+}
 
 /// Tells `hear` everything after `from`, until it has enough or the time is over (`Ok(false)`). A lost connection is
 /// made again as long as `may_return` says so.

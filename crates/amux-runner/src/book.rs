@@ -7,6 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use amux_agents::ledger::Ledger;
+use amux_agents::streams::Streams;
 use amux_agents::{Machine, Order, Out, Refused};
 use amux_proto::command::run::Fact;
 use amux_proto::entity::Activity;
@@ -70,6 +71,8 @@ pub(crate) struct Past<'a> {
 struct Position {
     machine: Machine,
     ledger: Ledger,
+    #[serde(default)]
+    streams: Streams,
     /// Inputs so far.
     n: u64,
     /// Lines for the standard input so far.
@@ -122,6 +125,7 @@ impl Position {
         Self {
             machine,
             ledger: Ledger::opening(now, cwd),
+            streams: Streams::default(),
             n: 0,
             k: 0,
             heard: 0,
@@ -483,7 +487,7 @@ impl Book {
         let request_id = |ask: &str| request_id(agent, run, ask);
         let mut fresh = Vec::new();
         self.kept.ledger.seen(n);
-        for (i, mut item) in (0..).zip(out.items) {
+        for (i, mut item) in (0..).zip(self.kept.streams.pass(out.items)) {
             if let Item::Session { session } = &mut item
                 && let Some(attempted) = self.kept.lost.take()
                 && session.how == Opened::New
@@ -735,5 +739,23 @@ mod tests {
         let heard_at = |from| times(dir.path(), from, 0).unwrap().into_values().collect::<Vec<_>>();
         assert_eq!(heard_at(0), [Time(1), Time(2)]);
         assert_eq!(heard_at(position.transcript), [Time(2)]);
+    }
+
+    #[test]
+    fn what_was_being_said_when_the_process_ended_is_in_the_transcript() {
+        let dir = tempfile::tempdir().unwrap();
+        let machine = Machine::Claude(amux_agents::claude::Claude::default());
+        let agent = AgentId(uuid::Uuid::nil());
+        let mut book = Book::new(agent, RunNo(1), dir.path(), machine, None, Time(1)).unwrap();
+        book.mark(Time(1));
+        let mut out = Out::default();
+        out.say(Item::TurnStarted { turn: 1, trigger: amux_proto::transcript::Trigger::Input });
+        out.say(Item::MessageDelta { id: "m".into(), text: "half a sen".into(), parent: None });
+        book.take(out, Time(1));
+        book.ended(Time(2));
+        let entries: Vec<Entry> = journal::read(&journal::transcript(dir.path()), 0).unwrap();
+        let items: Vec<_> = entries.into_iter().map(|entry| entry.item).collect();
+        let said = Item::Message { id: "m".into(), text: "half a sen".into(), parent: None };
+        assert_eq!(items[1..], [said, Item::TurnEnded { turn: 1, end: TurnEnd::Exited }]);
     }
 }

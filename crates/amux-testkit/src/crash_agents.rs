@@ -475,8 +475,9 @@ fn again(dir: &Path, mode: &str, taped: &[u8]) -> Result<Vec<(u64, u32, Item)>, 
     let mut lines =
         taped[..whole].split(|byte| *byte == b'\n').take(taped[..whole].iter().filter(|b| **b == b'\n').count());
     let (mut n, mut told) = (0, Vec::new());
+    let mut streams = amux_agents::streams::Streams::default();
     let mut take = |n: u64, out: Out| {
-        let items = (0..).zip(out.items).filter(|(_, item)| !item.is_passing());
+        let items = (0..).zip(streams.pass(out.items)).filter(|(_, item)| !item.is_passing());
         told.extend(items.map(|(i, item)| (n, i, item)));
     };
     let mut hear_up_to = |n: &mut u64, max: u64, machine: &mut Machine, take: &mut dyn FnMut(u64, Out)| {

@@ -56,6 +56,8 @@ export type TurnNode = Base & {
   usage?: Usage;
 };
 export type ModeNode = Base & { kind: 'mode'; model?: string; mode?: string };
+/** What follows is of another day than what is above. */
+export type DayNode = Base & { kind: 'day' };
 export type UnknownNode = Base & { kind: 'unknown'; what: string; count: number };
 
 export type Node =
@@ -73,6 +75,7 @@ export type Node =
   | SessionNode
   | TurnNode
   | ModeNode
+  | DayNode
   | UnknownNode;
 
 /** Of one tool; what is beyond it is on the tape. The end is kept: that is where errors are. */
@@ -118,6 +121,11 @@ class Level {
     this.at.set(to, place);
   }
 
+  /** What streams and will never come whole. */
+  dropOpen(): void {
+    for (const key of [...this.at.keys()]) if (isOpen(this.find<Node>(key)!)) this.remove(key);
+  }
+
   private remove(key: string): void {
     const place = this.at.get(key);
     if (place === undefined) return;
@@ -135,6 +143,7 @@ export class Doc {
   private readonly running = new Map<string, string | undefined>();
   private turn: Turn = { no: 0, tools: 0 };
   private last = '';
+  private day = '';
   usage: Usage | undefined;
   model: string | undefined;
   mode: string | undefined;
@@ -160,13 +169,20 @@ export class Doc {
     if (!isPassing(entry.item)) {
       if (key === this.last) return;
       this.last = key;
+      if (isSeen(entry.item)) this.dayOf(key, entry.at);
     }
     this.item(key, entry.at, entry.item);
   }
 
+  private dayOf(key: string, at: string): void {
+    const day = new Date(at).toDateString();
+    if (this.day !== '' && day !== this.day) this.top.put(`day ${key}`, { kind: 'day', id: `day ${key}`, at });
+    this.day = day;
+  }
+
   private item(id: string, at: string, item: TranscriptItem): void {
     const top = this.top;
-    if (item.type !== 'retry' && item.type !== 'usage' && item.type !== 'unknown') this.retryIsOver();
+    if (item.type !== 'retry' && item.type !== 'usage' && item.type !== 'unknown') this.retryIsOver(isPassing(item));
     switch (item.type) {
       case 'session':
         this.model = item.session.model ?? this.model;
@@ -180,6 +196,7 @@ export class Doc {
         return;
       case 'turn_ended': {
         this.orphans(at);
+        if (item.end.type === 'exited') this.exited();
         const { started, tools, usage } = this.turn.no === item.turn ? this.turn : { started: undefined, tools: 0, usage: undefined };
         top.put(id, { kind: 'turn', id, at, turn: item.turn, end: item.end, tools, ...opt({ started, usage }) });
         this.turn = { no: item.turn, tools: 0 };
@@ -251,6 +268,8 @@ export class Doc {
       }
       case 'retry': {
         const old = top.find<RetryNode>('retry');
+        // What had begun to stream is thrown away, and said anew.
+        top.dropOpen();
         const { attempt, reason } = item;
         const node = { kind: 'retry' as const, attempt, reason, over: false, ...opt({ max: item.max, until: item.until }) };
         top.put('retry', { ...node, id: old?.id ?? id, at: old?.at ?? at });
@@ -349,16 +368,24 @@ export class Doc {
       this.change(tool, (node) => ({ ...node, status: 'cancelled', ended: at }));
     }
     this.running.clear();
+    // The server says whole what was cut off, so what is open here is said by nobody.
+    this.top.dropOpen();
+  }
+
+  /** Nobody is left to be answered, and nothing goes on beside. */
+  private exited(): void {
     for (const node of this.top.nodes.slice()) {
-      if (isOpen(node)) this.top.nodes[this.top.nodes.indexOf(node)] = { ...(node as TextNode), open: false };
+      if (node.kind === 'ask' && !node.closed) this.top.put(`ask ${node.ask.id}`, { ...node, closed: 'ended with its process' });
+      else if (node.kind === 'task' && node.task.status === 'running') this.top.put(`task ${node.task.id}`, { ...node, task: { ...node.task, status: 'stopped' } });
     }
   }
 
-  private retryIsOver(): void {
+  /** What streams shows that it goes on; only what is stored makes the next retry another node. */
+  private retryIsOver(forNow: boolean): void {
     const node = this.top.find<RetryNode>('retry');
     if (!node) return;
-    this.top.put('retry', { ...node, over: true });
-    this.rename('retry', node.id);
+    if (!node.over) this.top.put('retry', { ...node, over: true });
+    if (!forNow) this.rename('retry', node.id);
   }
 
   /** The next of its kind is another node. */
@@ -395,6 +422,28 @@ export class Passing {
 
 export function isPassing(item: TranscriptItem): boolean {
   return item.type === 'message_delta' || item.type === 'thinking_delta' || item.type === 'tool_output';
+}
+
+/** Whether it begins a node of its own on the top level. */
+function isSeen(item: TranscriptItem): boolean {
+  switch (item.type) {
+    case 'turn_started':
+    case 'pass_started':
+    case 'input_stage':
+    case 'tool_done':
+    case 'ask_closed':
+    case 'usage':
+      return false;
+    case 'tool_started':
+      return !item.tool.parent;
+    case 'message':
+    case 'thinking':
+      return !item.parent;
+    case 'diff':
+      return !item.tool;
+    default:
+      return true;
+  }
 }
 
 function tail(text: string): string {

@@ -3,7 +3,8 @@
 import { store } from '../feed/store.svelte';
 import type { TranscriptEntry, Usage } from '../proto';
 import { Doc, Passing, isPassing, type Node } from './derive';
-import { grown, isShort, opened, type Extent } from './extent';
+import { AHEAD_MAX, FIRST, grown, isShort, opened, type Extent } from './extent';
+import { placeOf, type Page } from './search';
 
 /** What is asked for at once; earlier pages come as the reader goes up. */
 const TAIL = 200;
@@ -30,6 +31,11 @@ export class Transcript {
   mode = $state<string | undefined>(undefined);
   raw = $state.raw<TranscriptEntry[]>([]);
   error = $state('');
+  /** Whether what is drawn is of an earlier time, and the end goes on unseen. */
+  away = $state(false);
+  /** Whether something comes after what is drawn that does not come by itself. */
+  cut = $state(false);
+  private past: { doc: Doc; entries: TranscriptEntry[]; from: number; next: number } | null = null;
   private doc = new Doc();
   private passing = new Passing();
   private entries: TranscriptEntry[] = [];
@@ -42,7 +48,8 @@ export class Transcript {
   private follows = true;
   private waiting: TranscriptEntry[] = [];
   private drawing = 0;
-  private busy = false;
+  /** One page at a time; whoever wants another waits for it. */
+  private asking: Promise<void> | null = null;
   private fresh = true;
   private readonly end: () => void;
 
@@ -92,6 +99,8 @@ export class Transcript {
       this.passing = new Passing();
       this.waiting = [];
       this.loaded = true;
+      // Another run, or another history of this one: what was looked at is not in it.
+      this.past = null;
       this.draw();
       return;
     }
@@ -146,15 +155,10 @@ export class Transcript {
   }
 
   private draw(): void {
-    const { drawn } = this;
-    this.drawn = grown(drawn, this.doc.size, this.follows);
-    // What is selected stays. It is asked late: the browser lays the page out to answer.
-    if (this.drawn.from > drawn.from && document.getSelection()?.isCollapsed === false) this.drawn = grown(drawn, this.doc.size, false);
-    const up = Math.min(this.above, STEP_GROW, this.drawn.from);
-    this.above = up < this.drawn.from ? this.above - up : 0;
-    this.drawn = { ...this.drawn, from: this.drawn.from - up };
-    this.nodes = this.doc.nodes(this.drawn.from, this.drawn.to);
-    if (this.above > 0 || (this.more() && this.drawn.to > drawn.to)) this.drawSoon();
+    this.away = this.past !== null;
+    if (this.past) this.nodes = this.past.doc.nodes();
+    else this.extend();
+    this.cut = this.away || (this.drawn.to < this.doc.size && !this.more());
     this.grown = this.doc.size - this.older;
     this.usage = this.doc.usage;
     this.model = this.doc.model;
@@ -164,23 +168,133 @@ export class Transcript {
 
   /** Whether something is before what is drawn. */
   get isCut(): boolean {
-    return this.drawn.from > 0 || !this.atStart;
+    return this.past ? this.past.from > 0 : this.drawn.from > 0 || !this.atStart;
+  }
+
+  private extend(): void {
+    const { drawn } = this;
+    this.drawn = grown(drawn, this.doc.size, this.follows);
+    // What is selected stays. It is asked late: the browser lays the page out to answer.
+    if (this.drawn.from > drawn.from && document.getSelection()?.isCollapsed === false) this.drawn = grown(drawn, this.doc.size, false);
+    const up = Math.min(this.above, STEP_GROW, this.drawn.from);
+    this.above = up < this.drawn.from ? this.above - up : 0;
+    this.drawn = { ...this.drawn, from: this.drawn.from - up };
+    this.nodes = this.doc.nodes(this.drawn.from, this.drawn.to);
+    if (this.above > 0 || (this.more() && this.drawn.to > drawn.to)) this.drawSoon();
+  }
+
+  /** A page of this run as it is on the disk. */
+  private page(part: { before: number } | { after: number }, limit: number): Promise<Page> {
+    return store.wire.get<Page>('transcript', { agent: this.agent, run: this.run, limit, ...part });
+  }
+
+  /** Goes to the first node that is not before a time, and says which it is. */
+  async jump(at: number): Promise<string | undefined> {
+    if (!this.loaded || this.run === 0) return undefined;
+    const first = this.entries[0];
+    if (first && (this.atStart || Date.parse(first.at) < at)) {
+      this.past = null;
+      const all = this.doc.nodes();
+      const found = all.findIndex((node) => Date.parse(node.at) >= at);
+      const wanted = found < 0 ? all.length - 1 : found;
+      this.goTo(Math.max(0, wanted));
+      this.draw();
+      return all[wanted]?.id;
+    }
+    const run = this.run;
+    const place = Number.isFinite(at) ? await placeOf(at, this.from, (before) => this.page({ before }, 1)) : 0;
+    const [above, below] = await Promise.all([place > 0 ? this.page({ before: place }, FIRST) : null, this.page({ after: place }, PAGE)]);
+    if (run !== this.run) return undefined;
+    const entries = [...(above?.entries ?? []), ...below.entries];
+    this.past = { entries, doc: Doc.of(entries), from: above?.from ?? place, next: below.next };
+    this.join();
+    this.draw();
+    return this.nodes.find((node) => Date.parse(node.at) >= at)?.id ?? this.nodes[0]?.id;
+  }
+
+  /** Draws what is around a node. */
+  private goTo(node: number): void {
+    this.follows = false;
+    this.above = 0;
+    const from = Math.max(0, node - FIRST);
+    const reaches = node < this.drawn.to && this.drawn.to - from <= AHEAD_MAX;
+    if (reaches) this.drawn = { from: Math.min(from, this.drawn.from), to: this.drawn.to };
+    else this.drawn = { from, to: Math.min(this.doc.size, from + AHEAD_MAX) };
+  }
+
+  /** More of a later time, where what is drawn does not reach the end. */
+  async later(): Promise<void> {
+    if (this.past) return this.alone(() => this.laterPage());
+    const to = Math.min(this.doc.size, this.drawn.to + STEP);
+    if (to === this.drawn.to) return;
+    this.drawn = { from: Math.max(this.drawn.from, to - AHEAD_MAX), to };
+    this.draw();
+  }
+
+  private async laterPage(): Promise<void> {
+    const past = this.past;
+    if (!past) return;
+    try {
+      const page = await this.page({ after: past.next }, PAGE);
+      if (this.past !== past) return;
+      this.past = { ...past, entries: [...past.entries, ...page.entries], next: page.next };
+      for (const entry of page.entries) past.doc.push(entry);
+      this.join();
+      this.draw();
+    } catch {
+      // It is asked for again when the reader goes on.
+    }
+  }
+
+  /** What reaches what came since is one document with it. */
+  private join(): void {
+    if (!this.past || this.past.next < this.from) return;
+    const last = this.past.entries.at(-1);
+    const fresh = last ? this.entries.filter((entry) => entry.n > last.n || (entry.n === last.n && entry.i > last.i)) : this.entries;
+    const size = this.doc.size;
+    const shown = this.past.doc.size;
+    this.entries = [...this.past.entries, ...fresh];
+    this.from = this.past.from;
+    this.atStart = this.from === 0;
+    this.past = null;
+    this.doc = Doc.of(this.passing.among(this.entries));
+    this.older += this.doc.size - size;
+    const to = Math.min(shown, this.doc.size);
+    this.drawn = { from: Math.max(0, to - AHEAD_MAX), to };
+    this.above = 0;
+    this.follows = false;
+  }
+
+  /** Back to what is said now. */
+  present(): void {
+    if (!this.past) return;
+    this.past = null;
+    this.draw();
   }
 
   async earlier(): Promise<void> {
+    if (this.past) return this.alone(() => this.earlierStill());
     if (this.drawn.from > 0) {
       this.above = STEP;
       this.draw();
       return;
     }
-    if (this.busy || this.atStart || !this.loaded || this.run === 0) return;
-    this.busy = true;
+    if (this.atStart || !this.loaded || this.run === 0) return;
+    return this.alone(() => this.earlierPage());
+  }
+
+  private alone(ask: () => Promise<void>): Promise<void> {
+    this.asking ??= ask().finally(() => (this.asking = null));
+    return this.asking;
+  }
+
+  private async earlierPage(): Promise<void> {
     try {
       const asked = this.from;
-      const page = await store.wire.get<{ from?: number; entries: TranscriptEntry[] }>('transcript', { agent: this.agent, run: this.run, before: asked, limit: PAGE });
+      const page = await this.page({ before: asked }, PAGE);
       if (asked !== this.from) return;
       this.entries = [...page.entries, ...this.entries];
-      this.from = page.from ?? 0;
+      this.from = page.from;
       this.atStart = page.entries.length === 0 || this.from === 0;
       const size = this.doc.size;
       this.doc = Doc.of(this.passing.among(this.entries));
@@ -191,8 +305,20 @@ export class Transcript {
       this.draw();
     } catch {
       this.atStart = true;
-    } finally {
-      this.busy = false;
+    }
+  }
+
+  private async earlierStill(): Promise<void> {
+    const past = this.past;
+    if (!past || past.from === 0) return;
+    try {
+      const page = await this.page({ before: past.from }, PAGE);
+      if (this.past !== past) return;
+      const entries = [...page.entries, ...past.entries];
+      this.past = { entries, doc: Doc.of(entries), from: page.entries.length === 0 ? 0 : page.from, next: past.next };
+      this.draw();
+    } catch {
+      // It is asked for again when the reader goes on.
     }
   }
 }

@@ -199,6 +199,9 @@ export const prefs = {
   enterSends: new Kept('enter_sends', true),
   keys: new Kept('single_keys', true),
   thinking: new Kept('thinking', false),
+  /** Changes of files beside each other where there is room, and without those of white space. */
+  diffSides: new Kept('diff_sides', false),
+  diffSpace: new Kept('diff_space', true),
   notify: new Kept('notify', false),
   folded: new Kept<string[]>('folded', []),
   workspace: new Kept<string | null>('workspace', null),

@@ -4,6 +4,7 @@ import { href, label, place, prefs, store, uuid, type Route } from '../feed/stor
 import type { IconName } from '../ui/icons';
 import { cycled, neighbour, place as tiles, type Toward } from '../layout/tree';
 import { shared, interrupt, newTab, openContent, restart, start, stop } from '../views/state.svelte';
+import { waysThrough } from '../views/jump.svelte';
 import type { Scope } from './keymap';
 
 export type Command = {
@@ -75,6 +76,8 @@ export async function closePane(pane = paneHere()): Promise<void> {
 const inTab = () => tabHere() !== undefined;
 const hasPane = () => paneHere() !== undefined;
 const hasAgent = () => agentHere() !== undefined;
+const ways = () => waysThrough(agentHere()?.uid);
+const hasWays = () => ways() !== undefined;
 
 function nextNeed(): void {
   const item = shared.inbox.items.find((one) => one.agent !== undefined);
@@ -122,6 +125,12 @@ export const COMMANDS: readonly Command[] = [
   { id: 'agent.stop', label: 'Stop this agent', group: 'Agent', icon: 'stop', when: () => agentHere()?.is_live === true, run: () => stop(agentHere()!) },
   { id: 'agent.compose', label: 'Write to this agent', group: 'Agent', icon: 'edit', keys: ['i'], when: hasAgent, run: () => document.querySelector<HTMLElement>('main textarea.compose, main .xterm-helper-textarea')?.focus() },
   { id: 'agent.split', label: 'Open this agent in a split', group: 'Agent', icon: 'splitright', when: () => place.route.at === 'agent', run: () => openContent({ type: 'agent', agent: agentHere()!.uid }) },
+
+  { id: 'doc.prev', label: 'Message to it before', group: 'Agent', icon: 'up', keys: ['alt+arrowup'], when: hasWays, run: () => ways()?.step(-1) },
+  { id: 'doc.next', label: 'Message to it after', group: 'Agent', icon: 'down', keys: ['alt+arrowdown'], when: hasWays, run: () => ways()?.step(1) },
+  { id: 'doc.first', label: 'Beginning of what it said', group: 'Agent', keys: ['alt+shift+arrowup'], when: hasWays, run: () => ways()?.first() },
+  { id: 'doc.last', label: 'End of what it said', group: 'Agent', keys: ['alt+shift+arrowdown'], when: hasWays, run: () => ways()?.last() },
+  { id: 'doc.jump', label: 'Jump to a time', group: 'Agent', icon: 'clock', keys: ['g t'], when: hasWays, run: () => ways()?.ask() },
 
   { id: 'tab.new', label: 'New tab', group: 'Layout', icon: 'plus', keys: ['t'], run: () => void newTab().then((tab) => tab && place.go({ at: 'tab', tab })) },
   { id: 'tab.next', label: 'Next tab', group: 'Layout', keys: ['mod+alt+]'], scope: 'always', when: inTab, run: stepTab(1) },

@@ -22,6 +22,71 @@ export function counts(all: readonly DiffRow[]): { added: number; removed: numbe
   return { added, removed };
 }
 
+/** A line that was moved farther than this is a line removed and one added. */
+const NEAR = 200;
+
+/** What differs in nothing but white space is the same, as it is after the change. */
+export function calm(all: readonly DiffRow[]): DiffRow[] {
+  const out: DiffRow[] = [];
+  const bare = (row: DiffRow) => row.text.replace(/\s+/g, '');
+  for (const { removed, added } of blocks(all, (row) => out.push(row))) {
+    let at = 0;
+    let fresh: DiffRow[] = [];
+    const before = removed.map(bare);
+    for (const row of added) {
+      const near = before.slice(at, at + NEAR).indexOf(bare(row));
+      const same = at + near;
+      if (near < 0) {
+        fresh.push(row);
+        continue;
+      }
+      out.push(...removed.slice(at, same), ...fresh, { sign: ' ', old: removed[same]!.old!, new: row.new!, text: row.text });
+      at = same + 1;
+      fresh = [];
+    }
+    out.push(...removed.slice(at), ...fresh);
+  }
+  return out;
+}
+
+/** Each run of removed and added rows; every other row is handed to `other` in its place. */
+function* blocks(all: readonly DiffRow[], other: (row: DiffRow) => void): Generator<{ removed: DiffRow[]; added: DiffRow[] }> {
+  let removed: DiffRow[] = [];
+  let added: DiffRow[] = [];
+  for (const row of all) {
+    if (row.sign === '-') {
+      if (added.length > 0) {
+        yield { removed, added };
+        [removed, added] = [[], []];
+      }
+      removed.push(row);
+    } else if (row.sign === '+') {
+      added.push(row);
+    } else {
+      if (removed.length + added.length > 0) yield { removed, added };
+      [removed, added] = [[], []];
+      other(row);
+    }
+  }
+  if (removed.length + added.length > 0) yield { removed, added };
+}
+
+export type Side = { no?: number; text: string; sign: DiffRow['sign'] };
+
+/** Beside each other: what was and what is; a side without a row is a gap. */
+export function sides(all: readonly DiffRow[]): { old?: Side; new?: Side }[] {
+  const out: { old?: Side; new?: Side }[] = [];
+  const side = (row: DiffRow, no: number | undefined): Side => ({ text: row.text, sign: row.sign, ...(no === undefined ? {} : { no }) });
+  const both = (row: DiffRow) => out.push({ old: side(row, row.old), new: side(row, row.new) });
+  for (const { removed, added } of blocks(all, both)) {
+    for (let at = 0; at < Math.max(removed.length, added.length); at += 1) {
+      const [gone, come] = [removed[at], added[at]];
+      out.push({ ...(gone ? { old: side(gone, gone.old) } : {}), ...(come ? { new: side(come, come.new) } : {}) });
+    }
+  }
+  return out;
+}
+
 export function unified(diff: string): DiffRow[] {
   const out: DiffRow[] = [];
   let before = 0;

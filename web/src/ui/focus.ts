@@ -3,7 +3,8 @@
 
 export function focusOnOpen(node: HTMLElement): { destroy(): void } {
   const before = document.activeElement as HTMLElement | null;
-  const target = node.matches('input, textarea, button') ? node : (node.querySelector<HTMLElement>('[data-first], input, textarea, select, button') ?? node);
+  const first = node.querySelector<HTMLElement>('[data-first]') ?? node.querySelector<HTMLElement>('input, textarea, select, button');
+  const target = node.matches('input, textarea, button') ? node : (first ?? node);
   target.focus({ preventScroll: true });
   return {
     destroy() {

@@ -2,11 +2,13 @@
 
 use std::process::ExitCode;
 
+use amux_client::Error;
+use amux_client::follow::{Flow, transcript};
 use amux_proto::exit::Exit;
+use amux_proto::frame::Follow;
 use amux_proto::{Code, Time};
 use serde_json::{Value, json};
 
-use super::wait::until;
 use crate::context::Context;
 use crate::output::word;
 use crate::report::{Failure, say};
@@ -39,40 +41,57 @@ impl Log {
         let since = self.since.as_deref().map(since).transpose()?;
         let detail = context.ask("agent", &json!({ "agent": self.agent }))?;
         let uid = detail["agent"]["uid"].clone();
-        let mut run = self.run.map(Value::from).unwrap_or(detail["agent"]["run"].clone());
+        let run = self.run.map(Value::from).unwrap_or(detail["agent"]["run"].clone());
         let mut next = match self.lines {
             Some(lines) => {
                 let page = self.page(context, &uid, &run, None, lines)?;
-                self.print(context, &page, since);
+                self.print(context, &entries(&page), since);
                 page["next"].clone()
             }
             None => json!(0),
         };
         loop {
             let page = self.page(context, &uid, &run, Some(&next), PAGE)?;
-            self.print(context, &page, since);
+            self.print(context, &entries(&page), since);
             next = page["next"].clone();
-            if page["entries"].as_array().is_some_and(|entries| !entries.is_empty()) {
-                continue;
+            if entries(&page).is_empty() {
+                break;
             }
-            if !self.follow {
-                return Ok(ExitCode::SUCCESS);
+        }
+        match self.follow {
+            true => self.go_on(context, &uid, &run, &next, since),
+            false => Ok(ExitCode::SUCCESS),
+        }
+    }
+
+    /// From a place on, as it is written; with `--run`, for as long as there is no other run.
+    fn go_on(
+        &self,
+        context: &Context,
+        uid: &Value,
+        run: &Value,
+        next: &Value,
+        since: Option<Time>,
+    ) -> Result<ExitCode, Failure> {
+        let run = run.as_u64().and_then(|run| u32::try_from(run).ok());
+        let wanted = Follow { agent: word(uid), run, after: next.as_u64(), tail: None };
+        let heard = transcript(&context.layout.srv_socket(), context.client()?, wanted, |page| {
+            if self.run.is_some_and(|run| page.run.0 != run) {
+                return Flow::Enough;
             }
-            // Something happens to the agent, or there is more to read; both are heard as events.
-            let quiet = context.without_start();
-            let newest = until(context, None, |_| {
-                let more = self.page(&quiet, &uid, &run, Some(&next), 1)?;
-                let has_more = more["entries"].as_array().is_some_and(|entries| !entries.is_empty());
-                let detail = quiet.ask("agent", &json!({ "agent": uid }))?;
-                let newer = self.run.is_none() && detail["agent"]["run"] != run;
-                let over = newer.then(|| detail["agent"]["run"].clone());
-                Ok((has_more || newer).then_some(over.filter(|_| !has_more)))
-            });
-            match newest {
-                Ok(Some(Some(newer))) => (run, next) = (newer, json!(0)),
-                Ok(_) => {}
-                Err(failure) if failure.exit == Exit::NotFound => return Ok(ExitCode::SUCCESS),
-                Err(failure) => return Err(failure),
+            // What streams comes again, whole.
+            if !page.live {
+                let lines: Vec<_> = page.entries.iter().map(|entry| entry.get().to_owned()).collect();
+                self.print(context, &lines, since);
+            }
+            Flow::GoOn
+        });
+        match heard {
+            // The agent was removed, and its log ends.
+            Err(Error::Refused(refused)) if refused.code == Code::NotFound => Ok(ExitCode::SUCCESS),
+            heard => {
+                heard?;
+                Ok(ExitCode::SUCCESS)
             }
         }
     }
@@ -88,20 +107,26 @@ impl Log {
         context.ask("transcript", &json!({ "agent": uid, "run": run, "after": after, "limit": limit }))
     }
 
-    fn print(&self, context: &Context, page: &Value, since: Option<Time>) {
-        for entry in page["entries"].as_array().into_iter().flatten() {
-            let at: Option<Time> = word(&entry["at"]).parse().ok();
-            if since.is_some_and(|since| at.is_some_and(|at| at < since)) {
-                continue;
+    fn print(&self, context: &Context, lines: &[String], since: Option<Time>) {
+        for line in lines {
+            if let Some(since) = since {
+                let at = serde_json::from_str::<Value>(line).ok().and_then(|entry| word(&entry["at"]).parse().ok());
+                if at.is_some_and(|at: Time| at < since) {
+                    continue;
+                }
             }
             if self.raw || context.out.is_json() {
-                say(&entry.to_string());
-            } else if let Some(line) = amux_runner::plain::line(&entry.to_string()) {
+                say(line);
+            } else if let Some(line) = amux_runner::plain::line(line) {
                 let text: Vec<_> = line.lines().map(plain).collect();
                 say(&text.join("\n"));
             }
         }
     }
+}
+
+fn entries(page: &Value) -> Vec<String> {
+    page["entries"].as_array().into_iter().flatten().map(Value::to_string).collect()
 }
 
 /// A time, or how long ago.

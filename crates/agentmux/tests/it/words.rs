@@ -4,9 +4,10 @@ use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
 
 use amux_sys::signals::{self, Signal};
+use amux_testkit::crash_agents;
 use serde_json::{Value, json};
 
-use crate::harness::{World, until};
+use crate::harness::{World, fake_agent, until};
 
 #[test]
 fn every_command_says_what_it_did() {
@@ -262,6 +263,43 @@ fn who_follows_misses_nothing_and_hears_nothing_twice_when_the_server_is_killed(
         heard.iter().map(|line| serde_json::from_str::<Value>(line).unwrap()["seq"].as_u64().unwrap()).collect();
     assert!(seqs.is_sorted_by(|a, b| a < b), "{seqs:?}");
     assert_eq!(seqs.len(), 5, "{heard:?}");
+}
+
+#[test]
+fn who_follows_a_log_reads_each_entry_once_across_a_kill_and_into_the_next_run() {
+    let world = World::new();
+    std::fs::create_dir_all(world.home.dir.join("config")).unwrap();
+    let kinds = crash_agents::kinds(&fake_agent());
+    std::fs::write(world.home.dir.join("config/agents.toml"), kinds).unwrap();
+    world.json(&["new", "fay", "--agent", "fake-claude"]);
+    world.json(&["send", "fay", "-m", "say:3", "--wait", "acked"]);
+    let mut command = world.home.command();
+    command.args(["log", "fay", "-f", "--raw"]).stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut follower = command.spawn().unwrap();
+    let mut lines = BufReader::new(follower.stdout.take().unwrap()).lines();
+    let mut heard: Vec<String> = Vec::new();
+    let mut turns = |heard: &mut Vec<String>, wanted: usize| {
+        while heard.iter().filter(|line| line.contains("\"turn_ended\"")).count() < wanted {
+            heard.push(lines.next().unwrap().unwrap());
+        }
+    };
+    turns(&mut heard, 1);
+    signals::send(world.pid("pid"), Signal::Kill).unwrap();
+    world.json(&["send", "fay", "-m", "say:4", "--wait", "acked"]);
+    turns(&mut heard, 2);
+    let first = heard.len();
+    world.json(&["restart", "fay"]);
+    world.json(&["send", "fay", "-m", "say:5", "--wait", "acked"]);
+    turns(&mut heard, 3);
+    world.json(&["rm", "fay", "--stop"]);
+    assert!(follower.wait().unwrap().success(), "the log of an agent that is removed has an end");
+    assert!(heard.iter().all(|line| !line.contains("_delta\"")), "what streams comes whole: {heard:?}");
+    let places = |lines: &[String]| -> Vec<(u64, u64)> {
+        let place = |entry: Value| (entry["n"].as_u64().unwrap(), entry["i"].as_u64().unwrap());
+        lines.iter().map(|line| place(serde_json::from_str(line).unwrap())).collect()
+    };
+    assert!(places(&heard[..first]).is_sorted_by(|a, b| a < b), "{heard:?}");
+    assert!(places(&heard[first + 1..]).is_sorted_by(|a, b| a < b), "{heard:?}");
 }
 
 #[test]
