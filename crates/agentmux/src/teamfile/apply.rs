@@ -9,7 +9,7 @@ use amux_proto::view::AgentState;
 use amux_proto::{Code, Name};
 use amux_team::order;
 use amux_team::plan::{Act, Plan, Step};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::starts::{START_PATIENCE, Seen, Stage, Starts};
 use crate::cli::until;
