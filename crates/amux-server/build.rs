@@ -6,7 +6,8 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
 
 fn main() {
-    let web = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../web/dist");
+    // Asked when it runs: a target directory that was copied holds the program of another checkout.
+    let web = PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo says where")).join("../../web/dist");
     println!("cargo::rerun-if-changed=build.rs");
     let mut files = Vec::new();
     // A path that is not there would count as changed in every build; `cargo xtask web` touches this file instead.

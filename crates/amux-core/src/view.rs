@@ -283,7 +283,7 @@ pub(crate) fn stage_reason(stage: &Stage) -> Option<&str> {
 }
 
 fn shown(state: &State, agent: &entity::Agent, ask: Option<&entity::Request>) -> Agent {
-    let count = count(state, agent.id);
+    let count = count(state, agent);
     let (shown, reason) = state_of(agent, count, ask);
     let activity = agent.run.as_ref().map(|run| &run.activity);
     Agent {
@@ -386,6 +386,8 @@ fn doing(run: &entity::Run, count: Count) -> (AgentState, Option<String>) {
             let waits_for = if is_starting { "; it is starting" } else { "" };
             (AgentState::Queued, Some(format!("{} waiting{waits_for}", count.queued)))
         }
+        // It has it and does not say that it works: nobody should take it for being at rest.
+        Phase::Idle if count.given > 0 => (AgentState::Queued, Some(format!("{} given and not begun", count.given))),
         Phase::Untold | Phase::Opening | Phase::Idle if activity.tasks > 0 => {
             let tasks = match activity.tasks {
                 1 => "1 background task".to_owned(),
@@ -491,15 +493,18 @@ fn urgency(kind: RequestKind) -> u8 {
 struct Count {
     unread: u32,
     queued: u32,
+    /// What this run was given and has not begun.
+    given: u32,
 }
 
-fn count(state: &State, agent: AgentId) -> Count {
-    let to = Recipient::Agent { agent };
+fn count(state: &State, agent: &entity::Agent) -> Count {
+    let to = Recipient::Agent { agent: agent.id };
+    let run = agent.run.as_ref().map(|run| run.no);
     let mut count = Count::default();
     for copy in state.open_for(to).filter_map(|message| message.deliveries.iter().find(|copy| copy.to == to)) {
-        let (unread, queued) = match copy.stage {
-            Stage::Accepted | Stage::Routed { .. } | Stage::Held { .. } => (1, 1),
-            Stage::Handed => (1, 0),
+        let (unread, queued, given) = match copy.stage {
+            Stage::Accepted | Stage::Routed { .. } | Stage::Held { .. } => (1, 1, 0),
+            Stage::Handed => (1, 0, u32::from(copy.run.is_some() && copy.run == run)),
             Stage::Shown
             | Stage::Begun
             | Stage::Unproven { .. }
@@ -508,10 +513,11 @@ fn count(state: &State, agent: AgentId) -> Count {
             | Stage::Expired
             | Stage::Cancelled { .. }
             | Stage::Refused { .. }
-            | Stage::Failed { .. } => (0, 0),
+            | Stage::Failed { .. } => (0, 0, 0),
         };
         count.unread += unread;
         count.queued += queued;
+        count.given += given;
     }
     count
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::thread;
 
 use amux_proto::{Code, Rejection, Time, effect};
-use amux_sys::clock;
+use amux_sys::{clock, memory};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::feed::{Feed, Published};
@@ -163,6 +163,10 @@ fn run(writer: &mut Writer, mut orders: mpsc::Receiver<Order>) -> Result<(), Err
                 writer.answered();
                 batch.clear();
                 writer.file_mail(false, Time(clock::now_ms()), &mut entropy)?;
+                if writer.is_lighter() {
+                    // It takes a while, and nobody's command should wait for it. Without a thread it is done next time.
+                    let _ = thread::Builder::new().name("memory".into()).spawn(memory::give_back);
+                }
             }
         }
     }

@@ -79,7 +79,12 @@ pub struct Writer {
     published: Arc<Published>,
     rejections: Rejections,
     observe: Option<Box<dyn FnMut(Boundary) + Send>>,
+    /// Messages that have left memory since [`Self::is_lighter`] said so.
+    left: usize,
 }
+
+/// So many messages are some megabytes, in two folds.
+const LIGHTER: usize = 8_192;
 
 /// What a sequence of events amounts to.
 #[derive(Debug, Clone, PartialEq)]
@@ -96,7 +101,7 @@ impl Writer {
         let pending = Fold { state, head, wishes };
         let mode = if is_full { Mode::ReadOnly } else { Mode::ReadWrite };
         let published = Arc::new(Published::new(epoch, floor, pending.clone(), mode));
-        Self { store, epoch, pending, published, rejections: Rejections::default(), observe: None }
+        Self { store, epoch, pending, published, rejections: Rejections::default(), observe: None, left: 0 }
     }
 
     /// Calls `observe` at every boundary of every batch.
@@ -161,8 +166,19 @@ impl Writer {
             expect: None,
             cause: None,
         };
+        let before = self.pending.state.messages.len();
         let answers = self.step(&[order], now, entropy)?;
+        self.left += before.saturating_sub(self.pending.state.messages.len());
         Ok(answers.iter().flatten().any(|done| done.answer.get().contains("\"more\":true")))
+    }
+
+    /// Whether so much has left memory that the system should have it back. Said once.
+    pub fn is_lighter(&mut self) -> bool {
+        let is_lighter = self.left >= LIGHTER;
+        if is_lighter {
+            self.left = 0;
+        }
+        is_lighter
     }
 
     /// Whether there is room again. Only asked while the store is read-only: it writes.

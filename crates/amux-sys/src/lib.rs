@@ -14,6 +14,7 @@ pub mod disk;
 pub mod fdpass;
 pub mod folder;
 pub mod lock;
+pub mod memory;
 pub mod notify;
 pub mod output;
 pub mod parent;

@@ -64,6 +64,15 @@ pub(crate) fn peer_pidfd(socket: BorrowedFd<'_>) -> io::Result<Option<OwnedFd>> 
     Ok(Some(unsafe { OwnedFd::from_raw_fd(fd) }))
 }
 
+pub(crate) fn give_back() {
+    // Other libcs give back by themselves.
+    #[cfg(target_env = "gnu")]
+    // SAFETY: it takes no pointer, may be called at any time, and locks what it touches.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
 /// Where a process stands in the hierarchy of control groups: the one of version 2, or systemd's own.
 pub(crate) fn cgroup_of(pid: u32) -> Option<PathBuf> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;

@@ -250,6 +250,18 @@ fn unread_and_queued_count_down_as_mail_is_taken() {
 }
 
 #[test]
+fn whoever_was_given_something_and_has_not_begun_is_not_at_rest() {
+    let mut world = World::new();
+    let agent = world.running("scout");
+    world.says(seen(agent, 1, at(1, Phase::Idle), &[]));
+    let sent = world.says(send(&["scout"], "hello"));
+    crate::mail::handed(&mut world, agent, &[MessageId(id(&sent.answer, "id"))]);
+    world.says(seen(agent, 1, at(2, Phase::Idle), &[]));
+    let shown = view::agent(&world.state, world.the(agent));
+    assert_eq!((shown.state, shown.reason.as_deref()), (AgentState::Queued, Some("1 given and not begun")));
+}
+
+#[test]
 fn a_label_is_the_address_and_of_the_departed_the_id() {
     let mut world = World::new();
     let agent = world.agent("scout");
