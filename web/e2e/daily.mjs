@@ -310,7 +310,8 @@ promise('of two tabs one notifies, in the words of the server’s policy, and ta
         this.open = false;
       }
     };
-    localStorage.setItem('agentmux.notify', 'true');
+    // The page before the first has no storage.
+    if (location.protocol === 'http:') localStorage.setItem('agentmux.notify', 'true');
   });
   const tabs = [await context.newPage(), await context.newPage()];
   await tabs[0].goto(`${here.url()}/#code=${await here.code()}`);

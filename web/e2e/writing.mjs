@@ -106,7 +106,7 @@ promise('a real claude does a turn in the browser: asked, streamed, and shown', 
     await field.fill('say hello from the browser');
     await field.press('Enter');
     await page.locator('[data-node]', { hasText: 'say hello from the browser' }).first().waitFor({ timeout: 60_000 });
-    await page.getByText('FAKE-REPLY: say hello from the browser').waitFor({ timeout: 60_000 });
+    await page.locator('[data-node]', { hasText: 'FAKE-REPLY: say hello from the browser' }).first().waitFor({ timeout: 60_000 });
     await until(() => here.agentmux('ls', '--all').find((agent) => agent.name === 'real').state === 'idle', 'the end of its turn', 60_000);
     const shown = async (of) => (await of.locator('[data-nodes]').innerText().catch(() => '')).replace(/\d\d:\d\d:\d\d|\d+ (ms|s|m)\b/g, 'T');
     const fresh = await here.visit({ hash: `#/agent/${here.uid('real')}` });

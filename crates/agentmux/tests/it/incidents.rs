@@ -330,6 +330,8 @@ fn a_chain_of_questions_through_every_transport_and_a_kill() {
         cast.fake(mode, mode, &[]);
     }
     cast.is_on_screen("tui", "ready");
+    // A program that reads; what agents say is not typed at the prompt of a shell.
+    tmux.run(&["respawn-pane", "-k", "-t", "work:0.0", "printf '%% '; exec cat"]);
     tmux.adopted(&cast.world, "pane", "work:0.0");
     let chain = ["claude", "codex", "acp", "tui", "pane"];
     let person = cast.begin(&["--json", "ask", "claude", "-m", "m-claude how far are you?"]);
