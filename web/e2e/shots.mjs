@@ -57,6 +57,7 @@ async function look(width, height, theme) {
     if (view === 'palette') await page.keyboard.press('Control+k');
     if (view === 'sheet') await page.keyboard.press('?');
     if (view === 'details') await page.getByRole('button', { name: 'Details' }).click();
+    if (view === 'team') await page.getByText('What this does').waitFor();
     if (view === 'write') await page.getByRole('button', { name: 'New message' }).click();
     if (view === 'jump') await page.keyboard.press('g'), await page.keyboard.press('t');
     if (view === 'raw') await page.locator('article [aria-haspopup=menu]').last().click(), await page.getByRole('menuitemcheckbox', { name: 'Raw entries' }).click();
