@@ -105,7 +105,7 @@ impl Viewer {
     fn wanted(&mut self, size: Option<Size>) -> ClientFrame {
         self.id = self.client.id();
         let (rows, cols) = (size.map(|size| size.rows), size.map(|size| size.cols));
-        let view = ViewTerminal { agent: self.agent.clone(), rows, cols, binary: false };
+        let view = ViewTerminal { agent: self.agent.clone(), rows, cols, binary: false, history: None };
         ClientFrame { id: Some(self.id), view: Some(view), ..ClientFrame::default() }
     }
 

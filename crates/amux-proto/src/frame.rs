@@ -112,6 +112,9 @@ pub struct ViewTerminal {
     #[serde(default)]
     #[ts(as = "Option<bool>")]
     pub binary: bool,
+    /// So many lines that scrolled away stand above the first screen, as many as are still known. Of a binary view.
+    #[serde(default)]
+    pub history: Option<u16>,
 }
 
 /// So much of a terminal's output may be under way to a viewer that has not shown it.

@@ -95,6 +95,9 @@ const ORPHAN_EXITS_MAX: usize = 4096;
 /// What is fed to a screen that is made to be looked at once: ten thousand lines of ordinary length.
 const REPLAY_BYTES: u64 = 1024 * 1024;
 
+/// Above a screen that is sent. It leaves room for what is printed next within what may be under way to a viewer.
+const HISTORY_BYTES_MAX: usize = 512 * 1024;
+
 /// Questions waiting for one agent.
 const ASKS_MAX: usize = 64;
 
@@ -204,6 +207,17 @@ impl Runner {
         let dir = tape::dir(&self.shared.world.tapes, agent, run);
         screen.feed(&tape::tail(&dir, tape::OUT, REPLAY_BYTES)?.1);
         Ok(screen)
+    }
+
+    /// What scrolled off the screen of a run before it had printed up to `end`, for a terminal that is shown the screen of
+    /// that moment. Blocks.
+    pub fn history(&self, agent: AgentId, run: RunNo, size: Size, end: u64, lines: usize) -> std::io::Result<Vec<u8>> {
+        let dir = tape::dir(&self.shared.world.tapes, agent, run);
+        let (from, mut bytes) = tape::tail(&dir, tape::OUT, REPLAY_BYTES)?;
+        bytes.truncate(usize::try_from(end.saturating_sub(from)).unwrap_or(usize::MAX));
+        let mut screen = screen::Screen::of_tape(size);
+        screen.feed(&bytes);
+        Ok(screen.scrolled_off(lines, HISTORY_BYTES_MAX))
     }
 
     /// What removed agents left on the disk goes, by and by.

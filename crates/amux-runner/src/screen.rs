@@ -231,6 +231,30 @@ impl Screen {
         rows
     }
 
+    /// What scrolled off it last, in at most so many lines and bytes, such that a fresh terminal of this size that is fed it
+    /// has all of it above its screen.
+    pub fn scrolled_off(&self, lines: usize, bytes: usize) -> Vec<u8> {
+        let mut room = bytes;
+        let newest = (1..=self.term.grid().history_size().min(lines)).map(|back| self.row(Line(-(back as i32)), true));
+        let mut kept: Vec<String> = newest
+            .take_while(|row| {
+                let fits = row.len() + 2 <= room;
+                room = room.saturating_sub(row.len() + 2);
+                fits
+            })
+            .collect();
+        kept.reverse();
+        if kept.is_empty() {
+            return Vec::new();
+        }
+        let rows = usize::from(self.size().rows);
+        let mut text = kept.join("\r\n");
+        // What of it is still on the screen goes up by line feeds at the last row.
+        let _ = write!(text, "\x1b[{rows};1H");
+        text.extend(std::iter::repeat_n('\n', kept.len().min(rows)));
+        text.into_bytes()
+    }
+
     /// What a smaller window has room for, with colours: from the left, and the rows down to the cursor. The cursor's
     /// place is in that window.
     pub fn cut(&mut self, window: Size) -> (Vec<String>, Option<Cursor>) {

@@ -122,6 +122,9 @@ impl Views {
         let run = published.agent(&agent.to_string())?.agent.run.unwrap_or(RunNo(0));
         let credit = wanted.binary.then(Spent::default);
         let mut viewed = Viewed { id, agent, run, at: view.offset, view, credit };
+        if let (Some(lines), true) = (wanted.history, wanted.binary) {
+            viewed.recall(daemon, lines).await;
+        }
         let out = viewed.screen(daemon);
         self.all.push(viewed);
         Ok(out)
@@ -317,6 +320,20 @@ impl Viewed {
         // Whole, however much credit there is: half a screen is none.
         let bytes = self.spend(Binary::Screen, *offset, &self.view.snapshot.clone());
         vec![frame.into(), bytes]
+    }
+
+    /// Puts what scrolled away before the screen. A screen without it is better than none.
+    async fn recall(&mut self, daemon: &Daemon, lines: u16) {
+        let (runner, agent, run) = (daemon.runner.clone(), self.agent, self.run);
+        let (size, end) = (self.view.size, self.view.offset);
+        let read = tokio::task::spawn_blocking(move || runner.history(agent, run, size, end, usize::from(lines)));
+        match read.await.map_err(std::io::Error::other).and_then(|read| read) {
+            Ok(mut history) => {
+                history.append(&mut self.view.snapshot);
+                self.view.snapshot = history;
+            }
+            Err(error) => tracing::warn!(%error, agent = %self.agent, "What scrolled off a terminal cannot be read."),
+        }
     }
 
     fn spend(&mut self, kind: Binary, offset: u64, bytes: &[u8]) -> Out {

@@ -1691,7 +1691,11 @@ rows?: number, cols?: number,
  * In binary messages and with credit, on a WebSocket: at most [`CREDIT_BYTES`] are under way that the client has
  * not said it has shown. The id of such a view is below 2^32.
  */
-binary?: boolean, };
+binary?: boolean, 
+/**
+ * So many lines that scrolled away stand above the first screen, as many as are still known. Of a binary view.
+ */
+history?: number, };
 
 export type Watch = Record<string, never>;
 

@@ -570,6 +570,40 @@ fn a_terminal_that_is_not_shown_fast_enough_is_held_and_then_shown_as_it_is() {
 }
 
 #[test]
+fn a_terminal_that_is_opened_again_has_what_scrolled_away_above_it_also_after_a_kill() {
+    let world = World::new();
+    let script = "printf '\\033[31mred\\033[m\\r\\n'; seq 1 500; printf 'the end'; exec cat";
+    world.json(&["new", "loud", "--agent", "cmd", "--cwd", "/", "--", "/bin/sh", "-c", script]);
+    until("it has printed", || world.json(&["look", "loud"])["lines"].to_string().contains("the end").then_some(()));
+    let opened = |world: &World, history: u16| {
+        let mut browser = Browser::open(world);
+        browser.say(&json!({ "id": 7, "view": { "agent": "loud", "binary": true, "history": history } }));
+        let mut shown = Shown { screen: None, size: Size { rows: 0, cols: 0 }, at: 0, received: 0, screens: 0 };
+        while shown.screen.is_none() {
+            shown.take(browser.hear());
+        }
+        let mut screen = shown.screen.unwrap();
+        let seen = screen.rows(None, false);
+        (screen.rows(Some(1000), true), seen)
+    };
+    let numbers: Vec<String> = (1..=500).map(|number| number.to_string()).collect();
+    for is_after_a_kill in [false, true] {
+        if is_after_a_kill {
+            signals::send(world.pid("pid"), Signal::Kill).unwrap();
+            until("it serves again", || world.home.connect().ok());
+        }
+        let (all, seen) = opened(&world, 1000);
+        assert!(all[0].contains("31mred"), "{:?}", &all[..3]);
+        assert_eq!(all[1..=500], numbers, "each line once");
+        assert_eq!(all.last().map(String::as_str), Some("the end"));
+        let rows = seen.len();
+        let (some, same) = opened(&world, 5);
+        assert_eq!((some.len(), &same), (rows + 5, &seen), "the screen is what it is, however much stands above it");
+        assert_eq!(opened(&world, 0).0.len(), rows);
+    }
+}
+
+#[test]
 fn terminals_that_print_at_once_share_what_is_under_way_to_a_page() {
     const CREDIT: u64 = 1024 * 1024;
     const FRAME: u64 = 64 * 1024;
