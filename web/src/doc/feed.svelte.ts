@@ -32,7 +32,8 @@ export class Transcript {
   usage = $state.raw<Usage | undefined>(undefined);
   model = $state<string | undefined>(undefined);
   mode = $state<string | undefined>(undefined);
-  raw = $state.raw<TranscriptEntry[]>([]);
+  /** When the newest of it was said, or streamed. */
+  lastAt = $state(0);
   error = $state('');
   /** Whether what is drawn is of an earlier time, and the end goes on unseen. */
   away = $state(false);
@@ -54,6 +55,8 @@ export class Transcript {
   /** One page at a time; whoever wants another waits for it. */
   private asking: Promise<void> | null = null;
   private fresh = true;
+  private version = $state(0);
+  private draws = 0;
   private readonly end: () => void;
 
   constructor(readonly agent: string) {
@@ -96,6 +99,7 @@ export class Transcript {
       this.atStart = frame.from === 0;
       this.entries = frame.entries.slice();
       this.doc = Doc.of(this.entries);
+      this.heard(this.entries);
       this.drawn = opened(this.doc.size);
       this.above = 0;
       this.older = 0;
@@ -142,7 +146,13 @@ export class Transcript {
     this.draw();
   }
 
+  private heard(entries: readonly TranscriptEntry[]): void {
+    const last = entries.at(-1);
+    this.lastAt = last ? Date.parse(last.at) : 0;
+  }
+
   private absorb(): void {
+    if (this.waiting.length > 0) this.heard(this.waiting);
     for (const entry of this.waiting) {
       this.doc.push(entry);
       this.passing.take(entry);
@@ -170,7 +180,14 @@ export class Transcript {
     this.usage = this.doc.usage;
     this.model = this.doc.model;
     this.mode = this.doc.mode;
-    this.raw = this.entries;
+    // Not read here: this may be called from an effect, which must not wait for itself.
+    this.version = this.draws += 1;
+  }
+
+  /** The entries as they came, each time it is drawn. A list of its own, made for those alone who look at it. */
+  get raw(): TranscriptEntry[] {
+    void this.version;
+    return this.entries.slice();
   }
 
   private look(past: Past): void {
