@@ -76,6 +76,16 @@ promise('keys walk the inbox: whoever answered one stands on the next', async (h
     await until(async () => (await rows.count()) === left, `${left} left`);
     if (left) await until(() => page.evaluate(() => document.activeElement?.matches('main li.need')), 'the focus is on the next');
   }
+  // What a key could not do moves nobody later: a permission is not dismissed.
+  for (const name of ['a1', 'a2']) await here.later('send', name, '-m', 'ask');
+  await until(async () => (await rows.count()) === 2, 'two ask');
+  await rows.first().focus();
+  await page.keyboard.press('e');
+  await page.evaluate(() => document.activeElement.blur());
+  for (const { id } of here.agentmux('requests').slice(1)) here.agentmux('approve', id);
+  await until(async () => (await rows.count()) === 1, 'the other was answered elsewhere');
+  await page.evaluate(() => new Promise((done) => requestAnimationFrame(() => setTimeout(done))));
+  assert.equal(await page.evaluate(() => document.activeElement === document.body), true);
 });
 
 promise('the list is filtered by words with a place, ordered by keys on every device, and says what each said last', async (here) => {
