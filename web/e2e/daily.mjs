@@ -82,7 +82,7 @@ promise('keys walk the inbox: whoever answered one stands on the next', async (h
   await rows.first().focus();
   await page.keyboard.press('e');
   await page.evaluate(() => document.activeElement.blur());
-  for (const { id } of here.agentmux('requests').slice(1)) here.agentmux('approve', id);
+  here.agentmux('approve', (await rows.nth(1).getAttribute('data-key')).split(' ')[1]);
   await until(async () => (await rows.count()) === 1, 'the other was answered elsewhere');
   await page.evaluate(() => new Promise((done) => requestAnimationFrame(() => setTimeout(done))));
   assert.equal(await page.evaluate(() => document.activeElement === document.body), true);
