@@ -35,11 +35,11 @@ describe('an earlier time of a transcript', () => {
   it('has what came meanwhile once, when it reaches the end', async () => {
     written = 500;
     const of = new Transcript('a');
-    told(300, 500, true);
+    told(450, 500, true);
     // The page that joins them is read when this is written, and taken in before the next frame.
     written = 510;
     told(500, 510);
-    await of.jump(Date.parse(entry(100).at));
+    await of.jump(Date.parse(entry(300).at));
     while (of.away) await of.later();
     for (let step = 0; step < 20; step += 1) await of.later();
     await frame();
