@@ -76,6 +76,16 @@ promise('keys walk the inbox: whoever answered one stands on the next', async (h
     await until(async () => (await rows.count()) === left, `${left} left`);
     if (left) await until(() => page.evaluate(() => document.activeElement?.matches('main li.need')), 'the focus is on the next');
   }
+  // What a key could not do moves nobody later: a permission is not dismissed.
+  for (const name of ['a1', 'a2']) await here.later('send', name, '-m', 'ask');
+  await until(async () => (await rows.count()) === 2, 'two ask');
+  await rows.first().focus();
+  await page.keyboard.press('e');
+  await page.evaluate(() => document.activeElement.blur());
+  here.agentmux('approve', (await rows.nth(1).getAttribute('data-key')).split(' ')[1]);
+  await until(async () => (await rows.count()) === 1, 'the other was answered elsewhere');
+  await page.evaluate(() => new Promise((done) => requestAnimationFrame(() => setTimeout(done))));
+  assert.equal(await page.evaluate(() => document.activeElement === document.body), true);
 });
 
 promise('the list is filtered by words with a place, ordered by keys on every device, and says what each said last', async (here) => {
@@ -337,5 +347,35 @@ promise('of two tabs one notifies, in the words of the server’s policy, and ta
   await here.later('send', 'fay', '-m', 'ask');
   await tabs[1].locator('main li.need').waitFor();
   assert.equal((await told()).length, 1);
+  // Nor is who has the agent in a pane in front of them.
+  const answer = async () => {
+    here.agentmux('approve', here.agentmux('requests')[0].id);
+    for (const tab of tabs) await until(async () => (await tab.title()) === 'agentmux', 'nothing waits');
+  };
+  const ask = async () => {
+    await here.later('send', 'fay', '-m', 'ask');
+    for (const tab of tabs) await until(async () => (await tab.title()) === '(1) agentmux', 'it waits');
+  };
+  const looks = () => tabs[0].evaluate(async () => (await navigator.locks.query()).held.filter(({ name }) => name.startsWith('agentmux.looks ')).map(({ name }) => name.split(' ')[1]));
+  await answer();
+  here.agentmux('workspace', 'create', 'main');
+  here.agentmux('tab', 'create', 'main', '--name', 'work');
+  const { id: work } = here.agentmux('tab', 'ls')[0];
+  here.agentmux('pane', 'open', '--agent', 'fay', '--tab', work);
+  await tabs[1].evaluate((id) => (location.hash = `#/tab/${id}`), work);
+  await until(async () => (await looks()).join() === uidOf(here, 'fay'), 'one looks at its pane');
+  await ask();
+  assert.equal((await told()).length, 1);
+  await answer();
+  // What one tab is told holds in the one that notifies.
+  await tabs[1].evaluate(() => (location.hash = '#/system'));
+  await until(async () => (await looks()).length === 0, 'nobody looks');
+  await tabs[1].evaluate(() => localStorage.setItem('agentmux.notify', 'false'));
+  await ask();
+  await answer();
+  assert.equal((await told()).length, 1);
+  await tabs[1].evaluate(() => localStorage.setItem('agentmux.notify', 'true'));
+  await ask();
+  await until(async () => (await told()).length === 2, 'it is told again');
   await context.close();
 });

@@ -388,6 +388,13 @@ promise('a reader jumps to a time, goes from message to message and back to the 
   await seen('Question 0');
   await page.keyboard.press('Alt+Shift+ArrowDown');
   await seen('Answer 8999.');
+  // A turn of which the end is all that is drawn.
+  const long = await told(here, 'may', entries.slice(0, 700).map((entry, n) => (n % 100 === 0 && n > 0 ? { ...entry, item: { type: 'message', id: `m${n}`, text: `Answer ${n}.` } } : entry)));
+  await page.evaluate((uid) => (location.hash = `#/agent/${uid}`), long);
+  await seen('Answer 699.');
+  await page.getByRole('log', { name: /may/ }).focus();
+  await page.keyboard.press('Alt+ArrowUp');
+  await seen('Question 0');
 });
 
 promise('the raw entries are read page by page, and searched to the beginning', async (here) => {
@@ -405,6 +412,15 @@ promise('the raw entries are read page by page, and searched to the beginning', 
   await page.keyboard.press('Enter');
   await raw.getByText('the needle <b>').waitFor();
   await page.getByText('1 entry of 5000, which is all').waitFor();
+  // What is said meanwhile comes by itself.
+  here.agentmux('new', 'live', '--agent', 'fake');
+  await page.evaluate((uid) => (location.hash = `#/agent/${uid}`), uidOf(here, 'live'));
+  await page.getByRole('article').getByRole('button', { name: 'More for live' }).click();
+  await page.getByRole('menuitemcheckbox', { name: 'Raw entries' }).click();
+  const fresh = page.getByRole('region', { name: 'Raw entries of live' });
+  await fresh.waitFor();
+  await here.later('send', 'live', '-m', 'a word to be seen');
+  await fresh.getByText('a word to be seen').first().waitFor();
 });
 
 promise('what was recorded of real CLIs is drawn as the golden documents say, and the same after a reload', async (here) => {

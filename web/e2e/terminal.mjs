@@ -38,6 +38,21 @@ promise('a word is found in what scrolled away, and the keys go back to the term
   assert.ok(await page.evaluate(() => document.activeElement.matches('.xterm-helper-textarea')), 'the terminal has the keys');
 });
 
+promise('whoever types while a terminal prints is at its end, and stays there', async (here) => {
+  const page = await here.visit({ hash: program(here, 'sh', 'echo ready; read go; for i in $(seq 1500); do seq -f "$i row %g" 20; done; echo END; cat') });
+  await until(async () => /ready/.test(await shows(page)), 'the program');
+  here.agentmux('keys', 'sh', 'Enter');
+  const screen = page.locator('.xterm-rows');
+  await until(async () => /50 row/.test(await shows(page)), 'it prints');
+  await page.locator('.xterm-helper-textarea').focus();
+  await page.locator('.xterm-screen').hover();
+  await page.mouse.wheel(0, -400);
+  await page.keyboard.press('x');
+  assert.doesNotMatch(await shows(page), /END/, 'it prints still');
+  await until(async () => /END/.test(await shows(page)), 'the output', 60_000);
+  await until(async () => /END/.test(await screen.innerText()), 'the end is on the screen');
+});
+
 promise('what is selected in a terminal is copied by key', async (here) => {
   const page = await here.visit({ permissions: CLIPBOARD, hash: program(here, 'sh', 'echo copythis word; cat') });
   await until(async () => /copythis/.test(await shows(page)), 'the output');

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { AHEAD_MAX, FIRST, GROW, KEPT, grown, isShort, opened, type Extent } from '../src/doc/extent';
+import { AHEAD_MAX, FIRST, GROW, KEPT, grown, isShort, lower, opened, upper, type Extent } from '../src/doc/extent';
 
 function settled(drawn: Extent, size: number, follows: boolean): { drawn: Extent; frames: number; most: number } {
   let [frames, most] = [0, 0];
@@ -41,6 +41,17 @@ describe('how much of a document is drawn', () => {
     expect(drawn).toEqual({ from: 100, to: 100 + AHEAD_MAX });
     // They went to the end of it.
     expect(settled(drawn, 5000, true).drawn.to).toBe(5000);
+  });
+  it('moves with one who reads page after page, and never draws all of them', () => {
+    let drawn: Extent = { from: 0, to: 300 };
+    for (let size = 300; size < 20_000; size += 100) drawn = lower(drawn, size, 120);
+    expect(drawn.to - drawn.from).toBe(AHEAD_MAX);
+    expect(lower(drawn, drawn.to, 120)).toEqual(drawn);
+    const from = drawn.from;
+    drawn = upper(drawn, 120);
+    expect(drawn).toEqual({ from: from - 120, to: from - 120 + AHEAD_MAX });
+    while (drawn.from > 0) drawn = upper(drawn, 120);
+    expect(drawn).toEqual({ from: 0, to: AHEAD_MAX });
   });
   it('gives back what went away', () => {
     expect(grown({ from: 3, to: 9 }, 7, true)).toEqual({ from: 3, to: 7 });

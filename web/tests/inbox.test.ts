@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { kindOf, note, Told } from '../src/feed/attend';
+import { CROWD, gathered, kindOf, looked, note, Told } from '../src/feed/attend';
 import { fits } from '../src/feed/filter';
-import { inbox, isNeed, needs } from '../src/feed/inbox';
+import { comesBack, inbox, isNeed, needs } from '../src/feed/inbox';
 import { CODED, pruned } from '../src/feed/notes';
 import type { BoardAgent, BoardRequest, MessageView } from '../src/proto';
 
@@ -31,6 +31,14 @@ describe('the inbox', () => {
     const notes = { ...none, snoozed: { 'ask 1': 100 } };
     expect(inbox(board, notes, 99)).toMatchObject({ items: [], hidden: 1 });
     expect(inbox(board, notes, 100).items).toHaveLength(1);
+  });
+  it('knows when the next of what was put off is there', () => {
+    expect(comesBack({}, 5)).toBeNull();
+    const snoozed = { 'ask 1': 25_000, 'ask 2': 21_000, 'ask 3': 5000 };
+    expect(comesBack(snoozed, 12_000)).toBe(30_000);
+    // Not shown before the inbox is made anew, and so still to come.
+    expect(comesBack(snoozed, 22_000)).toBe(30_000);
+    expect(comesBack(snoozed, 30_000)).toBeNull();
   });
   it('never mutes a need', () => {
     const board = { agents: [agent('a', 'needs_login'), agent('b', 'idle')], asks: [], messages: [] };
@@ -105,6 +113,16 @@ describe('what is told outside of the page', () => {
     expect([told.sound(one, 0), told.sound(one, 4999), told.sound(one, 5000)]).toEqual([true, false, true]);
     const two = [...one, ...one];
     expect([told.split(one, 0, 5000), told.split(two, 1000, 5000), told.split(two, 9000, 5000)]).toEqual(['each', 'one', 'each']);
+    // One after the other is a crowd as well.
+    expect([told.split(one, 20_000, 5000), told.split(one, 20_016, 5000), told.split(one, 20_032, 5000)]).toEqual(['each', 'one', 'one']);
+  });
+  it('counts all of a crowd, and has the words of one that is alone in it', () => {
+    const asks = [ask('1', 'a', 'x'), ask('2', 'a', 'y')].map((one) => ({ ...one, agent: 'a@t', title: 'touch 1' }));
+    expect(gathered(board(asks), () => true)).toMatchObject({ key: CROWD, body: '2 things wait for you' });
+    expect(gathered(board(asks.slice(1)), () => true)).toMatchObject({ key: CROWD, title: 'a@t', body: 'touch 1' });
+  });
+  it('is not what stands in a pane before the eyes', () => {
+    expect(looked([{ type: 'agent', agent: 'a' }, { type: 'empty' }, { type: 'view', view: 'inbox' }, { type: 'view', view: 'events' }])).toEqual(['a', 'inbox']);
   });
   it('has the words of a letter only when its sender is known here', () => {
     const [item] = board([], [{ ...mail('m', 'handed'), body: 'the secret' } as MessageView]);

@@ -146,6 +146,11 @@ describe('what a permission is for', () => {
     expect(ask('{"file_path":"a","edits":[{"old_string":"x","new_string":"y"},{"old_string":"p","new_string":"q"}]}').diffs).toHaveLength(2);
     expect(ask('{"file_path":"a","content":"new"}').diffs).toEqual([{ path: 'a', change: { type: 'texts', new: 'new' } }]);
   });
+  it('is shown whole when one thing comes by several names', () => {
+    const both = ask('{"filePath":"a","oldString":"x","newString":"evil","old_string":"x","new_string":"harmless"}');
+    expect(both.diffs).toMatchObject([{ path: 'a', change: { new: 'harmless' } }]);
+    expect(both.fields).toEqual([{ name: 'oldString', value: 'x' }, { name: 'newString', value: 'evil' }]);
+  });
   it('is not said twice, and is said when it was cut', () => {
     const bash = { title: 'Bash: ls', detail: '{"command":"ls"}', tool: 'Bash', subject: 'ls' };
     expect([isSaid(bash), isSaid({ ...bash, detail: '{"command":"l' }), isSaid({ ...bash, title: 'List it' })]).toEqual([true, false, false]);

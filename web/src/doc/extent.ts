@@ -28,5 +28,17 @@ export function grown(drawn: Extent, size: number, follows: boolean): Extent {
   return { from, to };
 }
 
+/** So much further down, for a reader who came to the end of what is drawn. */
+export function lower(drawn: Extent, size: number, by: number): Extent {
+  const to = Math.max(drawn.to, Math.min(size, drawn.to + by));
+  return { from: Math.max(drawn.from, to - AHEAD_MAX), to };
+}
+
+/** So much further up, for a reader who came to its beginning. */
+export function upper(drawn: Extent, by: number): Extent {
+  const from = Math.max(0, drawn.from - by);
+  return { from, to: Math.min(drawn.to, from + AHEAD_MAX) };
+}
+
 /** Whether the frames behind this one have more to draw. */
 export const isShort = (drawn: Extent, size: number, follows: boolean): boolean => drawn.to < size && (follows || drawn.to - drawn.from < AHEAD_MAX);

@@ -3,7 +3,7 @@
 import { store } from '../feed/store.svelte';
 import type { TranscriptEntry, Usage } from '../proto';
 import { Doc, Passing, isPassing, type Node } from './derive';
-import { AHEAD_MAX, FIRST, grown, isShort, opened, type Extent } from './extent';
+import { AHEAD_MAX, FIRST, grown, isShort, lower, opened, upper, type Extent } from './extent';
 import { placeOf, type Page } from './search';
 
 /** What is asked for at once; earlier pages come as the reader goes up. */
@@ -18,6 +18,9 @@ const WAITING_MAX = 1000;
 
 type EntriesFrame = { run: number; from: number; next: number; reset: boolean; live: boolean; entries: TranscriptEntry[] };
 
+/** A part of an earlier time, which does not reach what came since; and how much of it is drawn. */
+type Past = { doc: Doc; entries: TranscriptEntry[]; from: number; next: number; drawn: Extent };
+
 export class Transcript {
   /** What is drawn of the document. */
   nodes = $state.raw<Node[]>([]);
@@ -29,13 +32,14 @@ export class Transcript {
   usage = $state.raw<Usage | undefined>(undefined);
   model = $state<string | undefined>(undefined);
   mode = $state<string | undefined>(undefined);
-  raw = $state.raw<TranscriptEntry[]>([]);
+  /** When the newest of it was said, or streamed. */
+  lastAt = $state(0);
   error = $state('');
   /** Whether what is drawn is of an earlier time, and the end goes on unseen. */
   away = $state(false);
   /** Whether something comes after what is drawn that does not come by itself. */
   cut = $state(false);
-  private past: { doc: Doc; entries: TranscriptEntry[]; from: number; next: number } | null = null;
+  private past: Past | null = null;
   private doc = new Doc();
   private passing = new Passing();
   private entries: TranscriptEntry[] = [];
@@ -51,6 +55,8 @@ export class Transcript {
   /** One page at a time; whoever wants another waits for it. */
   private asking: Promise<void> | null = null;
   private fresh = true;
+  private version = $state(0);
+  private draws = 0;
   private readonly end: () => void;
 
   constructor(readonly agent: string) {
@@ -93,6 +99,7 @@ export class Transcript {
       this.atStart = frame.from === 0;
       this.entries = frame.entries.slice();
       this.doc = Doc.of(this.entries);
+      this.heard(this.entries);
       this.drawn = opened(this.doc.size);
       this.above = 0;
       this.older = 0;
@@ -135,13 +142,23 @@ export class Transcript {
 
   private flush(): void {
     this.drawing = 0;
+    this.absorb();
+    this.draw();
+  }
+
+  private heard(entries: readonly TranscriptEntry[]): void {
+    const last = entries.at(-1);
+    this.lastAt = last ? Date.parse(last.at) : 0;
+  }
+
+  private absorb(): void {
+    if (this.waiting.length > 0) this.heard(this.waiting);
     for (const entry of this.waiting) {
       this.doc.push(entry);
       this.passing.take(entry);
       if (!isPassing(entry.item)) this.entries.push(entry);
     }
     this.waiting = [];
-    this.draw();
   }
 
   /** Whether the reader is at its end, or somewhere above. */
@@ -156,19 +173,32 @@ export class Transcript {
 
   private draw(): void {
     this.away = this.past !== null;
-    if (this.past) this.nodes = this.past.doc.nodes();
-    else this.extend();
+    // What comes since changes nothing of an earlier time.
+    if (!this.past) this.extend();
     this.cut = this.away || (this.drawn.to < this.doc.size && !this.more());
     this.grown = this.doc.size - this.older;
     this.usage = this.doc.usage;
     this.model = this.doc.model;
     this.mode = this.doc.mode;
-    this.raw = this.entries;
+    // Not read here: this may be called from an effect, which must not wait for itself.
+    this.version = this.draws += 1;
+  }
+
+  /** The entries as they came, each time it is drawn. A list of its own, made for those alone who look at it. */
+  get raw(): TranscriptEntry[] {
+    void this.version;
+    return this.entries.slice();
+  }
+
+  private look(past: Past): void {
+    this.past = past;
+    this.nodes = past.doc.nodes(past.drawn.from, past.drawn.to);
+    this.draw();
   }
 
   /** Whether something is before what is drawn. */
   get isCut(): boolean {
-    return this.past ? this.past.from > 0 : this.drawn.from > 0 || !this.atStart;
+    return this.past ? this.past.drawn.from > 0 || this.past.from > 0 : this.drawn.from > 0 || !this.atStart;
   }
 
   private extend(): void {
@@ -206,9 +236,8 @@ export class Transcript {
     const [above, below] = await Promise.all([place > 0 ? this.page({ before: place }, FIRST) : null, this.page({ after: place }, PAGE)]);
     if (run !== this.run) return undefined;
     const entries = [...(above?.entries ?? []), ...below.entries];
-    this.past = { entries, doc: Doc.of(entries), from: above?.from ?? place, next: below.next };
-    this.join();
-    this.draw();
+    const doc = Doc.of(entries);
+    this.lookOrJoin({ entries, doc, from: above?.from ?? place, next: below.next, drawn: { from: 0, to: Math.min(doc.size, AHEAD_MAX) } });
     return this.nodes.find((node) => Date.parse(node.at) >= at)?.id ?? this.nodes[0]?.id;
   }
 
@@ -224,10 +253,11 @@ export class Transcript {
 
   /** More of a later time, where what is drawn does not reach the end. */
   async later(): Promise<void> {
-    if (this.past) return this.alone(() => this.laterPage());
-    const to = Math.min(this.doc.size, this.drawn.to + STEP);
-    if (to === this.drawn.to) return;
-    this.drawn = { from: Math.max(this.drawn.from, to - AHEAD_MAX), to };
+    const { past } = this;
+    if (past && past.drawn.to === past.doc.size) return this.alone(() => this.laterPage());
+    if (past) return this.look({ ...past, drawn: lower(past.drawn, past.doc.size, STEP) });
+    if (this.drawn.to === this.doc.size) return;
+    this.drawn = lower(this.drawn, this.doc.size, STEP);
     this.draw();
   }
 
@@ -236,33 +266,35 @@ export class Transcript {
     if (!past) return;
     try {
       const page = await this.page({ after: past.next }, PAGE);
-      if (this.past !== past) return;
-      this.past = { ...past, entries: [...past.entries, ...page.entries], next: page.next };
-      for (const entry of page.entries) past.doc.push(entry);
-      this.join();
-      this.draw();
+      // Where it is looked at may have moved meanwhile.
+      const now = this.past;
+      if (now?.doc !== past.doc) return;
+      for (const entry of page.entries) now.doc.push(entry);
+      this.lookOrJoin({ ...now, entries: [...now.entries, ...page.entries], next: page.next, drawn: lower(now.drawn, now.doc.size, STEP) });
     } catch {
       // It is asked for again when the reader goes on.
     }
   }
 
   /** What reaches what came since is one document with it. */
-  private join(): void {
-    if (!this.past || this.past.next < this.from) return;
-    const last = this.past.entries.at(-1);
+  private lookOrJoin(past: Past): void {
+    if (past.next < this.from) return this.look(past);
+    // A page just read has what came and is not taken in yet: it is taken in first, and so once.
+    this.absorb();
+    const last = past.entries.at(-1);
     const fresh = last ? this.entries.filter((entry) => entry.n > last.n || (entry.n === last.n && entry.i > last.i)) : this.entries;
     const size = this.doc.size;
-    const shown = this.past.doc.size;
-    this.entries = [...this.past.entries, ...fresh];
-    this.from = this.past.from;
+    this.entries = [...past.entries, ...fresh];
+    this.from = past.from;
     this.atStart = this.from === 0;
     this.past = null;
     this.doc = Doc.of(this.passing.among(this.entries));
     this.older += this.doc.size - size;
-    const to = Math.min(shown, this.doc.size);
-    this.drawn = { from: Math.max(0, to - AHEAD_MAX), to };
+    const to = Math.min(past.drawn.to, this.doc.size);
+    this.drawn = { from: Math.min(past.drawn.from, to), to };
     this.above = 0;
     this.follows = false;
+    this.draw();
   }
 
   /** Back to what is said now. */
@@ -273,7 +305,9 @@ export class Transcript {
   }
 
   async earlier(): Promise<void> {
-    if (this.past) return this.alone(() => this.earlierStill());
+    const { past } = this;
+    if (past && past.drawn.from > 0) return this.look({ ...past, drawn: upper(past.drawn, STEP) });
+    if (past) return this.alone(() => this.earlierStill());
     if (this.drawn.from > 0) {
       this.above = STEP;
       this.draw();
@@ -313,10 +347,13 @@ export class Transcript {
     if (!past || past.from === 0) return;
     try {
       const page = await this.page({ before: past.from }, PAGE);
-      if (this.past !== past) return;
-      const entries = [...page.entries, ...past.entries];
-      this.past = { entries, doc: Doc.of(entries), from: page.entries.length === 0 ? 0 : page.from, next: past.next };
-      this.draw();
+      const now = this.past;
+      if (now?.doc !== past.doc) return;
+      const entries = [...page.entries, ...now.entries];
+      const doc = Doc.of(entries);
+      const before = Math.max(0, doc.size - now.doc.size);
+      const drawn = upper({ from: now.drawn.from + before, to: Math.min(doc.size, now.drawn.to + before) }, STEP);
+      this.look({ entries, doc, from: page.entries.length === 0 ? 0 : page.from, next: now.next, drawn });
     } catch {
       // It is asked for again when the reader goes on.
     }

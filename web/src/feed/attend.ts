@@ -1,6 +1,7 @@
 // What a person is told outside of the page. Pure: which of the things that wait are news, in what words, with a sound or without.
 
 import { isNeed, type Item } from './inbox';
+import type { Content } from '../proto';
 import { line } from '../text/plain';
 
 /** What the server names in `notify.on`. */
@@ -52,6 +53,19 @@ export function note(item: Item, isKnown: (sender: string) => boolean): Note {
   }
 }
 
+export const CROWD = 'crowd';
+
+/** What comes in a crowd, as one; in its own words while it is alone. */
+export function gathered(items: readonly Item[], isKnown: (sender: string) => boolean): Note {
+  const [first] = items;
+  if (first && items.length === 1) return { ...note(first, isKnown), key: CROWD };
+  return { key: CROWD, title: 'agentmux', body: `${items.length} things wait for you`, hash: '#/inbox' };
+}
+
+/** What of a workspace is before the eyes: agents by their id, and the inbox. */
+export const looked = (contents: readonly Content[]): string[] =>
+  contents.flatMap((content) => (content.type === 'agent' ? [content.agent] : content.type === 'view' && content.view === 'inbox' ? ['inbox'] : []));
+
 /** At most one sound in so many milliseconds, whatever comes. */
 export const SOUND_MS = 5000;
 
@@ -78,10 +92,10 @@ export class Told {
     return true;
   }
 
-  /** Each by itself, or what comes in a crowd as one. */
+  /** Each by itself, or what comes in a crowd as one; one after the other is a crowd too. */
   split(items: readonly Item[], now: number, pauseMs: number): 'each' | 'one' {
     const isCrowd = items.length > 3 || now - this.shown < pauseMs;
     this.shown = now;
-    return isCrowd && items.length > 1 ? 'one' : 'each';
+    return isCrowd ? 'one' : 'each';
   }
 }

@@ -74,6 +74,16 @@ export function inbox(
   return { items: shown, hidden: all.length - shown.length };
 }
 
+/** The time of the inbox goes on in such steps: it is made anew for each. */
+export const STEP_MS = 10_000;
+
+/** When the next of what was put off is there again. */
+export function comesBack(snoozed: Readonly<Record<string, number>>, now: number): number | null {
+  const step = Math.floor(now / STEP_MS) * STEP_MS;
+  const next = Math.min(...Object.values(snoozed).filter((until) => until > step));
+  return Number.isFinite(next) ? Math.ceil(next / STEP_MS) * STEP_MS : null;
+}
+
 const SETTLED = new Set(['acked', 'answered', 'expired', 'cancelled', 'refused', 'failed']);
 
 const cmp = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);

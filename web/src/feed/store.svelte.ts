@@ -164,15 +164,27 @@ export class Kept<T> {
 
   constructor(
     private readonly key: string,
-    start: T,
+    private readonly start: T,
+    /** Where one is in a window is not changed from another. */
+    whose: 'browser' | 'window' = 'browser',
   ) {
-    this.held = start;
+    this.held = this.read();
+    if (whose === 'window') return;
+    addEventListener('storage', (event) => {
+      if (event.key !== `agentmux.${key}` && event.key !== null) return;
+      this.held = this.read();
+      this.version = this.writes += 1;
+    });
+  }
+
+  private read(): T {
     try {
-      const text = localStorage.getItem(`agentmux.${key}`);
-      if (text !== null) this.held = JSON.parse(text) as T;
+      const text = localStorage.getItem(`agentmux.${this.key}`);
+      if (text !== null) return JSON.parse(text) as T;
     } catch {
       // A browser that keeps nothing starts anew each time.
     }
+    return this.start;
   }
 
   get value(): T {
@@ -204,9 +216,9 @@ export const prefs = {
   diffSpace: new Kept('diff_space', true),
   notify: new Kept('notify', false),
   folded: new Kept<string[]>('folded', []),
-  workspace: new Kept<string | null>('workspace', null),
+  workspace: new Kept<string | null>('workspace', null, 'window'),
   /** Tab → pane with this device's focus. */
-  focus: new Kept<Record<string, string>>('focus', {}),
+  focus: new Kept<Record<string, string>>('focus', {}, 'window'),
 };
 
 // ---- where this browser is: the hash.

@@ -25,18 +25,20 @@ export function action(ask: { title: string; detail: string; tool: string | null
   const text = (name: string) => (typeof input[name] === 'string' ? (input[name] as string) : undefined);
   const used = new Set<string>();
   const out: Action = { about, diffs: [], fields: [] };
-  const path = ['file_path', 'filePath', 'path', 'notebook_path'].find((name) => text(name) !== undefined);
-  const old = text('old_string') ?? text('oldString') ?? text('old_text');
-  const fresh = text('new_string') ?? text('newString') ?? text('new_text');
+  const first = (...names: string[]) => names.find((name) => text(name) !== undefined);
+  const path = first('file_path', 'filePath', 'path', 'notebook_path');
+  const old = first('old_string', 'oldString', 'old_text');
+  const fresh = first('new_string', 'newString', 'new_text');
   const whole = text('content');
   const take = (...names: (string | undefined)[]) => names.forEach((name) => name && used.add(name));
   if (text('command') !== undefined) {
     out.command = text('command')!;
     take('command');
   }
-  if (path && old !== undefined && fresh !== undefined) {
-    out.diffs.push({ path: text(path)!, change: { type: 'texts', old, new: fresh } });
-    take(path, 'old_string', 'oldString', 'old_text', 'new_string', 'newString', 'new_text');
+  if (path && old && fresh) {
+    out.diffs.push({ path: text(path)!, change: { type: 'texts', old: text(old)!, new: text(fresh)! } });
+    // The same by another name may be what runs: it stays to be seen.
+    take(path, old, fresh);
   } else if (path && Array.isArray(input.edits)) {
     const edits = input.edits as Record<string, unknown>[];
     const isEdit = (edit: Record<string, unknown>) => typeof edit?.old_string === 'string' && typeof edit.new_string === 'string' && Object.keys(edit).every((key) => key === 'old_string' || key === 'new_string');

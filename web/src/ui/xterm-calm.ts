@@ -7,7 +7,7 @@ import type { Terminal } from '@xterm/xterm';
 
 type Point = [number, number] | undefined;
 type Parts = {
-  _viewport?: { _sync?(row?: number): void };
+  _viewport?: { _sync?(row?: number): void; scrollLines?(lines: number): void; scrollToLine?(line: number, atOnce?: boolean): void };
   _renderService?: { handleSelectionChanged?(start: Point, end: Point, isColumns: boolean): void };
 };
 
@@ -15,16 +15,27 @@ type Parts = {
 export function calm(terminal: Terminal): () => void {
   const { _viewport: viewport, _renderService: drawing } = (terminal as unknown as { _core?: Parts })._core ?? {};
   let due = 0;
+  let now: () => void = () => undefined;
   const sync = viewport?._sync;
   if (viewport && sync) {
+    now = () => {
+      if (!due) return;
+      cancelAnimationFrame(due);
+      due = 0;
+      sync.call(viewport);
+    };
     viewport._sync = (row) => {
       if (row !== undefined) return sync.call(viewport, row);
-      due ||= requestAnimationFrame(() => {
-        due = 0;
-        sync.call(viewport);
-      });
+      due ||= requestAnimationFrame(now);
     };
+    // It scrolls no further than what it last heard of. Without this, whoever goes to the end while much is printed stands above it
+    // and is left behind; in a page that nobody sees the frame does not come at all.
+    const { scrollLines, scrollToLine } = viewport;
+    if (scrollLines) viewport.scrollLines = (...args) => (now(), scrollLines.apply(viewport, args));
+    if (scrollToLine) viewport.scrollToLine = (...args) => (now(), scrollToLine.apply(viewport, args));
   }
+  const own = ['wheel', 'pointerdown'] as const;
+  for (const event of own) terminal.element?.addEventListener(event, now, { capture: true, passive: true });
   const selected = drawing?.handleSelectionChanged;
   if (drawing && selected) {
     let was = false;
@@ -34,5 +45,8 @@ export function calm(terminal: Terminal): () => void {
       was = is;
     };
   }
-  return () => cancelAnimationFrame(due);
+  return () => {
+    cancelAnimationFrame(due);
+    for (const event of own) terminal.element?.removeEventListener(event, now, { capture: true });
+  };
 }

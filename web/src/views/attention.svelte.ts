@@ -3,8 +3,11 @@
 // tells, and nothing is said about what the person looks at in any of them.
 
 import { place, prefs, store } from '../feed/store.svelte';
-import { note, Told, type Note } from '../feed/attend';
-import { isNeed, type Item } from '../feed/inbox';
+import { CROWD, gathered, looked, note, Told, type Note } from '../feed/attend';
+import { comesBack, isNeed, type Item } from '../feed/inbox';
+import { notes } from '../feed/notes.svelte';
+import { paneHere } from '../keys/commands';
+import { place as placed } from '../layout/tree';
 import { shared } from './state.svelte';
 
 const icon = (dot: string) =>
@@ -17,29 +20,46 @@ const need = (n: number) => icon(`<circle cx="21.500" cy="10.500" r="10" fill="#
 const TELLS = 'agentmux.tells';
 const LOOKS = 'agentmux.looks ';
 
-/** What is on the screen of this tab and in front of a person. */
-const looking = (): string | null => {
-  if (document.hidden || !document.hasFocus()) return null;
+/** A timer of more than 24 days is due at once. */
+const WAIT_MS_MAX = 86_400_000;
+
+/** A tab of this width shows one of its panes. */
+const narrow = matchMedia('(max-width: 699px)');
+
+/** What is on the screen of this tab. */
+function screen(): string[] {
   const route = place.route;
-  return route.at === 'inbox' ? 'inbox' : route.at === 'agent' ? route.agent : null;
-};
+  if (route.at === 'inbox') return ['inbox'];
+  if (route.at === 'agent') return [route.agent];
+  if (route.at !== 'tab') return [];
+  const { tiles } = placed(store.rows.tab.get(route.tab)?.root ?? null);
+  const isHere = (pane: string | null | undefined) => tiles.some((tile) => pane && tile.panes.includes(pane));
+  const alone = isHere(place.magnified) ? place.magnified : narrow.matches ? paneHere() : null;
+  const drawn = alone ? tiles.filter((tile) => tile.panes.includes(alone)) : tiles;
+  return looked(drawn.flatMap((tile) => store.rows.pane.get(tile.active)?.content ?? []));
+}
+
+/** What of it is in front of a person. */
+const looking = (): string[] => (document.hidden || !document.hasFocus() ? [] : screen());
 
 /** Every tab of this browser that is looked at says so by holding a lock; a tab that dies lets go of it. */
 class Looks {
-  private held = '';
-  private release: (() => void) | null = null;
-  say(at: string | null): void {
-    if ((at ?? '') === this.held) return;
-    this.release?.();
-    this.release = null;
-    this.held = at ?? '';
-    if (at === null || !navigator.locks) return;
-    const until = new Promise<void>((done) => (this.release = done));
-    void navigator.locks.request(`${LOOKS}${at}`, { mode: 'shared' }, () => until);
+  private readonly held = new Map<string, () => void>();
+  say(at: readonly string[]): void {
+    for (const [one, release] of this.held) {
+      if (at.includes(one)) continue;
+      this.held.delete(one);
+      release();
+    }
+    if (!navigator.locks) return;
+    for (const one of at) {
+      if (this.held.has(one)) continue;
+      const until = new Promise<void>((done) => this.held.set(one, done));
+      void navigator.locks.request(`${LOOKS}${one}`, { mode: 'shared' }, () => until);
+    }
   }
   async all(): Promise<Set<string>> {
-    const mine = looking();
-    const seen = new Set(mine === null ? [] : [mine]);
+    const seen = new Set(looking());
     const locks = await navigator.locks?.query();
     for (const { name } of locks?.held ?? []) if (name?.startsWith(LOOKS)) seen.add(name.slice(LOOKS.length));
     return seen;
@@ -59,9 +79,24 @@ export function attention(): void {
   const look = () => looks.say(looking());
   for (const event of ['focus', 'blur']) addEventListener(event, look);
   document.addEventListener('visibilitychange', look);
+  narrow.addEventListener('change', look);
   $effect(() => {
-    void place.route;
+    // Also while nobody looks: what it depends on is to be known then.
+    void screen();
     look();
+  });
+
+  // A page that nobody sees has no clock of its own; what was put off comes back there too.
+  $effect(() => {
+    const snoozed = notes.snoozed.value;
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const wait = () => {
+      const at = comesBack(snoozed, Date.now());
+      if (at === null) return;
+      timer = setTimeout(() => ((store.now = Date.now()), wait()), Math.min(at - Date.now(), WAIT_MS_MAX));
+    };
+    wait();
+    return () => clearTimeout(timer);
   });
 
   $effect(() => {
@@ -93,7 +128,6 @@ export function attention(): void {
     if (fresh.length) void tell(fresh);
   });
 
-  const CROWD = 'crowd';
   let crowd = new Set<string>();
   const isKnown = (sender: string) => sender === 'operator' || store.agentOf(sender) !== undefined;
 
@@ -105,10 +139,12 @@ export function attention(): void {
     const now = Date.now();
     const silent = !told.sound(news, now);
     if (told.split(news, now, pause()) === 'each') {
-      for (const item of news) await show(note(item, isKnown), silent);
+      for (const [i, item] of news.entries()) await show(note(item, isKnown), silent || i > 0);
     } else {
-      crowd = new Set([...crowd, ...news.map((item) => item.key)]);
-      await show({ key: CROWD, title: 'agentmux', body: `${news.length} things wait for you`, hash: '#/inbox' }, silent);
+      // Some of them may be answered by now.
+      const all = shared.inbox.items.filter((item) => crowd.has(item.key) || news.some((one) => one.key === item.key));
+      crowd = new Set(all.map((item) => item.key));
+      await show(gathered(all, isKnown), silent);
     }
   }
 

@@ -2,7 +2,7 @@
 
 import type { Content, Pane, Place } from '../proto';
 import { place as placed, roomiest } from '../layout/tree';
-import { inbox, needs } from '../feed/inbox';
+import { inbox, needs, STEP_MS } from '../feed/inbox';
 import { notes } from '../feed/notes.svelte';
 import { label, place, prefs, store, uuid, type Agent, type Ask } from '../feed/store.svelte';
 import type { Item as MenuItem } from '../ui/Menu.svelte';
@@ -12,7 +12,7 @@ class Derived {
     inbox(
       { agents: store.agents, asks: store.asks, messages: store.messages },
       { muted: notes.muted.value, snoozed: notes.snoozed.value, seen: notes.seen.value },
-      Math.floor(store.now / 10_000) * 10_000,
+      Math.floor(store.now / STEP_MS) * STEP_MS,
     ),
   );
   needs = $derived(needs(this.inbox.items));
