@@ -28,6 +28,8 @@ promise('a team is made with a form: the file is written, its agents run, and th
   assert.doesNotMatch(await plan.innerText(), /hidden/, 'what a variable holds is not shown');
   assert.ok(!existsSync(file));
   await page.getByRole('button', { name: 'Write and start' }).click();
+  // Whoever starts a team need not stay and look.
+  await page.evaluate(() => (location.hash = '#/inbox'));
   await page.getByText('Team shop is as the file says').first().waitFor();
   assert.match(readFileSync(file, 'utf8'), /name = "shop"[\s\S]*start_after = \["lead"\]/);
   const states = here.agentmux('ls', '--all').map((agent) => `${agent.name}@${agent.team}`);
@@ -57,6 +59,14 @@ promise('a team file that is there is changed by a person and by a page: comment
   await page.getByRole('button', { name: 'Write and restart api' }).click();
   await page.getByText('somebody else wrote it meanwhile').first().waitFor();
   assert.equal(readFileSync(file, 'utf8'), `${text}# mine\n`);
+  await page.getByText('Somebody else wrote this file meanwhile').waitFor();
+  await area.press('End');
+  await area.pressSequentially('# more');
+  await page.locator('.comes').getByText('# more').waitFor();
+  const refusals = await page.getByText('somebody else wrote it meanwhile').count();
+  await page.getByRole('button', { name: 'Write and restart api' }).click();
+  await until(async () => (await page.getByText('somebody else wrote it meanwhile').count()) > refusals, 'another refusal');
+  assert.equal(readFileSync(file, 'utf8'), `${text}# mine\n`, 'a key more is no leave to write over it');
   writeFileSync(file, text);
   const run = () => here.agentmux('ls', '--all').map((agent) => [agent.name, agent.run]);
   const before = Object.fromEntries(run());
@@ -95,6 +105,36 @@ promise('a message goes to several at once, with a file that can be left out, an
   await copy('kay@default').getByText('cancelled').waitFor();
   const [mail] = here.agentmux('inbox', '--agent', 'fay', '--all');
   assert.deepEqual([mail.class, mail.attachments.map((file) => file.name)], ['info', ['a.txt']]);
+});
+
+promise('each thread has a reply of its own, and a new message waits while something else is read', async (here) => {
+  for (const name of ['fay', 'kay']) {
+    here.agentmux('new', name, '--agent', 'fake', '--no-start-agent');
+    here.agentmux('send', name, '-m', `hello ${name}`);
+  }
+  const page = await here.visit({ hash: '#/messages' });
+  const open = (name) => page.getByRole('link', { name: new RegExp(`hello ${name}`) }).click();
+  const reply = page.getByRole('textbox', { name: 'Reply' });
+  await open('fay');
+  await reply.fill('for fay');
+  await page.getByLabel('Choose files').setInputFiles([{ name: 'fay.txt', mimeType: 'text/plain', buffer: Buffer.from('x') }]);
+  await page.getByRole('button', { name: 'Leave fay.txt out' }).waitFor();
+  await open('kay');
+  await until(async () => (await reply.inputValue()) === '', 'a field of its own');
+  assert.equal(await page.getByRole('button', { name: 'Leave fay.txt out' }).count(), 0);
+  await page.getByRole('button', { name: 'New message' }).click();
+  await page.getByLabel('Text').fill('to be finished');
+  await open('fay');
+  await page.getByRole('button', { name: 'Leave fay.txt out' }).waitFor();
+  assert.equal(await reply.inputValue(), 'for fay');
+  await reply.press('Enter');
+  await reply.press('Enter');
+  await until(() => here.agentmux('inbox', '--agent', 'fay', '--all').length === 2, 'the reply');
+  const mail = here.agentmux('inbox', '--agent', 'fay', '--all').map(({ body, attachments }) => [body, attachments?.length ?? 0]);
+  assert.deepEqual(mail.sort(), [['for fay', 1], ['hello fay', 0]]);
+  assert.equal(here.agentmux('inbox', '--agent', 'kay', '--all').length, 1);
+  await page.getByRole('button', { name: 'New message' }).click();
+  assert.equal(await page.getByLabel('Text').inputValue(), 'to be finished');
 });
 
 promise('the graph is reached by keys, says what an arrow stands for, holds mail and lets it go, and its table has the same', async (here) => {

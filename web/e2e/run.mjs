@@ -80,6 +80,19 @@ promise('a draft is kept by the server and comes up on another device', async (h
   await page.getByRole('textbox', { name: 'Message fay' }).fill('half a thou');
   const other = await here.visit({ hash });
   await until(async () => (await other.getByRole('textbox', { name: 'Message fay' }).inputValue()) === 'half a thou', 'the draft on the other device');
+  await other.getByRole('textbox', { name: 'Message fay' }).press('Enter');
+  await other.getByText('half a thou', { exact: true }).first().waitFor();
+  await page.evaluate(() => (location.hash = '#/inbox'));
+  await other.getByRole('textbox', { name: 'Message fay' }).fill('of the other');
+  await page.evaluate((to) => (location.hash = to), hash);
+  const field = page.getByRole('textbox', { name: 'Message fay' });
+  await until(async () => (await field.inputValue()) === 'of the other', 'what the other device has, though this one had words of its own');
+  await field.press('Home');
+  await field.press('ArrowUp');
+  await until(async () => (await field.inputValue()) === 'half a thou', 'what was sent');
+  await page.getByRole('button', { name: 'Details' }).click();
+  await page.getByRole('button', { name: 'Details' }).click();
+  assert.equal(await field.inputValue(), 'of the other', 'what was called back is no draft');
 });
 
 promise('a terminal takes keys, shows what comes, and is the same after a reload, with what scrolled away', async (here) => {

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { addresses, offered } from '../src/feed/address';
+import { addresses, answersTo, offered } from '../src/feed/address';
 import type { BoardAgent, Team } from '../src/proto';
 
 const agent = (name: string, team: string, groups: string[] = [], role: string | null = null) => ({ name, team, team_id: team, groups, role, kind: 'claude' }) as unknown as BoardAgent;
@@ -15,4 +15,11 @@ it('offers what begins so first, then what holds it, then what is said about it,
   expect(offered(all, 'sh', []).map(({ to }) => to)).toEqual(['team:shop', 'lead@shop', 'api@shop']);
   expect(offered(all, 'plans', []).map(({ to }) => to)).toEqual(['lead@shop']);
   expect(offered(all, 'a', ['api@shop'])[0]!.to).toBe('all');
+});
+
+it('answers whom the last words are from, or for; and else everybody who spoke', () => {
+  const said = (from: string, ...to: string[]) => ({ from, to });
+  expect(answersTo([said('operator', 'api', 'web'), said('web', 'operator')])).toEqual(['web']);
+  expect(answersTo([said('web', 'operator'), said('operator', 'web', 'api')])).toEqual(['web', 'api']);
+  expect(answersTo([said('web', 'operator'), said('operator', 'operator')])).toEqual(['web']);
 });

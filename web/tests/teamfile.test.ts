@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { addAgent, dropAgent, fieldAt, fresh, putAgent, putTeam, putUnder, read, under, valueOf, words } from '../src/feed/teamfile';
+import { addAgent, dropAgent, fieldAt, fresh, meanwhile, putAgent, putTeam, putUnder, read, under, valueOf, words } from '../src/feed/teamfile';
 
 const TEXT = `# of the shop
 [team]
@@ -85,4 +85,16 @@ describe('a team file as a form', () => {
   it('splits words as a shell would', () => {
     expect(words(`a 'b c' "d \\" e"`)).toEqual(['a', 'b c', 'd " e']);
   });
+});
+
+it('never writes over what somebody else wrote: untouched words follow the disk, touched ones are asked about', () => {
+  const [old, mine, theirs] = ['old', 'mine', 'theirs'];
+  expect(meanwhile(old, old, old, mine)).toBe('same');
+  expect(meanwhile(theirs, old, old, old)).toBe('take');
+  expect(meanwhile(theirs, old, old, mine)).toBe('ask');
+  expect(meanwhile(mine, old, old, mine)).toBe('take');
+  // A file that was made or removed meanwhile.
+  expect(meanwhile(theirs, null, 'fresh', 'fresh')).toBe('take');
+  expect(meanwhile(theirs, null, 'fresh', mine)).toBe('ask');
+  expect(meanwhile(null, old, old, old)).toBe('ask');
 });

@@ -1,6 +1,6 @@
 // Whom a message can be for, and which of them a few letters mean. Pure.
 
-import type { BoardAgent, Team } from '../proto';
+import type { BoardAgent, MessageView, Team } from '../proto';
 
 export type Address = { to: string; about: string };
 
@@ -33,4 +33,13 @@ export function offered(all: readonly Address[], word: string, taken: readonly s
     .filter((one) => !taken.includes(one.to) && rank(one) < 9)
     .sort((a, b) => rank(a) - rank(b))
     .slice(0, OFFERED_MAX);
+}
+
+/** Whom an answer to the last of a thread is for. */
+export function answersTo(thread: readonly Pick<MessageView, 'from' | 'to'>[]): string[] {
+  const last = thread.at(-1);
+  if (!last) return [];
+  const others = (names: readonly string[]) => [...new Set(names)].filter((name) => name !== 'operator');
+  const near = others(last.from === 'operator' ? last.to : [last.from]);
+  return near.length ? near : others(thread.flatMap(({ from, to }) => [from, ...to]));
 }

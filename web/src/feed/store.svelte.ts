@@ -1,7 +1,6 @@
 // What every view reads: the board as reactive tables, the state of the connection, and this device's own view state. Shared
 // things are rows of the server; what differs from device to device (place, focus, theme) stays here.
 
-import { SvelteMap } from 'svelte/reactivity';
 import type {
   BoardAgent,
   BoardRequest,
@@ -280,8 +279,5 @@ class Place {
 }
 
 export const place = new Place();
-
-/** Drafts of this device until the server has them. */
-export const drafts = new SvelteMap<string, string>();
 
 export { uuid };

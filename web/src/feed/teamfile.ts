@@ -226,3 +226,13 @@ export function words(text: string): string[] {
   return [...text.matchAll(/"((?:[^"\\]|\\.)*)"|'([^']*)'|(\S+)/g)].map((match) => match[1]?.replace(/\\(.)/g, '$1') ?? match[2] ?? match[3]!);
 }
 export const shellWord = (text: string): string => (/^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`);
+
+/** What the disk came to while somebody had the file before them. */
+export type Meanwhile = 'same' | 'take' | 'ask';
+
+/** `began` is what stood on the disk when these words began: what was written there since is only taken over by who was asked. */
+export function meanwhile(disk: string | null, began: string | null, base: string, text: string): Meanwhile {
+  if (disk === began) return 'same';
+  // Untouched words are those of a file and follow it; the same words are no quarrel.
+  return disk !== null && (disk === text || text === base) ? 'take' : 'ask';
+}

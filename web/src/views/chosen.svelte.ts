@@ -36,3 +36,12 @@ export class Chosen {
     return this.files.flatMap((one) => one.file ?? []);
   }
 }
+
+const all = new Map<string, Chosen>();
+
+/** They stay, and go on coming, while what they were chosen for is not on the screen. */
+export function chosenFor(to: string): Chosen {
+  const there = all.get(to) ?? new Chosen();
+  all.set(to, there);
+  return there;
+}
