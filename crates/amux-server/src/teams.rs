@@ -7,11 +7,11 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use amux_engine::Handle;
 use amux_proto::entity::{Agent, Kind};
 use amux_proto::query::TeamFile;
 use amux_proto::query::act::WriteTeam;
 use amux_proto::{Code, Rejection};
-use amux_engine::Handle;
 use amux_runner::{Preview, Runner};
 use amux_team::FILE_NAME;
 use amux_team::field::{self, Field};
@@ -88,8 +88,7 @@ struct World {
 }
 
 pub(crate) async fn read(daemon: &Daemon, asked: &TeamFile) -> Result<Read, Rejection> {
-    let world =
-        World { engine: daemon.engine.clone(), runner: daemon.runner.clone(), kinds: daemon.layout.kinds() };
+    let world = World { engine: daemon.engine.clone(), runner: daemon.runner.clone(), kinds: daemon.layout.kinds() };
     let asked = asked.clone();
     tokio::task::spawn_blocking(move || look(&world, &asked))
         .await

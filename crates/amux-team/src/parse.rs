@@ -636,7 +636,10 @@ mod tests {
     fn of_very_many_problems_the_first_are_told() {
         let told = read(&format!("{TEAM}{}", "[[agent]]\nx = 1\n".repeat(1000))).unwrap_err();
         assert_eq!(told.len(), PROBLEMS_MAX);
-        assert!(told[0].starts_with("a.toml:3: an agent has a") && told[2].starts_with("a.toml:4: unknown"), "{told:#?}");
+        assert!(
+            told[0].starts_with("a.toml:3: an agent has a") && told[2].starts_with("a.toml:4: unknown"),
+            "{told:#?}"
+        );
     }
 
     #[test]
