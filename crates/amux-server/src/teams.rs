@@ -241,6 +241,9 @@ fn there(path: &Path) -> Result<Option<String>, Rejection> {
 
 #[cfg(test)]
 mod tests {
+    use amux_proto::Time;
+    use amux_proto::entity::{Definition, Desired, Size};
+
     use super::*;
 
     fn order(path: &Path, text: &str, instead_of: Option<&str>) -> WriteTeam {
@@ -305,11 +308,13 @@ mod tests {
             let (argv, cwd, env) = (Vec::new(), String::new(), BTreeMap::new());
             Work { kind, argv, cwd, env, model: Some("opus".to_owned()), mode: None, worktree: false }
         };
+        let Work { kind, argv, cwd, env, model, mode, worktree } = work("claude");
+        let definition = Definition { kind, argv, cwd, env, size: Size::default(), model, mode, worktree };
         let agent: Agent = serde_json::from_value(json!({
             "id": "00000000-0000-7000-8000-000000000001", "team": "00000000-0000-7000-8000-000000000001",
-            "name": "lead", "created": 0, "desired": { "is": "stopped" }, "run": null, "removing": false, "rev": 1,
-            "definition": { "kind": "claude", "argv": [], "cwd": "/", "env": {}, "size": { "rows": 24, "cols": 80 } },
-            "session": { "id": "abc", "since": 0 },
+            "name": "lead", "created": Time(0), "desired": Desired::Stopped, "run": null, "removing": false, "rev": 1,
+            "definition": definition,
+            "session": { "id": "abc", "since": Time(0) },
         }))
         .unwrap();
         assert_eq!(resumed(&work("claude"), Some(&agent)), Some("abc"));
