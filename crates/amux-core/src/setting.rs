@@ -28,6 +28,8 @@ pub struct KnownWords {
     pub key: &'static str,
     /// So many at most.
     pub max: usize,
+    /// Of each.
+    pub bytes_max: usize,
     pub takes: Takes,
     pub default: &'static [&'static str],
     /// What it is, in a sentence.
@@ -46,6 +48,7 @@ pub enum Takes {
 const NOTIFY_COMMAND: KnownWords = KnownWords {
     key: "notify.command",
     max: COMMAND_WORDS_MAX,
+    bytes_max: WORD_BYTES_MAX,
     takes: Takes::Any,
     default: &[],
     about: "A program and its arguments that shows what waits for you, told in AGENTMUX_NOTICE…; none: nothing is shown.",
@@ -53,6 +56,7 @@ const NOTIFY_COMMAND: KnownWords = KnownWords {
 const NOTIFY_ON: KnownWords = KnownWords {
     key: "notify.on",
     max: crate::notice::KINDS.len(),
+    bytes_max: WORD_BYTES_MAX,
     takes: Takes::Among(crate::notice::KINDS),
     default: crate::notice::KINDS_DEFAULT,
     about: "What is shown by notify.command.",
@@ -61,6 +65,7 @@ const NOTIFY_ON: KnownWords = KnownWords {
 const HTTP_ALLOWED_ORIGINS: KnownWords = KnownWords {
     key: "http.allowed_origins",
     max: 16,
+    bytes_max: WORD_BYTES_MAX,
     takes: Takes::Origin,
     default: &[],
     about: "Under which addresses, beside 127.0.0.1, a browser may reach the server: those of your reverse proxy.",
@@ -69,9 +74,18 @@ const HTTP_ALLOWED_ORIGINS: KnownWords = KnownWords {
 /// More agents than this nobody puts into an order by hand.
 const WEB_AGENTS_MAX: usize = 512;
 
+/// A time, an id and the names of an agent and its team. Every change writes the whole list.
+const WEB_WORD_BYTES_MAX: usize = 256;
+
+/// Whether a setting is what one person keeps about the board beside it; it is nothing to agents.
+pub(crate) fn is_a_persons(key: &str) -> bool {
+    key.starts_with("web.")
+}
+
 const WEB_MUTED: KnownWords = KnownWords {
     key: "web.muted",
     max: WEB_AGENTS_MAX,
+    bytes_max: WEB_WORD_BYTES_MAX,
     takes: Takes::Any,
     default: &[],
     about: "Agents that are heard in the web interface only when they need a person, by id.",
@@ -79,6 +93,7 @@ const WEB_MUTED: KnownWords = KnownWords {
 const WEB_ORDER: KnownWords = KnownWords {
     key: "web.order",
     max: WEB_AGENTS_MAX,
+    bytes_max: WEB_WORD_BYTES_MAX,
     takes: Takes::Any,
     default: &[],
     about: "Agents in the order in which the web interface lists them inside of their team, by id.",
@@ -86,6 +101,7 @@ const WEB_ORDER: KnownWords = KnownWords {
 const WEB_PUT_OFF: KnownWords = KnownWords {
     key: "web.put_off",
     max: WEB_AGENTS_MAX,
+    bytes_max: WEB_WORD_BYTES_MAX,
     takes: Takes::Any,
     default: &[],
     about: "What is put off in the inbox of the web interface: until when, in milliseconds, and what.",
@@ -93,6 +109,7 @@ const WEB_PUT_OFF: KnownWords = KnownWords {
 const WEB_SEEN: KnownWords = KnownWords {
     key: "web.seen",
     max: WEB_AGENTS_MAX,
+    bytes_max: WEB_WORD_BYTES_MAX,
     takes: Takes::Any,
     default: &[],
     about: "What was dismissed in the inbox of the web interface: an agent and since when it was as it was.",
@@ -378,7 +395,7 @@ fn read_words(known: &KnownWords, value: &Value) -> Option<Vec<String>> {
         _ => return None,
     };
     let is_good = |word: &str| {
-        !word.is_empty() && word.len() <= WORD_BYTES_MAX && !word.contains('\0') && known.takes.takes(word)
+        !word.is_empty() && word.len() <= known.bytes_max && !word.contains('\0') && known.takes.takes(word)
     };
     let word = |value: &Value| value.as_str().filter(|word| is_good(word)).map(str::to_owned);
     if list.len() > known.max { None } else { list.iter().map(word).collect() }

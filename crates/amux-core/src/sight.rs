@@ -6,13 +6,14 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use amux_proto::entity::{
-    self, Activity, Definition, Kind, Message, Phase, Recipient, Request, Right, Run, RunState, Size,
+    self, Activity, Definition, Kind, Message, Phase, Recipient, Request, Right, Run, RunState, Setting, Size,
 };
-use amux_proto::event::{Event, agent, kind, message, request, run, session};
+use amux_proto::event::{Event, agent, kind, message, request, run, session, setting};
 use amux_proto::view::{Agent, AgentDetail, Snapshot};
 use amux_proto::{AgentId, MessageId, Principal, RequestId};
 
 use crate::right;
+use crate::setting::is_a_persons;
 use crate::state::State;
 
 /// Whether somebody may read a message: its parties, a person, and whoever may look at a party.
@@ -79,6 +80,7 @@ impl<'a> Sight<'a> {
         snapshot.requests.retain(|request| self.looks_at(request.agent));
         snapshot.messages.retain(|message| self.reads(message));
         snapshot.kinds.values_mut().for_each(|kind| kind.env.clear());
+        snapshot.settings.retain(|setting| self.sets(&setting.key));
         snapshot
     }
 
@@ -124,6 +126,15 @@ impl<'a> Sight<'a> {
         crate::view::requests_where(self.state, is_seen)
     }
 
+    /// Whether a setting is one that is told.
+    fn sets(&self, key: &str) -> bool {
+        self.seen.is_none() || !is_a_persons(key)
+    }
+
+    pub fn settings(&self) -> Vec<&'a Setting> {
+        self.state.settings.values().filter(|setting| self.sets(&setting.key)).collect()
+    }
+
     /// The kinds of agents there are, by name.
     pub fn kinds(&self) -> BTreeMap<&'a str, Cow<'a, Kind>> {
         let kinds = crate::view::kinds(self.state).into_iter();
@@ -167,6 +178,13 @@ impl<'a> Sight<'a> {
                 };
                 is_read.then(|| event.into())
             }
+            Event::Setting(event) => {
+                let key = match &event {
+                    setting::Event::Changed(event) => &event.key,
+                    setting::Event::Cleared(event) => &event.key,
+                };
+                self.sets(key).then(|| event.into())
+            }
             Event::Kind(kind::Event::Changed(mut event)) => {
                 event.kind.env.clear();
                 Some(kind::Event::Changed(event).into())
@@ -178,7 +196,6 @@ impl<'a> Sight<'a> {
             | Event::Tab(_)
             | Event::Pane(_)
             | Event::Layout(_)
-            | Event::Setting(_)
             | Event::Flow(_)
             | Event::Host(_)
             | Event::Kind(kind::Event::Removed(_))

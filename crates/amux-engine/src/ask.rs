@@ -96,7 +96,7 @@ impl Published {
                 }
                 Query::Teams(_) => raw(&state.teams.values().collect::<Vec<_>>()),
                 Query::Requests(_) => raw(&sight().requests()),
-                Query::Settings(_) => raw(&state.settings.values().collect::<Vec<_>>()),
+                Query::Settings(_) => raw(&sight().settings()),
                 Query::Message(query) => view::message(state, old, actor, &query.message, now).and_then(|message| {
                     let led_to = query.led_to.then(|| view::led_to(state, actor, message.id));
                     raw(&MessageDetail { message, led_to })

@@ -110,6 +110,7 @@ pub(crate) struct Shared {
     pub(crate) world: World,
     live: Mutex<HashMap<AgentId, Live>>,
     orphans: Mutex<HashMap<(u32, u64), OrphanExit>>,
+    looks: listing::Looks,
     pub(crate) bells: bells::Bells,
     pub(crate) orphans_moved: watch::Sender<u64>,
     /// Set when the server ends and the agents are to go on without it.
@@ -133,6 +134,7 @@ impl Runner {
                 world,
                 live: Mutex::default(),
                 orphans: Mutex::default(),
+                looks: listing::Looks::default(),
                 bells: bells::Bells::default(),
                 orphans_moved: watch::Sender::new(0),
                 detach: watch::Sender::new(false),
@@ -236,9 +238,9 @@ impl Runner {
         tape::dir(&self.shared.world.tapes, agent, run)
     }
 
-    /// Paths in a directory where an agent works. Blocks.
-    pub fn files(&self, dir: &std::path::Path) -> std::io::Result<Listing> {
-        listing::of(&worktree::Git::new(&self.shared.world.base_env), dir)
+    /// Paths in a directory where an agent works.
+    pub async fn files(&self, dir: PathBuf) -> Result<Arc<Listing>, Arc<std::io::Error>> {
+        self.shared.looks.at(worktree::Git::new(&self.shared.world.base_env), dir).await
     }
 
     pub fn leases(&self) -> &std::path::Path {

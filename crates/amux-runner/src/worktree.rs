@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 
 use amux_sys::{output, process};
 
+pub(crate) use git::Files;
 pub use git::Git;
 use git::{Linked, Repository};
 use record::Record;
@@ -219,7 +220,7 @@ pub fn prepare(git: &Git, wanted: &Wanted<'_>) -> Result<Prepared, Error> {
         git.unregister(&repo.common, &path)?;
         ensure_branch(git, &repo, wanted.branch, &mut record)?;
         let add = git.at(&repo.toplevel).args(["worktree", "add", "-q"]).arg(&path).arg(&record.branch);
-        add.slow().ok()?;
+        add.fetching().slow().ok()?;
         created = true;
     }
     if !record.ready {

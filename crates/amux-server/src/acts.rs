@@ -53,7 +53,7 @@ pub(crate) async fn perform(daemon: &Daemon, principal: &Principal, act: &Act) -
             daemon.load_files().await?;
             json!({ "rule": add.rule, "path": daemon.layout.policy() })
         }
-        Act::WriteTeam(write) => teams::write(write.clone()).await?,
+        Act::WriteTeam(write) => teams::write(daemon, write.clone()).await?,
         Act::RevokeSession(revoke) => {
             let (keys, id) = (std::sync::Arc::clone(&daemon.keys), revoke.id.clone());
             let revoked = tokio::task::spawn_blocking(move || keys.revoke_by_id(id.as_deref())).await;

@@ -33,13 +33,11 @@ pub(crate) async fn files(daemon: &Daemon, asked: &query::Files) -> Result<Agent
         return Err(Rejection::new(Code::BadArgs, format!("a word of {WORD_CHARS_MAX} letters at most is looked for")));
     }
     let limit = asked.limit.unwrap_or(FILES_DEFAULT).min(FILES_MAX) as usize;
-    let (runner, word, cwd) = (daemon.runner.clone(), asked.word.clone(), shown.cwd.clone());
-    let looked = tokio::task::spawn_blocking(move || {
-        let listing = runner.files(&PathBuf::from(cwd))?;
-        Ok::<_, std::io::Error>((mention::fitting(&listing.paths, &word, limit), listing.complete))
-    });
     let unreadable = |why: String| Rejection::new(Code::Unavailable, format!("its directory cannot be read: {why}"));
-    let looked = looked.await.map_err(|error| unreadable(error.to_string()))?;
-    let (paths, complete) = looked.map_err(|error| unreadable(error.to_string()))?;
+    let looked = daemon.runner.files(PathBuf::from(&shown.cwd)).await;
+    let listing = looked.map_err(|error| unreadable(error.to_string()))?;
+    let (word, complete) = (asked.word.clone(), listing.complete);
+    let fitting = tokio::task::spawn_blocking(move || mention::fitting(&listing.paths, &word, limit));
+    let paths = fitting.await.map_err(|error| unreadable(error.to_string()))?;
     Ok(AgentFiles { agent: published.label(shown.uid), cwd: shown.cwd, paths, complete })
 }

@@ -113,6 +113,8 @@ pub(crate) struct Daemon {
     pub(crate) stream_places: Arc<Places>,
     /// Held by the one check of the store that is under way: it reads all of it.
     pub(crate) examining: tokio::sync::Mutex<()>,
+    /// Held by whoever compares a team file and writes another in its place.
+    pub(crate) writing_teams: Arc<std::sync::Mutex<()>>,
 }
 
 impl Daemon {
@@ -385,6 +387,7 @@ async fn serve(
         local_places: local::places(),
         stream_places: http::places(),
         examining: tokio::sync::Mutex::default(),
+        writing_teams: Arc::default(),
     });
     let tasks = &daemon.tasks;
     tasks.spawn("local door", keep_local_door(Arc::clone(&daemon), local_listener, guard, Arc::clone(&locks.state)));

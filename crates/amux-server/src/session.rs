@@ -19,7 +19,7 @@ use amux_proto::{CmdId, Code, Command, Epoch, FRAME_BYTES_MAX, PROTOCOL, Princip
 use amux_sys::clock;
 use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
-use futures_util::stream::FuturesOrdered;
+use futures_util::stream::{FuturesOrdered, FuturesUnordered};
 
 use tokio::sync::watch;
 
@@ -50,6 +50,9 @@ pub(crate) enum Incoming {
 
 /// Commands of one client under way; the next is read when one of them is answered.
 const IN_FLIGHT_MAX: usize = 64;
+
+/// The question whose answer may take a disk's seconds while somebody types; what he sends meanwhile is answered first.
+const FILES: &str = "files";
 
 /// A client says hello at once or is not one.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
@@ -86,6 +89,8 @@ struct Session {
     principal: Principal,
     subscriptions: Vec<Subscription>,
     in_flight: FuturesOrdered<BoxFuture<'static, ServerFrame>>,
+    /// Answers for which no other waits.
+    apart: FuturesUnordered<BoxFuture<'static, ServerFrame>>,
     views: Views,
     follows: Follows,
     watching: Option<Watching>,
@@ -162,6 +167,7 @@ impl Session {
             principal,
             subscriptions: Vec::new(),
             in_flight: FuturesOrdered::new(),
+            apart: FuturesUnordered::new(),
             views: Views::default(),
             follows: Follows::default(),
             watching: None,
@@ -188,7 +194,8 @@ impl Session {
                     return Ok(());
                 }
                 Some(frame) = self.in_flight.next() => vec![frame.into()],
-                frame = carrier.next(), if self.in_flight.len() < IN_FLIGHT_MAX => {
+                Some(frame) = self.apart.next() => vec![frame.into()],
+                frame = carrier.next(), if self.in_flight.len() + self.apart.len() < IN_FLIGHT_MAX => {
                     let Some(frame) = frame? else { return Ok(()) };
                     match self.take_in::<C>(frame).await? {
                         Some(out) => out,
@@ -274,12 +281,18 @@ impl Session {
             }
             Client::Get { id, name, args } => {
                 let (daemon, principal) = (Arc::clone(&self.daemon), self.principal.clone());
-                self.in_flight.push_back(Box::pin(async move {
+                let is_apart = name == FILES;
+                let answer = Box::pin(async move {
                     match answers::answer(&daemon, &principal, &name, &args).await {
                         Ok((body, seq)) => ServerFrame::ok(id, body, seq),
                         Err(refusal) => ServerFrame::error(Some(id), refusal),
                     }
-                }));
+                });
+                if is_apart {
+                    self.apart.push(answer);
+                } else {
+                    self.in_flight.push_back(answer);
+                }
                 Vec::new()
             }
             Client::Sub { id, sub } => {

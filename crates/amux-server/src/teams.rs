@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use amux_proto::entity::Kind;
+use amux_engine::Handle;
+use amux_proto::entity::{Agent, Kind};
 use amux_proto::query::TeamFile;
 use amux_proto::query::act::WriteTeam;
 use amux_proto::{Code, Rejection};
-use amux_runner::Preview;
+use amux_runner::{Preview, Runner};
 use amux_team::FILE_NAME;
 use amux_team::field::{self, Field};
 use amux_team::order::{self, Order};
@@ -78,11 +80,25 @@ struct Run {
     worktree: bool,
 }
 
+/// What the disk and a plan need of the daemon, away from its threads.
+struct World {
+    engine: Handle,
+    runner: Runner,
+    kinds: PathBuf,
+}
+
 pub(crate) async fn read(daemon: &Daemon, asked: &TeamFile) -> Result<Read, Rejection> {
+    let world = World { engine: daemon.engine.clone(), runner: daemon.runner.clone(), kinds: daemon.layout.kinds() };
+    let asked = asked.clone();
+    tokio::task::spawn_blocking(move || look(&world, &asked))
+        .await
+        .map_err(|error| Rejection::new(Code::Internal, error.to_string()))?
+}
+
+fn look(world: &World, asked: &TeamFile) -> Result<Read, Rejection> {
     let path = file(&asked.path)?;
-    let (of, kinds) = (path.clone(), daemon.layout.kinds());
-    let found = tokio::task::spawn_blocking(move || Ok((there(&of)?, crate::files::kinds(&kinds)?)));
-    let (there, kinds) = found.await.map_err(|error| Rejection::new(Code::Internal, error.to_string()))??;
+    check_size(asked.text.as_deref())?;
+    let (there, kinds) = (there(&path)?, crate::files::kinds(&world.kinds)?);
     let Some(text) = asked.text.as_deref().or(there.as_deref()) else {
         return Ok(Read { path, there, problems: Vec::new(), plan: None, fields: FIELDS });
     };
@@ -95,7 +111,7 @@ pub(crate) async fn read(daemon: &Daemon, asked: &TeamFile) -> Result<Read, Reje
         Ok(wanted) => wanted,
         Err(problems) => return Ok(Read { path, there, problems, plan: None, fields: FIELDS }),
     };
-    let published = daemon.engine.published();
+    let published = world.engine.published();
     let (team, agents) = published.team(&wanted.team);
     let mcp = published.hands_out_tools();
     if team.as_ref().is_some_and(|team| team.removing) {
@@ -110,7 +126,10 @@ pub(crate) async fn read(daemon: &Daemon, asked: &TeamFile) -> Result<Read, Reje
         after: step.after.iter().map(ToString::to_string).collect(),
         does_something: step.does_something(),
         ends_a_run: step.ends_a_run(),
-        run: work(step).map(|work| run(daemon, &kinds, work, mcp)),
+        run: work(step).map(|work| {
+            let agent = agents.iter().find(|agent| agent.name == step.agent);
+            run(&world.runner, &kinds, work, resumed(work, agent), mcp)
+        }),
         prepare: order::prepare(&plan, step),
         start: order::start(&plan, step),
     });
@@ -119,37 +138,61 @@ pub(crate) async fn read(daemon: &Daemon, asked: &TeamFile) -> Result<Read, Reje
 }
 
 /// Writes it, and says where.
-pub(crate) async fn write(write: WriteTeam) -> Result<Value, Rejection> {
-    tokio::task::spawn_blocking(move || put(&write))
+pub(crate) async fn write(daemon: &Daemon, write: WriteTeam) -> Result<Value, Rejection> {
+    let writing = Arc::clone(&daemon.writing_teams);
+    tokio::task::spawn_blocking(move || put(&writing, &write))
         .await
         .map_err(|error| Rejection::new(Code::Internal, error.to_string()))?
 }
 
-fn put(write: &WriteTeam) -> Result<Value, Rejection> {
-    let path = file(&write.path)?;
-    if write.text.len() as u64 > FILE_BYTES_MAX {
+fn check_size(text: Option<&str>) -> Result<(), Rejection> {
+    if text.is_some_and(|text| text.len() as u64 > FILE_BYTES_MAX) {
         return Err(Rejection::new(Code::TooLarge, format!("a team file has {FILE_BYTES_MAX} bytes at most")));
     }
+    Ok(())
+}
+
+/// `writing` makes one step of looking and writing for all who write by us. An editor may still come in between where a
+/// file is there already: no system exchanges a file for another only if that is the one it was.
+fn put(writing: &Mutex<()>, write: &WriteTeam) -> Result<Value, Rejection> {
+    let path = file(&write.path)?;
+    check_size(Some(&write.text))?;
+    let _writing = writing.lock().unwrap_or_else(PoisonError::into_inner);
     let there = there(&path)?;
     if there.as_deref() == Some(&write.text) {
         return Ok(json!({ "path": path, "changed": false }));
     }
+    let stale = || Rejection::new(Code::Stale, format!("somebody else wrote it meanwhile: {}", path.display()));
     if there != write.instead_of {
-        return Err(Rejection::new(Code::Stale, format!("somebody else wrote it meanwhile: {}", path.display())));
+        return Err(stale());
     }
     let failed = |error: io::Error| Rejection::new(Code::Conflict, format!("{}: {error}", path.display()));
-    // Where a person put it somewhere else and left a link, it stays there; and whoever could read it still can.
-    let real = if there.is_some() { path.canonicalize().map_err(failed)? } else { path.clone() };
-    let mode = std::fs::metadata(&real).map_or(MODE, |meta| meta.permissions().mode() & 0o7777);
-    amux_sys::disk::write_atomic(&real, write.text.as_bytes(), mode).map_err(failed)?;
+    let bytes = write.text.as_bytes();
+    if there.is_some() {
+        // Where a person put it somewhere else and left a link, it stays there; and whoever could read it still can.
+        let real = path.canonicalize().map_err(failed)?;
+        let mode = std::fs::metadata(&real).map_or(MODE, |meta| meta.permissions().mode() & 0o7777);
+        amux_sys::disk::write_atomic(&real, bytes, mode).map_err(failed)?;
+    } else {
+        amux_sys::disk::write_new(&path, bytes, MODE).map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => stale(),
+            _ => failed(error),
+        })?;
+    }
     Ok(json!({ "path": path, "changed": true }))
 }
 
-fn run(daemon: &Daemon, kinds: &BTreeMap<String, Kind>, work: &Work, mcp: bool) -> Run {
+/// The conversation that this work goes on with: as when it is started, one of the same CLI.
+fn resumed<'a>(work: &Work, agent: Option<&'a Agent>) -> Option<&'a str> {
+    let agent = agent.filter(|agent| agent.definition.kind == work.kind)?;
+    agent.session.as_ref()?.id.as_deref()
+}
+
+fn run(runner: &Runner, kinds: &BTreeMap<String, Kind>, work: &Work, resume: Option<&str>, mcp: bool) -> Run {
     let Work { kind: name, argv, cwd, env, model, mode, worktree } = work;
     let argv = kinds.get(&name.0).map_or_else(Vec::new, |kind| {
         let (model, mode) = (model.as_deref(), mode.as_deref());
-        daemon.runner.preview(&Preview { kind, name, argv, model, mode, resume: None, mcp })
+        runner.preview(&Preview { kind, name, argv, model, mode, resume, mcp })
     });
     Run { argv, cwd: cwd.clone(), env: env.keys().cloned().collect(), worktree: *worktree }
 }
@@ -198,11 +241,18 @@ fn there(path: &Path) -> Result<Option<String>, Rejection> {
 
 #[cfg(test)]
 mod tests {
+    use amux_proto::Time;
+    use amux_proto::entity::{Definition, Desired, Size};
+
     use super::*;
 
     fn order(path: &Path, text: &str, instead_of: Option<&str>) -> WriteTeam {
         let instead_of = instead_of.map(str::to_owned);
         WriteTeam { path: path.display().to_string(), text: text.to_owned(), instead_of }
+    }
+
+    fn put(write: &WriteTeam) -> Result<Value, Rejection> {
+        super::put(&Mutex::default(), write)
     }
 
     #[test]
@@ -216,6 +266,60 @@ mod tests {
         assert_eq!(put(&order(&path, "two", Some("one"))).unwrap()["changed"], false, "a retry finds it done");
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "two");
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o640);
+    }
+
+    #[test]
+    fn of_two_who_write_at_once_one_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let (writing, path) = (Mutex::default(), dir.path().join(FILE_NAME));
+        for before in [None, Some("one")] {
+            let puts = |text: String| super::put(&writing, &order(&path, &text, before));
+            let told: Vec<_> = std::thread::scope(|scope| {
+                let writers: Vec<_> = (0..8).map(|at| scope.spawn(move || puts(format!("{before:?} {at}")))).collect();
+                writers.into_iter().map(|writer| writer.join().unwrap()).collect()
+            });
+            let refused = told.iter().filter(|told| told.as_ref().is_err_and(|error| error.code == Code::Stale));
+            assert_eq!((told.iter().filter(|told| told.is_ok()).count(), refused.count()), (1, 7), "{told:?}");
+            std::fs::write(&path, "one").unwrap();
+        }
+    }
+
+    #[test]
+    fn what_is_in_the_place_of_a_new_file_is_left_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(FILE_NAME);
+        std::os::unix::fs::symlink("elsewhere.toml", &path).unwrap();
+        assert_eq!(put(&order(&path, "one", None)).unwrap_err().code, Code::Stale);
+        assert_eq!(std::fs::read_link(&path).unwrap(), Path::new("elsewhere.toml"));
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "nothing is left behind");
+    }
+
+    #[test]
+    fn no_more_is_read_than_a_file_may_have() {
+        let text = "#".repeat(FILE_BYTES_MAX as usize + 1);
+        assert_eq!(check_size(Some(&text)).unwrap_err().code, Code::TooLarge);
+        assert_eq!(check_size(Some(&text[1..])), Ok(()));
+    }
+
+    #[test]
+    fn other_work_of_the_same_cli_goes_on_with_the_conversation() {
+        let work = |kind: &str| {
+            let kind = amux_proto::entity::KindName(kind.to_owned());
+            let (argv, cwd, env) = (Vec::new(), String::new(), BTreeMap::new());
+            Work { kind, argv, cwd, env, model: Some("opus".to_owned()), mode: None, worktree: false }
+        };
+        let Work { kind, argv, cwd, env, model, mode, worktree } = work("claude");
+        let definition = Definition { kind, argv, cwd, env, size: Size::default(), model, mode, worktree };
+        let agent: Agent = serde_json::from_value(json!({
+            "id": "00000000-0000-7000-8000-000000000001", "team": "00000000-0000-7000-8000-000000000001",
+            "name": "lead", "created": Time(0), "desired": Desired::Stopped, "run": null, "removing": false, "rev": 1,
+            "definition": definition,
+            "session": { "id": "abc", "since": Time(0) },
+        }))
+        .unwrap();
+        assert_eq!(resumed(&work("claude"), Some(&agent)), Some("abc"));
+        assert_eq!(resumed(&work("codex"), Some(&agent)), None, "another CLI does not know it");
+        assert_eq!(resumed(&work("claude"), None), None);
     }
 
     #[test]

@@ -34,6 +34,18 @@ pub fn fsync_dir(path: &Path) -> io::Result<()> {
 
 /// The file is afterwards either as before or whole, whatever happens meanwhile, and has exactly that mode.
 pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    write_as(path, bytes, mode, |temporary| std::fs::rename(temporary, path))
+}
+
+/// Like [`write_atomic`], where nothing is yet: `AlreadyExists` if something is, a link that leads nowhere included.
+pub fn write_new(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    write_as(path, bytes, mode, |temporary| {
+        std::fs::hard_link(temporary, path)?;
+        std::fs::remove_file(temporary)
+    })
+}
+
+fn write_as(path: &Path, bytes: &[u8], mode: u32, put: impl Fn(&Path) -> io::Result<()>) -> io::Result<()> {
     let dir = path.parent().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "a file without a directory"))?;
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     // Its own name for every write: two writers at once must not write into one file.
@@ -43,7 +55,7 @@ pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
         file.set_permissions(Permissions::from_mode(mode))?;
         file.write_all(bytes)?;
         file.sync_all()?;
-        std::fs::rename(&temporary, path)?;
+        put(&temporary)?;
         fsync_dir(dir)
     };
     write().inspect_err(|_| {

@@ -72,8 +72,12 @@ pub struct Problem {
     pub words: String,
 }
 
+/// Who has so many to mend reads no further.
+const PROBLEMS_MAX: usize = 100;
+
 pub fn parse(text: &str, place: &Place<'_>) -> Result<TeamFile, Vec<Problem>> {
-    let mut page = Page { text, place, problems: Vec::new() };
+    let line_ends = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at).collect();
+    let mut page = Page { line_ends, place, problems: Vec::new() };
     let (root, errors) = DeTable::parse_recoverable(text);
     for error in &errors {
         page.problem(&error.span().unwrap_or(0..0), error.message().trim().replace('\n', ", "));
@@ -134,18 +138,20 @@ struct Draft {
 }
 
 struct Page<'a> {
-    text: &'a str,
+    line_ends: Vec<usize>,
     place: &'a Place<'a>,
     problems: Vec<Problem>,
 }
 
 impl Page<'_> {
     fn problem(&mut self, at: &Range<usize>, words: String) {
-        self.problems.push(Problem { line: self.line(at), words });
+        if self.problems.len() < PROBLEMS_MAX {
+            self.problems.push(Problem { line: self.line(at), words });
+        }
     }
 
     fn line(&self, at: &Range<usize>) -> usize {
-        self.text.as_bytes()[..at.start.min(self.text.len())].iter().filter(|byte| **byte == b'\n').count() + 1
+        self.line_ends.partition_point(|end| *end < at.start) + 1
     }
 
     fn told(mut self) -> Vec<Problem> {
@@ -438,16 +444,21 @@ impl Page<'_> {
 
 /// The way from an agent over those it waits for back to itself.
 fn circle<'a>(from: &'a Name, known: &BTreeMap<&'a Name, &'a Draft>) -> Option<Vec<&'a Name>> {
-    let mut ways = vec![vec![from]];
-    let mut seen = BTreeSet::new();
-    while let Some(way) = ways.pop() {
-        let Some(draft) = way.last().and_then(|last| known.get(last)) else { continue };
+    // Whom each was reached from.
+    let mut before: BTreeMap<&Name, &Name> = BTreeMap::new();
+    let mut ends = vec![from];
+    while let Some(end) = ends.pop() {
+        let Some(draft) = known.get(end) else { continue };
         for (next, _) in &draft.after {
             if next == from {
+                let back = std::iter::successors(Some(end), |at| before.get(at).copied());
+                let mut way: Vec<_> = back.collect();
+                way.reverse();
                 return Some(way);
             }
-            if seen.insert(next) {
-                ways.push(way.iter().copied().chain([next]).collect());
+            if !before.contains_key(next) {
+                before.insert(next, end);
+                ends.push(next);
             }
         }
     }
@@ -619,6 +630,16 @@ mod tests {
                 assert!(told.iter().any(|told| told.contains(wanted)), "{wanted}: {told:#?}");
             }
         }
+    }
+
+    #[test]
+    fn of_very_many_problems_the_first_are_told() {
+        let told = read(&format!("{TEAM}{}", "[[agent]]\nx = 1\n".repeat(1000))).unwrap_err();
+        assert_eq!(told.len(), PROBLEMS_MAX);
+        assert!(
+            told[0].starts_with("a.toml:3: an agent has a") && told[2].starts_with("a.toml:4: unknown"),
+            "{told:#?}"
+        );
     }
 
     #[test]

@@ -4,12 +4,14 @@ use amux_core::sight::Sight;
 use amux_core::{policy, view};
 use amux_proto::command::agent::Command as Agent;
 use amux_proto::command::policy::{Command as Policy, Load};
+use amux_proto::command::setting::{Command as Setting, Set, Unset};
 use amux_proto::command::{agent, message, request};
 use amux_proto::entity::{KindName, May, RequestKind, Right, RuleAnswer};
 use amux_proto::event::{Event, agent as agent_event, request as request_event};
 use amux_proto::query::{self, Act, Query, act};
 use amux_proto::{AgentId, Code, Command, Epoch, MessageId, Principal, Rejection, RunNo, Seq};
 use amux_testkit::commands::{Rng, random_command};
+use serde_json::json;
 use uuid::Uuid;
 
 use crate::policies::{GIVEN, verbs};
@@ -475,6 +477,23 @@ fn every_event_is_narrowed_as_the_snapshot_is() {
     gone.agents.retain(|_, agent| agent.name != name("other-db"));
     let seen = Sight::of(&gone, &principal(db)).event(created.unwrap().clone()).unwrap();
     assert!(!seen.encode().unwrap().get().contains("secret"), "{seen:?}");
+}
+
+#[test]
+fn what_a_person_keeps_about_the_board_is_told_to_no_agent() {
+    let mut office = Office::new();
+    let set = |key: &str, value| Setting::Set(Set { key: key.into(), value });
+    let mut happened = office.world.says(set("web.seen", json!(["1 secret"]))).events;
+    happened.extend(office.world.says(set("agent.mcp", json!(0))).events);
+    happened.extend(office.world.says(Setting::Unset(Unset { key: "web.seen".into() })).events);
+    office.world.says(set("web.muted", json!(["secret"])));
+    let state = &office.world.state;
+    let (person, agent) = (Sight::of(state, &Principal::Operator), Sight::of(state, &principal(office.lead)));
+    let told = |sight: &Sight<'_>| happened.iter().filter_map(|event| sight.event(event.clone())).count();
+    assert_eq!((told(&person), told(&agent)), (3, 1));
+    let snapshot = |sight: &Sight<'_>| sight.snapshot(view::snapshot(state, Epoch(Uuid::nil()), Seq(1))).settings.len();
+    assert_eq!((snapshot(&person), snapshot(&agent)), (2, 1));
+    assert_eq!((person.settings().len(), agent.settings().len()), (2, 1));
 }
 
 #[test]

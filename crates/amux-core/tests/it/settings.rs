@@ -89,6 +89,15 @@ fn a_list_of_words_is_one_of_those_there_are() {
 }
 
 #[test]
+fn what_the_web_interface_keeps_is_small() {
+    let mut world = World::new();
+    let copy = format!("2026-11-21T19:31:45.000Z stuck {0} {1}@{1} unproven", uuid::Uuid::nil(), "n".repeat(31));
+    assert_eq!(world.events(set("web.seen", json!([copy]))), ["setting.changed"]);
+    world.refused_with(Code::BadArgs, set("web.seen", json!(["x".repeat(257)])));
+    world.says(set("notify.command", json!(["x".repeat(257)])));
+}
+
+#[test]
 fn a_value_out_of_bounds_and_an_unknown_key_are_refused() {
     let mut world = World::new();
     for value in [json!(60_001), json!(-1), json!("5000"), json!(1.5), json!(null), json!([])] {

@@ -25,6 +25,10 @@ const SETTINGS: [&str; 3] = ["GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "GIT_CONF
 const QUIET: [&str; 8] =
     ["-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", "-c", "gc.auto=0", "-c", "maintenance.auto=false"];
 
+/// Whoever may write into a repository says in its settings what a fetch runs, and where objects are missing any question
+/// begins one. The second is for a git that does not know the first.
+const NO_FETCH: [(&str, &str); 2] = [("GIT_NO_LAZY_FETCH", "1"), ("GIT_ALLOW_PROTOCOL", "none")];
+
 /// Somebody waits for it with a finger on a key.
 const LIST_TIME: Duration = Duration::from_secs(2);
 
@@ -60,7 +64,8 @@ impl Git {
 
     pub(super) fn at(&self, dir: &Path) -> Call<'_> {
         let args = QUIET.iter().map(Into::into).collect();
-        Call { git: self, dir: dir.to_owned(), args, env: Vec::new(), time: READ_TIME }
+        let env = NO_FETCH.map(|(name, value)| (name.into(), value.into())).to_vec();
+        Call { git: self, dir: dir.to_owned(), args, env, time: READ_TIME }
     }
 
     /// In a worktree, and never in a repository around it if its link is broken.
@@ -69,8 +74,8 @@ impl Git {
     }
 
     #[cfg(test)]
-    pub(crate) fn init(&self, dir: &Path) {
-        self.at(dir).args(["init", "-q"]).ok().expect("an empty repository");
+    pub(crate) fn does(&self, dir: &Path, args: &[&str]) -> String {
+        text(&self.at(dir).args(args).ok().expect("git does it"))
     }
 
     pub(super) fn check_branch(&self, name: &str) -> Result<(), Error> {
@@ -118,13 +123,16 @@ impl Git {
         Ok(!text(&self.at(common).args(["for-each-ref", "--format=%(worktreepath)", &full]).ok()?).is_empty())
     }
 
-    /// Tracked files and those that are neither tracked nor ignored, from there, in git's order; `None`: it is no
-    /// directory of a repository, or too large a one.
-    pub(crate) fn files(&self, dir: &Path) -> Option<Vec<u8>> {
+    /// Tracked files and those that are neither tracked nor ignored, from there, in git's order.
+    pub(crate) fn files(&self, dir: &Path) -> Files {
         let list = ["ls-files", "-z", "--cached", "--others", "--exclude-standard", "--deduplicate", "--", "."];
         let mut call = self.at(dir).args(list);
         call.time = LIST_TIME;
-        call.ok().ok()
+        match call.ok() {
+            Ok(names) => Files::Named(names),
+            Err(Error::Run(output::Error::TooLong { .. })) => Files::TooSlow,
+            Err(_) => Files::Unknown,
+        }
     }
 
     /// Commits up to `tip` that only the agent's branch has, or that no branch has.
@@ -160,6 +168,15 @@ impl Git {
     }
 }
 
+/// What git says to the question which files there are.
+pub(crate) enum Files {
+    /// Each ends with a zero byte.
+    Named(Vec<u8>),
+    /// It is no directory of a repository, or one that git cannot read or has too much to say of.
+    Unknown,
+    TooSlow,
+}
+
 fn mark(agent: &str) -> String {
     format!("agentmux: made for {agent}")
 }
@@ -186,6 +203,12 @@ impl Call<'_> {
 
     pub(super) fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
         self.env.push((name.into(), value.as_ref().to_owned()));
+        self
+    }
+
+    /// What is missing may be fetched: a checkout that a person asked for, and nothing that is only a question.
+    pub(super) fn fetching(mut self) -> Self {
+        self.env.retain(|(name, _)| NO_FETCH.iter().all(|(known, _)| name != known));
         self
     }
 
