@@ -10,7 +10,7 @@ use amux_sys::signals::{self, Signal};
 use amux_testkit::crash_agents;
 use serde_json::{Value, json};
 
-use crate::harness::{BINARY, World, fake_agent, until};
+use crate::harness::{World, fake_agent, until};
 
 /// A home with fakes in it.
 struct Post {
