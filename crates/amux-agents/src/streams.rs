@@ -1,5 +1,5 @@
 //! What streamed and has not come whole yet. A transcript keeps what is whole, so a reader who comes later would not see
-//! what a process was saying or printing when it was cut off. Here it is made whole when its turn ends.
+//! what a process was saying or printing when it was cut off. Here it is made whole when its turn ends, or its process.
 
 use amux_proto::transcript::{Item, TurnEnd};
 use serde::{Deserialize, Serialize};
@@ -59,6 +59,11 @@ impl Streams {
         told
     }
 
+    /// All that was being said and printed, when nothing can come any more.
+    pub fn rest(&mut self) -> Vec<Item> {
+        self.open.drain(..).map(Stream::whole).collect()
+    }
+
     fn grow(&mut self, what: What, id: &str, parent: Option<&str>, text: &str) {
         let known = self.open.iter().position(|stream| stream.what == what && stream.id == id);
         let at = known.unwrap_or_else(|| {
@@ -90,14 +95,18 @@ impl Streams {
     /// A sub-agent goes on when our turn is over, unless the process is.
     fn cut_off(&mut self, end: &TurnEnd, told: &mut Vec<Item>) {
         let all_end = *end == TurnEnd::Exited;
-        for Stream { what, id, parent, text } in
-            self.open.extract_if(.., |stream| all_end || (stream.parent.is_none() && stream.what != What::Output))
-        {
-            told.push(match what {
-                What::Message => Item::Message { id, text, parent },
-                What::Thinking => Item::Thinking { id, text, parent },
-                What::Output => Item::ToolDone { id, output: text, is_error: true, exit_code: None },
-            });
+        let ends = |stream: &mut Stream| all_end || (stream.parent.is_none() && stream.what != What::Output);
+        told.extend(self.open.extract_if(.., ends).map(Stream::whole));
+    }
+}
+
+impl Stream {
+    fn whole(self) -> Item {
+        let Self { what, id, parent, text } = self;
+        match what {
+            What::Message => Item::Message { id, text, parent },
+            What::Thinking => Item::Thinking { id, text, parent },
+            What::Output => Item::ToolDone { id, output: text, is_error: true, exit_code: None },
         }
     }
 }

@@ -253,9 +253,9 @@ fn gate<'a>(state: &State, agent: &'a Agent, now: Time) -> Result<&'a Activity, 
     if run.state == RunState::Starting {
         return closed("it is starting".to_owned(), None, false);
     }
-    // Nobody overrules that: what is typed there now is not for the agent.
+    // A shell would run it, and nobody overrules that. What other program has the keyboard a person knows better.
     if let Some(away) = away(&run.activity) {
-        return closed(away, None, false);
+        return closed(away, None, !run.activity.front.is_shell);
     }
     if agent.mail.paused {
         return closed("its mail is paused".to_owned(), None, true);
@@ -305,11 +305,18 @@ fn is_kept_from_a_shell(state: &State, agent: &Agent, message: &Message, copy: &
 const KEPT_FROM_A_SHELL: &str = "a shell has its keyboard and runs what it is sent; its sender may not press its keys";
 
 /// Why a copy that nothing holds is not given at once. What is due is given in its order, as fast as it is taken.
-pub fn queued(state: &State, message: &Message, copy: &Delivery) -> Option<String> {
-    let Recipient::Agent { agent } = copy.to else { return None };
+pub fn queued(state: &State, message: &Message, copy: &Delivery, now: Time) -> Option<String> {
+    let to = copy.to;
+    let Recipient::Agent { agent } = to else { return None };
     let agent = state.agents.get(&agent)?;
     let activity = &agent.run.as_ref()?.activity;
-    if state.waiting_for(agent.id).next().is_some_and(|first| first.id != message.id) {
+    // What is held holds up nobody else.
+    let is_next = |other: &&Message| {
+        let copy = other.deliveries.iter().find(|copy| copy.to == to);
+        copy.is_some_and(|copy| !is_over(other, now) && hold(state, other, copy, now).is_none())
+    };
+    let first = state.waiting_for(agent.id).take(LOOKED_AT_MAX).find(is_next);
+    if first.is_some_and(|first| first.id != message.id) {
         return Some("others are given before it".to_owned());
     }
     Some(match &activity.phase {

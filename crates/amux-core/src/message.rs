@@ -365,7 +365,7 @@ pub(crate) fn run_ended(case: &mut Case<'_>, of: (AgentId, RunNo), never_opened:
         }
         let (stage, evidence) = match &delivery.stage {
             Stage::Routed { .. } | Stage::Handed | Stage::Shown if never_opened => {
-                (Stage::Accepted, "the conversation did not open; nothing of it was read")
+                (before_it_was_given(delivery), "the conversation did not open; nothing of it was read")
             }
             Stage::Routed { .. } | Stage::Handed | Stage::Shown => {
                 let reason = "the agent ended; whether it had read this is not known".to_owned();
@@ -387,6 +387,14 @@ pub(crate) fn run_ended(case: &mut Case<'_>, of: (AgentId, RunNo), never_opened:
         };
         case.emit(Event::Staged(Staged { message: message.id, to, stage, evidence: Some(evidence.to_owned()) }));
     }
+}
+
+/// What was said of a copy last by others than the agent: that it ends, perhaps while it was on its way already, or that
+/// it is to be given.
+fn before_it_was_given(copy: &Delivery) -> Stage {
+    let said = copy.history.iter().rev().map(|passed| &passed.stage);
+    let mut said = said.filter(|stage| matches!(stage, Stage::Accepted | Stage::Cancelled { .. } | Stage::Expired));
+    said.next().cloned().unwrap_or(Stage::Accepted)
 }
 
 /// Everybody who is meant, once. One name that means nobody refuses the whole, and the details say which.
@@ -846,7 +854,7 @@ pub(crate) fn mail_of(state: &State, message: &Message, to: Recipient, now: Time
     let copy = copy_of(message, to)?;
     let (stage, mut reason, until) = stands(state, message, copy, now);
     if reason.is_none() && copy.stage.is_waiting() {
-        reason = mail::queued(state, message, copy);
+        reason = mail::queued(state, message, copy, now);
     }
     Some(proto_view::Mail {
         id: message.id,

@@ -3,14 +3,16 @@
 
 use std::collections::BTreeMap;
 
-use amux_proto::entity::{self, Desired, ExitWhy, KindName, Message, Phase, Recipient, RequestKind, RunState, Stage};
+use amux_proto::entity::{
+    self, Desired, Dialect, ExitWhy, KindName, Message, Phase, Recipient, RequestKind, RunState, Stage,
+};
 use amux_proto::query;
 use amux_proto::view::{self as proto_view, AgentDetail, AgentState, Evidence, Request, Snapshot};
 use amux_proto::{AgentId, Epoch, MessageId, Principal, Rejection, Seq, Time};
 
 use crate::sight::Sight;
 use crate::state::State;
-use crate::{mail, policy, resolve};
+use crate::{kind, mail, policy, resolve};
 
 pub use amux_proto::view::Agent;
 
@@ -519,5 +521,16 @@ fn count(state: &State, agent: &entity::Agent) -> Count {
         count.queued += queued;
         count.given += given;
     }
+    if count.given > 0 && !tells_beginnings(state, agent) {
+        count.given = 0;
+    }
     count
+}
+
+/// Whether it will be told that the agent begins with what it was given: by its protocol, or by a shell that is seen to
+/// run it. Of another program in a terminal nobody learns that.
+fn tells_beginnings(state: &State, agent: &entity::Agent) -> bool {
+    let kind = &agent.definition.kind;
+    kind.0 == KindName::SHELL
+        || kind::find(state, kind).is_ok_and(|kind| !matches!(kind.dialect, Dialect::Pty | Dialect::Tmux))
 }

@@ -414,6 +414,9 @@ pub struct Front {
     pub instead: Option<String>,
     /// That is a shell, which runs what it is sent.
     pub is_shell: bool,
+    /// The process group of the program: it may change its name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group: Option<u32>,
 }
 
 impl Front {

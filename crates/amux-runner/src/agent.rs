@@ -471,7 +471,7 @@ fn enliven(
                 stderr: child.stderr.take().ok_or_else(missing)?,
             };
             let to = (target(plan), pipes);
-            let watch = Watch::new(clis(shared), None);
+            let watch = Watch::new(clis(shared));
             let mut pane = Pane::new(&dir, shared.tape_bytes_max(), to, launch.size, untold(known), watch)?;
             pane.begin();
             return Ok((Body::Pane(Box::new(pane)), pidfd, None));
@@ -635,7 +635,7 @@ fn take_up(shared: &Arc<Shared>, agent: AgentId, run: RunNo, mut kept: Kept) -> 
                     stderr: kept.take(Role::Stderr).ok_or_else(missing)?,
                 };
                 let (to, size) = ((target(&plan), pipes), plan.definition.size);
-                let watch = Watch::new(clis(shared), None);
+                let watch = Watch::new(clis(shared));
                 let mut pane = Pane::new(&dir, shared.tape_bytes_max(), to, size, known, watch)?;
                 given = pane.take_up();
                 break 'body Body::Pane(Box::new(pane));
@@ -796,6 +796,11 @@ impl Live {
             }
         }
         while is_noted {
+            // What is due depends on who has the keyboard. What is seen here and not in the log yet was not judged by:
+            // the report of it wakes us.
+            if !self.is_front_known(&published) {
+                break;
+            }
             let due = published.due(self.agent, now(), |message, attempt| {
                 let part = part::name(message, attempt);
                 self.given.contains(&part) || matches!(&self.body, Body::Lines(lines) if lines.book.was_ordered(&part))
@@ -808,11 +813,6 @@ impl Live {
             let messages: Vec<Message> = due.batch.iter().filter_map(|(id, _)| published.message(*id)).collect();
             let is_urgent = messages.iter().any(|message| message.priority == Priority::Urgent);
             let how = if is_urgent { How::Steer } else { How::Next };
-            match &mut self.body {
-                Body::Terminal(terminal) => terminal.look_who_is_there(),
-                Body::Pane(pane) => pane.look_who_is_there(),
-                Body::Lines(_) => {}
-            }
             if !self.takes_input(how) {
                 self.more = Some(how);
                 break;
@@ -823,6 +823,24 @@ impl Live {
             self.look_at = Some(Instant::now() + NOT_NOTED_PAUSE);
         }
         self.tell();
+    }
+
+    /// Looks who has the keyboard; whether the log knows it to be so.
+    fn is_front_known(&mut self, published: &amux_engine::Published) -> bool {
+        let front = match &mut self.body {
+            Body::Terminal(terminal) => {
+                terminal.look_who_is_there();
+                terminal.display.front()
+            }
+            Body::Pane(pane) => {
+                pane.look_who_is_there();
+                pane.display.front()
+            }
+            Body::Lines(_) => return true,
+        };
+        // Which program the agent is may be expected without having been reported: nothing is judged by that.
+        let known = published.activity(self.agent, self.no).unwrap_or_default().front;
+        (front.is_away(), front.is_shell, &front.instead) == (known.is_away(), known.is_shell, &known.instead)
     }
 
     /// One input, of one message or several. Nothing of it goes anywhere unless that can be noted; whether it was.

@@ -671,14 +671,18 @@ impl Book {
         self.transcript.end()
     }
 
-    /// The process has ended: an open turn ended with it, and a conversation that was never there is said to be lost.
+    /// The process has ended: what it was saying and an open turn ended with it, and a conversation that was never there is said to be lost.
     pub(crate) fn ended(&mut self, at: Time) {
         let activity = self.kept.ledger.activity();
-        if activity.turn_open {
-            let turn = activity.turn;
-            self.mark(at);
-            let mut out = Out::default();
+        let open_turn = activity.turn_open.then_some(activity.turn);
+        let mut out = Out::default();
+        // Sub-agents and what runs in the background go on between turns.
+        self.kept.streams.rest().into_iter().for_each(|item| out.say(item));
+        if let Some(turn) = open_turn {
             out.say(Item::TurnEnded { turn, end: TurnEnd::Exited });
+        }
+        if !out.items.is_empty() {
+            self.mark(at);
             self.take(out, at);
         }
         let Some(session) = self.kept.machine.dead_session().map(str::to_owned) else { return };
@@ -757,5 +761,24 @@ mod tests {
         let items: Vec<_> = entries.into_iter().map(|entry| entry.item).collect();
         let said = Item::Message { id: "m".into(), text: "half a sen".into(), parent: None };
         assert_eq!(items[1..], [said, Item::TurnEnded { turn: 1, end: TurnEnd::Exited }]);
+    }
+
+    #[test]
+    fn what_was_printed_in_the_background_when_the_process_ended_is_in_the_transcript() {
+        let dir = tempfile::tempdir().unwrap();
+        let machine = Machine::Claude(amux_agents::claude::Claude::default());
+        let agent = AgentId(uuid::Uuid::nil());
+        let mut book = Book::new(agent, RunNo(1), dir.path(), machine, None, Time(1)).unwrap();
+        book.mark(Time(1));
+        let mut out = Out::default();
+        out.say(Item::TurnStarted { turn: 1, trigger: amux_proto::transcript::Trigger::Input });
+        out.say(Item::TurnEnded { turn: 1, end: TurnEnd::Done });
+        out.say(Item::ToolOutput { id: "t".into(), text: "half a li".into() });
+        book.take(out, Time(1));
+        book.ended(Time(2));
+        let entries: Vec<Entry> = journal::read(&journal::transcript(dir.path()), 0).unwrap();
+        let last = entries.into_iter().next_back().map(|entry| entry.item);
+        let printed = Item::ToolDone { id: "t".into(), output: "half a li".into(), is_error: true, exit_code: None };
+        assert_eq!(last, Some(printed));
     }
 }

@@ -52,6 +52,8 @@ pub(crate) struct Display {
     reported: Activity,
     facts: Vec<Fact>,
     input: Option<Input>,
+    /// Who had the keyboard instead of the agent when that was put in, which a person had let through.
+    put_in_for: Option<String>,
     steps: journal::Lines,
 }
 
@@ -137,6 +139,7 @@ impl Display {
             activity: known,
             facts: Vec::new(),
             input: None,
+            put_in_for: None,
             steps: journal::Lines::open(&journal::journal(dir))?,
         })
     }
@@ -326,6 +329,17 @@ impl Display {
         self.activity.front = front;
     }
 
+    /// What would be put in is for the program that is gone, and would be run. Into another program it may be put in: what
+    /// is due while one is there a person has let through.
+    pub(crate) fn is_left_to_a_shell(&self) -> bool {
+        self.front().is_away() && self.front().is_shell
+    }
+
+    /// What was put in is not with whom it was put in for.
+    pub(crate) fn is_left(&self) -> bool {
+        self.is_left_to_a_shell() || (self.front().is_away() && self.front().instead != self.put_in_for)
+    }
+
     pub(crate) fn report(&mut self) -> Option<(Activity, Vec<Fact>)> {
         let same = self.activity == self.reported;
         if same && self.facts.is_empty() {
@@ -374,6 +388,7 @@ impl Display {
         let sign = last[from..].trim().to_owned();
         let was_shown = self.screen.shows(&sign);
         self.steps.append(&Step::Paste { parts: parts.clone(), sign: sign.clone(), was_shown })?;
+        self.put_in_for.clone_from(&self.activity.front.instead);
         self.input = Some(Input { parts, sign, stage: Stage::Pasting });
         Ok(())
     }

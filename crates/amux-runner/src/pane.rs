@@ -181,7 +181,7 @@ impl Pane {
         let Some(leader) = self.leader.filter(|_| self.is_ready && !self.is_gone) else { return };
         let front = self.watch.look(self.display.front(), process::foreground_group(leader));
         self.display.has_front(front);
-        if self.display.front().is_away() && self.display.is_to_enter() {
+        if self.display.is_left() && self.display.is_to_enter() {
             self.display.give_up(NOT_ENTERED);
         }
     }
@@ -405,7 +405,7 @@ impl Pane {
     }
 
     pub(crate) fn takes_input(&self) -> bool {
-        self.is_ready && !self.is_gone && !self.display.front().is_away() && !self.display.has_input()
+        self.is_ready && !self.is_gone && !self.display.is_left_to_a_shell() && !self.display.has_input()
     }
 
     /// A message as a paste; Enter follows when it is seen on the screen. Nothing of it goes anywhere unless that can be

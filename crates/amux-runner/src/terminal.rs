@@ -138,9 +138,9 @@ impl Terminal {
 
     /// A program that was begun with these words, and not a shell.
     pub(crate) fn watch(&mut self, clis: Vec<String>, words: &[String]) {
-        let watch = Watch::new(clis, Some(self.leader));
+        let (watch, front) = Watch::begun(clis, words, self.leader);
         if self.display.front().is_untold() {
-            self.display.expects(watch.of(words));
+            self.display.expects(front);
         }
         self.watch = Some(watch);
         self.look_soon();
@@ -196,7 +196,7 @@ impl Terminal {
         let Some(watch) = self.watch.as_mut().filter(|_| !self.hung_up) else { return };
         let front = watch.look(self.display.front(), pty::foreground_group(self.pty.get_ref().as_fd()));
         self.display.has_front(front);
-        if self.display.front().is_away() && self.display.is_to_enter() {
+        if self.display.is_left() && self.display.is_to_enter() {
             self.display.give_up(NOT_ENTERED);
         }
     }
@@ -366,7 +366,7 @@ impl Terminal {
     pub(crate) fn takes_input(&self) -> bool {
         let is_free = !self.is_shell || (*self.display.phase() == Phase::Idle && self.entered.is_none());
         is_free
-            && !self.display.front().is_away()
+            && !self.display.is_left_to_a_shell()
             && !self.display.has_input()
             && self.outbox.typed.is_empty()
             && !self.hung_up

@@ -528,7 +528,7 @@ fn run_seen(s: &mut Say<'_>) -> Command {
         _ => Phase::Limited { reason: s.text(), until: None },
     };
     let name = |s: &mut Say<'_>| s.rng.one_in(4).then(|| s.text());
-    activity.front = Front { program: name(s), instead: name(s), is_shell: s.rng.one_in(4) };
+    activity.front = Front { program: name(s), instead: name(s), is_shell: s.rng.one_in(4), group: None };
     activity.evidence = s.text();
     activity.tasks = u32::try_from(s.rng.below(3)).unwrap_or(0);
     let mut facts: Vec<Fact> = (0..s.rng.below(4)).map(|_| fact(s, &mut activity)).collect();

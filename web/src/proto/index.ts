@@ -657,7 +657,11 @@ instead?: string,
 /**
  * That is a shell, which runs what it is sent.
  */
-is_shell: boolean, };
+is_shell: boolean, 
+/**
+ * The process group of the program: it may change its name.
+ */
+group?: number, };
 
 export type GetAgent = { agent: string, };
 

@@ -79,6 +79,15 @@ impl World {
         until("the shell runs", || self.agent(name)["pid"].as_u64())
     }
 
+    /// A line in the shell of an agent, said by `agentmux`.
+    pub(crate) fn as_agent(&self, shell: &str, line: &str) {
+        let state = self.home.state();
+        let line = format!("{BINARY} --state-dir {0} --config-dir {0} --no-start {line}", state.display());
+        let script = self.home.dir.join("said.sh");
+        std::fs::write(&script, line).unwrap();
+        self.json(&["keys", shell, &format!("sh {}", script.display()), "Enter"]);
+    }
+
     pub(crate) fn says(&self, name: &str, keys: &str, wanted: &str) {
         self.json(&["keys", name, keys, "Enter"]);
         until(wanted, || self.json(&["look", name])["lines"].to_string().contains(wanted).then_some(()));

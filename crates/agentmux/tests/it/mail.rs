@@ -10,7 +10,7 @@ use amux_sys::signals::{self, Signal};
 use amux_testkit::crash_agents;
 use serde_json::{Value, json};
 
-use crate::harness::{BINARY, World, fake_agent, until};
+use crate::harness::{World, fake_agent, until};
 
 /// A home with fakes in it.
 struct Post {
@@ -88,11 +88,7 @@ impl Post {
 
     /// A line in the shell of an agent, said by `agentmux`.
     fn as_agent(&self, shell: &str, line: &str) {
-        let state = self.world.home.state();
-        let line = format!("{BINARY} --state-dir {0} --config-dir {0} --no-start {line}", state.display());
-        let script = self.world.home.dir.join("said.sh");
-        fs::write(&script, line).unwrap();
-        self.json(&["keys", shell, &format!("sh {}", script.display()), "Enter"]);
+        self.world.as_agent(shell, line);
     }
 }
 

@@ -291,6 +291,33 @@ fn nothing_is_typed_into_the_shell_that_an_agent_has_left_its_pane_to() {
 }
 
 #[test]
+fn what_an_agent_says_to_a_pane_that_turns_out_to_be_a_shell_is_not_typed() {
+    let Some(tmux) = Tmux::new() else { return };
+    let world = World::new();
+    world.shell("lead");
+    let socket = tmux.socket();
+    for round in 0..5 {
+        let (name, made) = (format!("api{round}"), world.home.dir.join(format!("made{round}")));
+        world.json(&["new", &name, "--agent", "tmux:work:0.0", "--no-start-agent", "--cwd", "/", "--", "-S", &socket]);
+        // It does not run, so nothing tells yet that a shell is there.
+        let line = format!("send {name} -m 'touch {}'", made.display());
+        world.as_agent("lead", &line);
+        until("it is sent", || (!world.json(&["queue", &name]).as_array()?.is_empty()).then_some(()));
+        world.json(&["start", &name]);
+        let waits = || world.json(&["queue", &name])[0]["reason"].as_str().unwrap_or_default().to_owned();
+        until("it is kept", || waits().starts_with("a shell has its keyboard").then_some(()));
+        // What was typed before this would have been read before it.
+        let mark = format!("round {round} is over");
+        tmux.run(&["send-keys", "-t", "work:0.0", &format!("echo {mark}"), "Enter"]);
+        until("the shell is free", || {
+            tmux.run(&["capture-pane", "-p", "-t", "work:0.0"]).contains(&format!("\n{mark}")).then_some(())
+        });
+        assert!(!made.exists(), "round {round}");
+        world.json(&["stop", &name]);
+    }
+}
+
+#[test]
 fn a_program_of_ours_that_becomes_a_shell_is_typed_nothing() {
     let world = World::new();
     let (claude, got) = a_cli(&world);

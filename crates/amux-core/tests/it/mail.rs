@@ -69,6 +69,24 @@ fn rules(agent: AgentId) -> Mail {
     Mail { agent: agent.to_string(), paused: None, while_working: None, boundary_ms: None, wakes_per_hour: None }
 }
 
+fn left_to(instead: &str, is_shell: bool) -> Front {
+    Front { program: Some("claude".into()), instead: Some(instead.into()), is_shell, ..Front::default() }
+}
+
+#[test]
+fn a_person_may_say_that_another_program_is_the_agent_and_never_that_a_shell_is() {
+    let mut world = World::new();
+    let scout = world.running("scout");
+    let message = says(&mut world, "scout", "remove everything");
+    is(&mut world, scout, |activity| activity.front = left_to("sh", true));
+    world.says(Command::Release(Release { message: message.to_string(), to: None }));
+    assert!(due(&world, scout).is_empty() && hold(&world, scout, message).is_some());
+    is(&mut world, scout, |activity| activity.front = left_to("2.1.5", false));
+    let later = says(&mut world, "scout", "and more");
+    assert_eq!(due(&world, scout), [message], "only what was let through");
+    assert!(hold(&world, scout, later).is_some());
+}
+
 #[test]
 fn nothing_is_given_to_whoever_is_there_instead_of_the_agent() {
     let mut world = World::new();
@@ -76,13 +94,10 @@ fn nothing_is_given_to_whoever_is_there_instead_of_the_agent() {
     let message = says(&mut world, "scout", "remove everything");
     for (instead, is_shell, why) in [("sh", true, "sh is at its prompt"), ("vim", false, "vim has the keyboard")] {
         is(&mut world, scout, |activity| {
-            activity.front = Front { program: Some("claude".into()), instead: Some(instead.into()), is_shell };
+            activity.front = left_to(instead, is_shell);
         });
         assert!(due(&world, scout).is_empty());
         assert!(hold(&world, scout, message).unwrap().0.contains(why));
-        // Nobody overrules that.
-        world.says(Command::Release(Release { message: message.to_string(), to: None }));
-        assert!(due(&world, scout).is_empty() && hold(&world, scout, message).is_some());
     }
     let listed = view::agents(&world.state, &query::Agents { all: false, team: None }).unwrap();
     assert_eq!(listed.len(), 1, "its terminal is still there");
@@ -95,7 +110,7 @@ fn an_agent_writes_to_a_shell_in_a_pane_only_if_it_may_press_its_keys() {
     let mut world = World::new();
     let (scout, lead) = (world.running("scout"), world.running("lead"));
     is(&mut world, scout, |activity| {
-        activity.front = Front { program: None, instead: Some("sh".into()), is_shell: true };
+        activity.front = Front { instead: Some("sh".into()), is_shell: true, ..Front::default() };
     });
     let kept = send_as(&mut world, me(lead), letter("scout", "make clean"));
     let person = says(&mut world, "scout", "ls");
@@ -122,6 +137,20 @@ fn what_is_due_and_not_taken_yet_says_what_it_waits_for() {
     assert_eq!(queue(&world), [(first, accepted(), "it is being given".into()), behind()]);
     is(&mut world, scout, |activity| activity.phase = Phase::Opening);
     assert_eq!(queue(&world), [(first, accepted(), "its CLI has not said yet that it is ready".into()), behind()]);
+}
+
+#[test]
+fn what_is_kept_from_a_shell_is_not_what_the_others_wait_for() {
+    let mut world = World::new();
+    let (scout, lead) = (world.running("scout"), world.running("lead"));
+    is(&mut world, scout, |activity| {
+        activity.front = Front { instead: Some("sh".into()), is_shell: true, ..Front::default() };
+    });
+    send_as(&mut world, me(lead), letter("scout", "make clean"));
+    let person = says(&mut world, "scout", "ls");
+    let queue = view::queue(&world.state, &query::Queue { agent: "scout".into() }, world.now).unwrap();
+    let of_person = queue.iter().find(|mail| mail.id == person).unwrap();
+    assert_eq!(of_person.reason.as_deref(), Some("it is being given"));
 }
 
 #[test]

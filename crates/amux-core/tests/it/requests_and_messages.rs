@@ -1,7 +1,7 @@
 //! What waits for a human, and text between principals.
 
 use amux_core::{view, wish};
-use amux_proto::command::message::{Ack, Cancel, Command, Expire, Send};
+use amux_proto::command::message::{Ack, Cancel, Command, Expire, Retry, Send};
 use amux_proto::command::run::Fact;
 use amux_proto::entity::{Recipient, RequestKind, Stage};
 use amux_proto::transcript::{Ask, InputStage};
@@ -404,6 +404,33 @@ fn what_was_on_its_way_when_it_was_cancelled_is_what_became_of_it() {
             assert_eq!(copy.run.is_some(), became.is_some());
             assert_eq!(wish::open(&world.state), [], "nobody gives it again");
         }
+    }
+}
+
+#[test]
+fn what_was_cancelled_while_a_conversation_opened_is_not_given_to_the_next_run() {
+    for (is_retried, is_expired) in [(false, false), (false, true), (true, false)] {
+        let mut world = World::new();
+        let scout = world.running("scout");
+        let order = Send { ttl_ms: is_expired.then_some(1), ..order(&["scout"], "hello") };
+        let message = MessageId(id(&world.says(Command::Send(order)).answer, "id"));
+        match is_expired {
+            true => drop(world.says(Command::Expire(Expire { message: message.to_string() }))),
+            false => drop(world.says(cancel(message))),
+        }
+        let ended = stages(&world, message).remove(0).1;
+        if is_retried {
+            world.says(Command::Retry(Retry { message: message.to_string(), to: None }));
+        }
+        let handed = Fact::Input { message, stage: InputStage::Handed, evidence: "every byte was taken".into() };
+        world.sees(scout, &[handed]);
+        assert_eq!(stages(&world, message)[0].1, Stage::Handed);
+        world.sees(scout, &[Fact::SessionLost { session: "s".into(), why: "not found".into() }]);
+        world.says(exited(scout, 1));
+        let expected = if is_retried { Stage::Accepted } else { ended };
+        assert_eq!(stages(&world, message)[0].1, expected);
+        let is_wished = wish::open(&world.state).contains(&Effect::Deliver { agent: scout, message });
+        assert_eq!(is_wished, is_retried);
     }
 }
 

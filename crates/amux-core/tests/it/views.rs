@@ -3,12 +3,13 @@
 use amux_core::view;
 use amux_proto::command::agent::{Command, Create};
 use amux_proto::command::run;
-use amux_proto::entity::{Activity, Exit, ExitWhy, Front, KindName, Phase, RequestKind};
+use amux_proto::entity::{Activity, Dialect, Exit, ExitWhy, Front, KindName, Phase, RequestKind};
 use amux_proto::query;
 use amux_proto::view::AgentState;
 use amux_proto::{AgentId, Epoch, MessageId, Principal, RunNo, Seq, Time};
 use uuid::Uuid;
 
+use crate::agents::{a_kind, load};
 use crate::requests_and_messages::send;
 use crate::world::{
     World, asked, create, decide_request, exit, exited, failed, id, lost, option, seen, start, started, stop,
@@ -81,7 +82,7 @@ fn the_shown_state_is_the_first_that_holds_with_its_evidence() {
 }
 
 fn left_to(instead: &str, is_shell: bool) -> Activity {
-    let front = Front { program: Some("claude".into()), instead: Some(instead.into()), is_shell };
+    let front = Front { program: Some("claude".into()), instead: Some(instead.into()), is_shell, ..Front::default() };
     Activity { front, ..at(1, Phase::Untold) }
 }
 
@@ -251,14 +252,25 @@ fn unread_and_queued_count_down_as_mail_is_taken() {
 
 #[test]
 fn whoever_was_given_something_and_has_not_begun_is_not_at_rest() {
-    let mut world = World::new();
-    let agent = world.running("scout");
-    world.says(seen(agent, 1, at(1, Phase::Idle), &[]));
-    let sent = world.says(send(&["scout"], "hello"));
-    crate::mail::handed(&mut world, agent, &[MessageId(id(&sent.answer, "id"))]);
-    world.says(seen(agent, 1, at(2, Phase::Idle), &[]));
-    let shown = view::agent(&world.state, world.the(agent));
-    assert_eq!((shown.state, shown.reason.as_deref()), (AgentState::Queued, Some("1 given and not begun")));
+    let given = || Some("1 given and not begun");
+    for (dialect, state, reason) in [
+        (Dialect::Claude, AgentState::Queued, given()),
+        // In a terminal nothing tells that a program begins, and what is never told is not waited for.
+        (Dialect::Pty, AgentState::Idle, None),
+    ] {
+        let mut world = World::new();
+        world.says(load(&[("writer", a_kind(dialect, "writer"))]));
+        let order = Create { kind: KindName("writer".into()), argv: Vec::new(), ..create("scout") };
+        let agent = AgentId(id(&world.says(Command::Create(order)).answer, "uid"));
+        world.says(start(agent));
+        world.says(started(agent, 1));
+        world.says(seen(agent, 1, at(1, Phase::Idle), &[]));
+        let sent = world.says(send(&["scout"], "hello"));
+        crate::mail::handed(&mut world, agent, &[MessageId(id(&sent.answer, "id"))]);
+        world.says(seen(agent, 1, at(2, Phase::Idle), &[]));
+        let shown = view::agent(&world.state, world.the(agent));
+        assert_eq!((shown.state, shown.reason.as_deref()), (state, reason), "{dialect:?}");
+    }
 }
 
 #[test]
