@@ -797,7 +797,7 @@ impl Live {
         }
         while is_noted {
             // What is due depends on who has the keyboard. What is seen here and not in the log yet was not judged by:
-            // the report of it wakes us.
+            // the report about it wakes us.
             if !self.is_front_known(&published) {
                 break;
             }
