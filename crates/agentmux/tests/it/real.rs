@@ -631,7 +631,8 @@ mod talk {
 mod codex {
     use super::*;
 
-    const ASKING: &[&str] = &["--mode", "untrusted/read-only"];
+    // It may write where it works: whether what was approved runs in the sandbox of the CLI is for the CLI.
+    const ASKING: &[&str] = &["--mode", "untrusted/workspace-write"];
 
     #[test]
     fn two_turns_are_one_process() {
