@@ -8,7 +8,6 @@ export type ChosenFile = { id: number; name: string; bytes: number; part: number
 
 export class Chosen {
   files = $state.raw<ChosenFile[]>([]);
-  readonly isComing = $derived(this.files.some((one) => !one.file));
 
   take(list: Iterable<File> | null | undefined): void {
     for (const file of list ?? []) {
@@ -29,6 +28,11 @@ export class Chosen {
   leave(chosen: ChosenFile): void {
     chosen.stop.abort();
     this.files = this.files.filter((one) => one.id !== chosen.id);
+  }
+
+  /** Not derived: that would hold on to the view in which it was made, for as long as this is kept. */
+  get isComing(): boolean {
+    return this.files.some((one) => !one.file);
   }
 
   /** What is there, to go with a message. */
