@@ -631,8 +631,7 @@ mod talk {
 mod codex {
     use super::*;
 
-    // It may write where it works: whether what was approved runs in the sandbox of the CLI is for the CLI.
-    const ASKING: &[&str] = &["--mode", "untrusted/workspace-write"];
+    const ASKING: &[&str] = &["--mode", "untrusted/read-only"];
 
     #[test]
     fn two_turns_are_one_process() {
