@@ -30,7 +30,7 @@ mod up;
 mod wait;
 mod workspace;
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -278,7 +278,9 @@ fn of_one(said: &[OsString]) -> Option<Command> {
         ("show", agent::Show::augment_args),
         ("wait", wait::Wait::augment_args),
     ];
-    let verb = said.get(1).map(OsString::as_os_str).and_then(OsStr::to_str)?;
+    const FLAGS: [&str; 4] = ["--json", "--quiet", "-q", "--no-start"];
+    let mut words = said.iter().skip(1).map(|word| word.to_str().unwrap_or_default());
+    let verb = words.find(|word| !FLAGS.contains(word))?;
     let (name, describe) = OFTEN.iter().find(|(name, _)| *name == verb)?;
     // Help is about the whole: what a command is for and its example are said there.
     let one = describe(Command::new(*name)).disable_help_flag(true);
@@ -404,7 +406,12 @@ mod tests {
         {
             assert!(matched(of_one(&said(other)).unwrap(), &said(other)).is_err(), "{other}");
         }
-        assert!(of_one(&said("agentmux --json ls")).is_none() && of_one(&said("agentmux")).is_none());
+        let flagged = said("agentmux --json -q ls --all");
+        let alone = matched(of_one(&flagged).unwrap(), &flagged).unwrap();
+        assert_eq!(understood(&alone), understood(&matched(Cli::command(), &flagged).unwrap()));
+        for other in ["agentmux --profile ls send", "agentmux", "agentmux --json", "agentmux team ls"] {
+            assert!(of_one(&said(other)).is_none(), "{other}");
+        }
     }
 
     /// What was said and what was not, at every level; not what else could have been.

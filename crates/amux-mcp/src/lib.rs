@@ -9,6 +9,7 @@
 mod mail;
 mod schema;
 mod server;
+mod streams;
 mod team;
 mod text;
 mod tool;

@@ -16,7 +16,7 @@ use rmcp::{RoleServer, ServerHandler, ServiceExt as _};
 use serde_json::{Value, json};
 
 use crate::tool::{self, Outcome};
-use crate::{World, mail, team, text};
+use crate::{World, mail, streams, team, text};
 
 const INSTRUCTIONS: &str = "\
 You work in a team of agents on one machine; agentmux keeps them running and carries their mail.
@@ -32,8 +32,8 @@ What you may not do is refused with the reason; then ask the operator.";
 
 /// Serves a host over stdin and stdout until it closes them.
 pub async fn stdio(world: impl World) -> Result<(), String> {
-    let (reader, writer) = rmcp::transport::stdio();
-    let transport = AsyncRwTransport::new_server(reader, writer).with_max_line_length(FRAME_BYTES_MAX);
+    let transport =
+        AsyncRwTransport::new_server(streams::stdin(), streams::stdout()).with_max_line_length(FRAME_BYTES_MAX);
     match Tools(Arc::new(world)).serve(transport).await {
         Ok(running) => running.waiting().await.map(drop).map_err(|error| error.to_string()),
         // It left before it had said who it is.

@@ -19,6 +19,11 @@ use crate::process::{ProcessId, Row, to_pid};
 
 /// The kernel gives arguments and environment together at most 6 MiB, whatever the stack limit.
 const ENVIRON_BYTES_MAX: u64 = 6 * 1024 * 1024;
+/// Most are smaller, and are then had by one read.
+const ENVIRON_BYTES_MOSTLY: usize = 8 * 1024;
+
+/// Some fifty numbers and a short name.
+const STAT_BYTES_MAX: usize = 2048;
 
 pub(crate) fn peer(socket: BorrowedFd<'_>) -> io::Result<Peer> {
     let mut credentials = libc::ucred { pid: 0, uid: 0, gid: 0 };
@@ -97,9 +102,11 @@ pub(crate) fn set_subreaper() -> bool {
 }
 
 pub(crate) fn row(pid: u32) -> Option<Row> {
-    let mut text = Vec::with_capacity(512);
-    File::open(format!("/proc/{pid}/stat")).ok()?.read_to_end(&mut text).ok()?;
-    parse_stat(pid, &text)
+    let mut text = [0; STAT_BYTES_MAX];
+    let file = File::open(format!("/proc/{pid}/stat")).ok()?;
+    // One read gives all of it, and a dozen of these are looked at before a client is let in.
+    let count = rustix::io::retry_on_intr(|| rustix::io::read(&file, &mut text)).ok()?;
+    parse_stat(pid, &text[..count])
 }
 
 /// Every process we can see.
@@ -133,7 +140,7 @@ fn parse_stat(pid: u32, text: &[u8]) -> Option<Row> {
 
 /// The environment a process was started with, as the kernel keeps it.
 pub(crate) fn environ(pid: u32) -> Option<Vec<u8>> {
-    let mut bytes = Vec::new();
+    let mut bytes = Vec::with_capacity(ENVIRON_BYTES_MOSTLY);
     File::open(format!("/proc/{pid}/environ")).ok()?.take(ENVIRON_BYTES_MAX).read_to_end(&mut bytes).ok()?;
     Some(bytes)
 }

@@ -67,10 +67,8 @@ pub struct Lineage {
 pub fn lineage(pid: u32) -> Lineage {
     let mut before = None;
     for _ in 0..WALKS_MAX {
-        if os::row(pid).is_none_or(|row| row.is_dead) {
-            break;
-        }
-        let seen = walk(pid);
+        let Some(itself) = os::row(pid).filter(|row| !row.is_dead) else { break };
+        let seen = walk(itself);
         match seen {
             Some(lineage) if before.as_ref() == Some(&lineage) => return lineage,
             seen => before = seen,
@@ -80,8 +78,8 @@ pub fn lineage(pid: u32) -> Lineage {
 }
 
 /// `None` when somebody ended on the way.
-fn walk(pid: u32) -> Option<Lineage> {
-    let mut at = os::row(pid)?;
+fn walk(itself: Row) -> Option<Lineage> {
+    let mut at = itself;
     let mut line = vec![Kin { id: at.id, session: at.session }];
     let root = loop {
         if at.parent == 0 {
