@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::turns::Turns;
-use crate::{Begin, How, Order, Out, Refused, Session, slash_commands};
+use crate::{Begin, How, Order, Out, Refused, Session, answered, slash_commands};
 
 mod error;
 mod text;
@@ -383,7 +383,7 @@ impl Acp {
             }
             Whom::Login => self.call(What::Authenticate, "authenticate", &json!({ "methodId": option }), out),
         }
-        out.say(Item::AskClosed { ask: ask.to_owned(), how: "answered".to_owned() });
+        out.say(Item::AskClosed { ask: ask.to_owned(), how: answered(answer) });
         Ok(())
     }
 

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::turns::Turns;
-use crate::{Order, Out, Refused, Session, cut, slash_commands};
+use crate::{Order, Out, Refused, Session, answered, cut, slash_commands};
 
 const TITLE_CHARS: usize = 200;
 const TEXT_CHARS: usize = 2000;
@@ -675,7 +675,7 @@ impl Claude {
                 };
                 respond(request, &payload, out);
                 self.asks.remove(ask);
-                out.say(Item::AskClosed { ask: ask.to_owned(), how: "answered".to_owned() });
+                out.say(Item::AskClosed { ask: ask.to_owned(), how: answered(answer) });
             }
             Asked::Question { answer: Some(_), .. } => return Err(Refused::NotAsked(ask.to_owned())),
             Asked::Question { request, labels, takes_several, answer: given, .. } => {
@@ -689,7 +689,7 @@ impl Claude {
                 };
                 *given = Some(chosen);
                 let request = request.clone();
-                out.say(Item::AskClosed { ask: ask.to_owned(), how: "answered".to_owned() });
+                out.say(Item::AskClosed { ask: ask.to_owned(), how: answered(answer) });
                 self.answer_questions(&request, out);
             }
         }

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::turns::Turns;
-use crate::{Begin, How, McpServer, Order, Out, Refused, Session, failure};
+use crate::{Begin, How, McpServer, Order, Out, Refused, Session, answered, failure};
 use ask::Asking;
 use item::OpenTool;
 
@@ -306,11 +306,7 @@ impl Codex {
         let result = self.asks[at].result(answer)?;
         let asking = self.asks.remove(at);
         out.write(&json!({ "id": asking.request, "result": result }));
-        let how = match answer {
-            Answer::Option { option, .. } => format!("answered: {option}"),
-            Answer::Text { .. } => "answered".to_owned(),
-        };
-        out.say(Item::AskClosed { ask: asking.ask, how });
+        out.say(Item::AskClosed { ask: asking.ask, how: answered(answer) });
         Ok(())
     }
 

@@ -253,6 +253,17 @@ pub(crate) fn slash_commands(
     entries.iter().filter_map(command).take(COMMANDS_MAX).collect()
 }
 
+/// How an ask was closed by a person: by the option of this id, or in these words.
+pub(crate) fn answered(answer: &Answer) -> String {
+    const WORDS_CHARS_MAX: usize = 500;
+    let words = match answer {
+        Answer::Option { option, text: None } => option.clone(),
+        Answer::Option { option, text: Some(text) } => format!("{option}, {text}"),
+        Answer::Text { text } => text.clone(),
+    };
+    format!("answered: {}", cut(&words, WORDS_CHARS_MAX))
+}
+
 /// As much of a text as a title or a notice needs.
 pub(crate) fn cut(text: &str, chars: usize) -> String {
     match text.char_indices().nth(chars) {

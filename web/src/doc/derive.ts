@@ -253,7 +253,7 @@ export class Doc {
         return;
       case 'ask_closed': {
         const node = top.find<AskNode>(`ask ${item.ask}`);
-        if (node) top.put(`ask ${item.ask}`, { ...node, closed: item.how });
+        if (node) top.put(`ask ${item.ask}`, { ...node, closed: closedAs(node.ask, item.how) });
         return;
       }
       case 'usage':
@@ -459,4 +459,11 @@ function opt<T extends object>(fields: T): { [K in keyof T]?: NonNullable<T[K]> 
   const told: Partial<T> = {};
   for (const key of Object.keys(fields) as (keyof T)[]) if (fields[key] !== undefined && fields[key] !== null) told[key] = fields[key];
   return told as { [K in keyof T]?: NonNullable<T[K]> };
+}
+
+/** An option by what it was called, as its id is a word between programs. */
+function closedAs(ask: Ask, how: string): string {
+  const said = /^answered: ([^]*)$/.exec(how)?.[1];
+  const chosen = said === undefined ? undefined : ask.options.find(({ id }) => said === id || said.startsWith(`${id}, `));
+  return chosen ? `answered: ${chosen.label}${said!.slice(chosen.id.length)}` : how;
 }
