@@ -38,6 +38,26 @@ promise('a team is made with a form: the file is written, its agents run, and th
   assert.ok(here.agentmux('up', '--dry-run').plan.every((step) => step.what === 'keep'));
 });
 
+promise('what the form of an agent says will be run is what is run', async (here) => {
+  writeFileSync(join(here.root, 'config', 'agents.toml'), '[kind.full]\nabout = "takes all of it"\ndialect = "claude"\nprogram = "sh"\nargs = ["-c", "sleep 1000; :"]\nnew_args = ["--session-id", "{session}"]\nmodel_args = ["--model", "{model}"]\nmcp_args = ["--mcp-config", "{mcp}"]\n');
+  here.agentmux('server', 'restart');
+  const page = await here.visit({ hash: '#/new' });
+  await page.locator('[name=kind][value=full]').check({ force: true });
+  await page.getByLabel('Name').fill('kay');
+  await page.getByPlaceholder('/home/me/project').fill(here.root);
+  await page.getByLabel('More arguments').fill('--last');
+  await page.getByRole('button', { name: 'More', exact: true }).click();
+  await page.getByLabel('Model', { exact: true }).fill('opus');
+  const said = page.locator('.preview pre').first();
+  await until(async () => /opus.*--last$/.test(await said.innerText()), 'all of it in what will be run');
+  const told = (await said.innerText()).replaceAll("'", '');
+  await page.getByRole('button', { name: 'Create and start' }).click();
+  const { pid } = await until(() => here.agentmux('ls', '--all').find((agent) => agent.name === 'kay' && agent.pid), 'it runs');
+  const ran = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0').slice(0, -1);
+  const known = ran.map((word) => (/^[0-9a-f]{8}-/.test(word) ? '<new id>' : word.startsWith('{') ? '<our tools>' : word));
+  assert.equal(told, known.join(' '));
+});
+
 promise('a team file that is there is changed by a person and by a page: comments stay, who restarts is said first, and nobody writes over the other', async (here) => {
   const file = join(here.root, 'work', 'agentmux.toml');
   const text = '# ours\n[team]\nname = "shop"\n\n[[agent]]\nname = "api" # the server\nkind = "shell"\n\n[[agent]]\nname = "web"\nkind = "shell"\n';

@@ -175,6 +175,7 @@ export function mock() {
       agent: { definition: { kind: 'claude', argv: [], cwd: '/home/mira/shop', env: {}, size: { rows: 24, cols: 80 }, worktree: false }, evidence: [{ fact: 'wanted: run 3', source: 'command', at: at(900) }, { fact: 'run 3: process 4001 runs', source: 'process', at: at(900) }, { fact: 'Edit src/cart/total.rs', source: 'agent', at: at(64) }] },
       transcript: { agent: 'x', run: 3, entries: [], from: 0, next: 0 },
       team_file: args.text === undefined ? { ...teamFile, there: TEAM_TEXT } : teamFile,
+      preview: { argv: ['claude', '--input-format', 'stream-json', '--output-format', 'stream-json', '--session-id', '<new id>', '--mcp-config', '<our tools>'] },
       inbox: [],
       thread: [],
     })[name] ?? {};

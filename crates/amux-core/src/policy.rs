@@ -240,7 +240,9 @@ fn need_of_query(query: &Query) -> Need<'_> {
         | Query::Events(_) => Need::Own,
         // What is in its directory is not said by whoever may look at what it says.
         Query::Commands(_) | Query::Files(_) => Need::Never,
-        Query::Doctor(_) | Query::LoginCode(_) | Query::Sessions(_) | Query::TeamFile(_) => Need::Never,
+        Query::Doctor(_) | Query::LoginCode(_) | Query::Sessions(_) | Query::TeamFile(_) | Query::Preview(_) => {
+            Need::Never
+        }
     }
 }
 
@@ -418,7 +420,7 @@ fn kind(verb: &str) -> Option<Kind> {
         "doctor" => Kind::Serve,
         // For whoever writes to it.
         "commands" | "files" => Kind::Serve,
-        "team.create" | "team.rename" | "team.remove" | "team_file" | "team.write" => Kind::Arrange,
+        "team.create" | "team.rename" | "team.remove" | "team_file" | "team.write" | "preview" => Kind::Arrange,
         "agent.create" | "agent.rename" | "agent.remove" | "agent.define" | "agent.describe" | "agent.mail"
         | "agent.draft" => Kind::Arrange,
         "agent.start" | "agent.stop" | "agent.restart" => Kind::Run,

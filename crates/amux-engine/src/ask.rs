@@ -4,7 +4,8 @@
 use amux_core::sight::Sight;
 use amux_core::{attachment, kind, mail, notice, policy, resolve, setting, view};
 use amux_proto::entity::{
-    Activity, Agent, Attachment, Definition, Dialect, Kind, Message, Recipient, Request, Right, RunState, Team,
+    Activity, Agent, Attachment, Definition, Dialect, Kind, KindName, Message, Recipient, Request, Right, RunState,
+    Team,
 };
 use amux_proto::query::{Act, Query};
 use amux_proto::view::{AgentDetail, MessageDetail, Snapshot};
@@ -118,6 +119,7 @@ impl Published {
                 | Query::Events(_)
                 | Query::Sessions(_)
                 | Query::TeamFile(_)
+                | Query::Preview(_)
                 | Query::LoginCode(_) => return None,
             })
         })
@@ -159,6 +161,10 @@ impl Published {
     /// Whether agents are handed our tools.
     pub fn hands_out_tools(&self) -> bool {
         self.read(|state, _| setting::agent_mcp(state))
+    }
+
+    pub fn kind(&self, name: &KindName) -> Option<Kind> {
+        self.read(|state, _| state.kinds.get(name).cloned())
     }
 
     /// What is to be run, how, and as whom.

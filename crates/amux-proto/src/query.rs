@@ -3,6 +3,7 @@
 
 /// Read-only questions: `{"id":10,"get":"agents","args":{…}}`.
 mod questions {
+    use crate::entity::KindName;
     use crate::ids::Seq;
 
     macro_rules! questions {
@@ -100,6 +101,14 @@ mod questions {
             path: String,
             #[serde(default)] text: Option<String>,
             #[serde(default)] #[ts(as = "Option<bool>")] prune: bool,
+        }
+        /// The words that an agent would be started with; none where a command is missing.
+        "preview" "GetPreview" Preview {
+            kind: KindName,
+            #[serde(default)] argv: Vec<String>,
+            #[serde(default)] model: Option<String>,
+            #[serde(default)] mode: Option<String>,
+            #[serde(default)] resume: Option<String>,
         }
         /// A one-time code with which a browser signs in.
         "login_code" "GetLoginCode" LoginCode {}

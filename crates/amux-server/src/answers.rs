@@ -41,6 +41,7 @@ pub(crate) async fn answer(daemon: &Daemon, principal: &Principal, name: &str, a
         Query::Events(events) => page(daemon, principal, events).await?,
         Query::LoginCode(_) => ask::raw(&json!({ "code": daemon.keys.new_code(), "web_url": daemon.web_url }))?,
         Query::TeamFile(asked) => ask::raw(&teams::read(daemon, asked).await?)?,
+        Query::Preview(asked) => ask::raw(&teams::preview(daemon, asked)?)?,
         Query::Sessions(_) => ask::raw(&daemon.keys.sessions())?,
         Query::Snapshot(_)
         | Query::Agents(_)

@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use amux_engine::Handle;
 use amux_proto::entity::{Agent, Kind};
-use amux_proto::query::TeamFile;
 use amux_proto::query::act::WriteTeam;
+use amux_proto::query::{self, TeamFile};
 use amux_proto::{Code, Rejection};
 use amux_runner::{Preview, Runner};
 use amux_team::FILE_NAME;
@@ -135,6 +135,19 @@ fn look(world: &World, asked: &TeamFile) -> Result<Read, Rejection> {
     });
     let planned = Planned { team: plan.team.to_string(), make_team: order::team(&plan), steps: steps.collect() };
     Ok(Read { path, there, problems: Vec::new(), plan: Some(planned), fields: FIELDS })
+}
+
+/// How one agent would be run that is in no file.
+pub(crate) fn preview(daemon: &Daemon, asked: &query::Preview) -> Result<Value, Rejection> {
+    let query::Preview { kind: name, argv, model, mode, resume } = asked;
+    let published = daemon.engine.published();
+    let Some(kind) = published.kind(name) else {
+        return Err(Rejection::new(Code::NotFound, format!("no such kind of agent: {}", name.0)));
+    };
+    let (model, mode, resume) = (model.as_deref(), mode.as_deref(), resume.as_deref());
+    let mcp = published.hands_out_tools();
+    let argv = daemon.runner.preview(&Preview { kind: &kind, name, argv, model, mode, resume, mcp });
+    Ok(json!({ "argv": argv }))
 }
 
 /// Writes it, and says where.

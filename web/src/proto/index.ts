@@ -720,6 +720,11 @@ export type GetLook = { agent: string, lines?: number, ansi: boolean, };
 export type GetMessage = { message: string, led_to?: boolean, };
 
 /**
+ * The words that an agent would be started with; none where a command is missing.
+ */
+export type GetPreview = { kind: KindName, argv: Array<string>, model?: string, mode?: string, resume?: string, };
+
+/**
  * Processes of an agent's tree, with what they use.
  */
 export type GetProcesses = { agent: string, };
@@ -1927,6 +1932,7 @@ export type Queries = {
   "look": GetLook;
   "events": GetEvents;
   "team_file": GetTeamFile;
+  "preview": GetPreview;
   "login_code": GetLoginCode;
   "sessions": GetSessions;
 };

@@ -301,6 +301,7 @@ fn no_policy_lets_an_agent_decide_its_own_requests_or_do_what_is_a_persons() {
         "policy.add",
         "team_file",
         "team.write",
+        "preview",
         "policy.load",
         "setting.set",
         "agent.set",
