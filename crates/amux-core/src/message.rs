@@ -753,7 +753,7 @@ fn reorder(case: &mut Case<'_>, order: &Move) -> Result<Value, Rejection> {
     Ok(json!({ "id": message.id }))
 }
 
-/// Each of them is kept until it is known which were given.
+/// Each of them is kept with the message: whatever it is that was given, its receipt can say it.
 const EARLIER_MAX: usize = 32;
 
 /// Other words for what nobody was given yet, as far as is known: where it was being written meanwhile, what was seen of
@@ -1048,7 +1048,6 @@ pub(crate) fn apply(state: &mut State, at: Time, event: &Event) {
                 }
                 copy.history.push(Passed { stage: stage.clone(), at, evidence: evidence.clone(), edition: *edition });
             });
-            state.forget_words(*message);
         }
         Event::Released(Released { message, to }) => state.change_copy(*message, *to, |copy| copy.released = true),
         Event::Moved(Moved { message, to, place }) => state.change_copy(*message, *to, |copy| copy.place = *place),

@@ -255,21 +255,6 @@ impl State {
         });
     }
 
-    /// Once it is known of every copy which words were given, nobody changes them any more, and those that nobody was
-    /// given are of no use.
-    pub(crate) fn forget_words(&mut self, id: MessageId) {
-        let Some(message) = self.messages.get_mut(&id).filter(|message| !message.earlier.is_empty()) else { return };
-        let is_known = |copy: &Delivery| match copy.to {
-            Recipient::Agent { .. } => last_given(copy).is_some(),
-            Recipient::Operator => !copy.stage.is_waiting(),
-        };
-        if message.deliveries.iter().all(is_known) {
-            let passed = || message.deliveries.iter().flat_map(|copy| &copy.history);
-            let given: BTreeSet<u32> = passed().filter_map(|passed| passed.edition).collect();
-            message.earlier.retain(|words| given.contains(&words.edition));
-        }
-    }
-
     pub(crate) fn drop_message(&mut self, id: MessageId) {
         let Some(message) = self.messages.remove(&id) else { return };
         if let Some(key) = &message.key {

@@ -706,7 +706,7 @@ pub struct Message {
     /// How often they were changed.
     #[serde(default, skip_serializing_if = "is_first")]
     pub edition: u32,
-    /// What it said before, as far as somebody was given that or may yet turn out to have been.
+    /// What it said before: somebody may have been given that, or may yet turn out to have been.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub earlier: Vec<Words>,
     pub thread: ThreadId,

@@ -922,7 +922,7 @@ body: string,
  */
 edition?: number, 
 /**
- * What it said before, as far as somebody was given that or may yet turn out to have been.
+ * What it said before: somebody may have been given that, or may yet turn out to have been.
  */
 earlier?: Array<Words>, thread: ThreadId, reply_to: MessageId | null, 
 /**
