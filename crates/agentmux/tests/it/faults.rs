@@ -294,7 +294,7 @@ fn words_that_were_changed_while_they_were_written_are_shown_as_they_were_read_a
     let stage = Stage::new();
     let pid = stage.agent("slow", "claude", &[]);
     stage.works("slow");
-    // It reads nothing for now, and more than fits into any pipe is on its way.
+    // It reads nothing until it is told to go on, and more than fits into any pipe is on its way.
     signals::send(pid, Signal::Stop).unwrap();
     let old = format!("m-old-e {}", "z".repeat(240_000));
     let id = stage.send("slow", &old);
