@@ -9,7 +9,8 @@ use amux_proto::transcript::{Failure, FailureClass, InputStage, Item, Opened, Ta
 use amux_proto::{RequestId, Time};
 use serde::{Deserialize, Serialize};
 
-use crate::{cut, part};
+use crate::cut;
+use crate::part::{self, Part};
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ledger {
@@ -162,14 +163,16 @@ impl Ledger {
 
     /// Says how far an input has come; inputs that are no messages are nobody's to wait for.
     pub fn input(&mut self, input: &str, stage: InputStage, evidence: &str, facts: &mut Vec<Fact>) {
-        let mut say = |message| facts.push(Fact::Input { message, stage, evidence: evidence.to_owned() });
+        let say = |Part { message, edition, .. }| {
+            facts.push(Fact::Input { message, stage, evidence: evidence.to_owned(), edition });
+        };
         let is_over = match stage {
             InputStage::Handed | InputStage::Shown | InputStage::Begun => false,
             InputStage::Ended | InputStage::Failed | InputStage::Refused | InputStage::Unproven => true,
         };
         match self.several.get(input) {
-            Some(parts) => parts.iter().filter_map(|part| part::parse(part)).for_each(|(message, _)| say(message)),
-            None => part::parse(input).into_iter().for_each(|(message, _)| say(message)),
+            Some(parts) => parts.iter().filter_map(|part| part::parse(part)).for_each(say),
+            None => part::parse(input).into_iter().for_each(say),
         }
         if is_over {
             self.several.remove(input);

@@ -421,7 +421,7 @@ pub(crate) fn remove(case: &mut Case<'_>, agent: &Agent, why: &str) {
     let to = Recipient::Agent { agent: agent.id };
     for message in state.open_for(to) {
         let stage = Stage::Failed { reason: why.to_owned(), attempts: 0 };
-        case.emit(message::Event::Staged(Staged { message: message.id, to, stage, evidence: None }));
+        case.emit(message::Event::Staged(Staged { message: message.id, to, stage, evidence: None, edition: None }));
     }
     for request in state.requests.values().filter(|request| request.agent == agent.id) {
         case.emit(request::Event::Withdrawn(Withdrawn { request: request.id, why: why.to_owned() }));

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use amux_proto::command::message::{Ack, Cancel, Command, Edit, Expire, File, Move, Release, Retry, Seen, Send};
 use amux_proto::entity::{
     Agent, Answer, Delivery, KindName, Message, Passed, Recipient, Request, RequestKind, RequestOption,
-    RequestOptionKind, Right, Stage,
+    RequestOptionKind, Right, Stage, Words,
 };
 use amux_proto::event::message::{Edited, Event, Filed, Moved, Recalled, Released, Sent, Staged};
 use amux_proto::event::request;
@@ -106,6 +106,8 @@ fn send(case: &mut Case<'_>, order: &Send) -> Result<Value, Rejection> {
         id,
         from: from.clone(),
         body: body.clone(),
+        edition: 0,
+        earlier: Vec::new(),
         // A thread has the id of its first message.
         thread: thread.or(replied.map(|replied| replied.thread)).unwrap_or(ThreadId(id.0)),
         reply_to: *reply_to,
@@ -125,9 +127,9 @@ fn send(case: &mut Case<'_>, order: &Send) -> Result<Value, Rejection> {
     let own_copy = replied.and_then(|replied| Some((replied, own_copy(replied, &from)?)));
     if let Some((replied, copy)) = own_copy.filter(|(_, copy)| !copy.stage.is_end()) {
         case.recall(replied);
-        fetched(case, replied.id, copy);
+        fetched(case, replied, copy, None);
         let stage = Stage::Answered { by: id };
-        case.emit(Event::Staged(Staged { message: replied.id, to: copy.to, stage, evidence: None }));
+        case.emit(Event::Staged(Staged { message: replied.id, to: copy.to, stage, evidence: None, edition: None }));
     }
     Ok(answer)
 }
@@ -154,11 +156,13 @@ fn first(state: &State, to: Recipient, at: Time) -> Delivery {
             (state.agents.get(&agent).is_some_and(agent::is_live), last_place(state, agent, None))
         }
     };
-    let accepted = Passed { stage: Stage::Accepted, at, evidence: None };
+    let accepted = Passed { stage: Stage::Accepted, at, evidence: None, edition: None };
     let held = (!runs).then(|| Stage::Held { reason: mail::NOT_RUNNING.to_owned(), request: None });
     let stage = held.clone().unwrap_or(Stage::Accepted);
-    let history =
-        [Some(accepted), held.map(|stage| Passed { stage, at, evidence: None })].into_iter().flatten().collect();
+    let history = [Some(accepted), held.map(|stage| Passed { stage, at, evidence: None, edition: None })]
+        .into_iter()
+        .flatten()
+        .collect();
     Delivery { to, stage, at, run: None, history, released: false, place }
 }
 
@@ -196,7 +200,7 @@ fn stop(case: &mut Case<'_>, copy: &mut Delivery, message: MessageId, from: &Pri
     // One question for one sender, however much it sends.
     if let Some(id) = asked.filter(|id| state.requests.contains_key(id)) {
         copy.stage = held(id);
-        copy.history.push(Passed { stage: copy.stage.clone(), at: case.ctx.now, evidence: None });
+        copy.history.push(Passed { stage: copy.stage.clone(), at: case.ctx.now, evidence: None, edition: None });
         return;
     }
     let option = |id: &str, label: &str, kind| RequestOption { id: id.into(), label: label.into(), kind };
@@ -221,7 +225,7 @@ fn stop(case: &mut Case<'_>, copy: &mut Delivery, message: MessageId, from: &Pri
         rev: FIRST_REV,
     };
     copy.stage = held(id);
-    copy.history.push(Passed { stage: copy.stage.clone(), at: case.ctx.now, evidence: None });
+    copy.history.push(Passed { stage: copy.stage.clone(), at: case.ctx.now, evidence: None, edition: None });
     case.emit(request::Event::Opened(request::Opened { request }));
 }
 
@@ -245,10 +249,10 @@ pub(crate) fn decided(case: &mut Case<'_>, request: &Request, answer: &Answer) {
         if is_let_through {
             case.emit(Event::Released(Released { message, to }));
             let evidence = Some(format!("{by} let it through"));
-            case.emit(Event::Staged(Staged { message, to, stage: Stage::Accepted, evidence }));
+            case.emit(Event::Staged(Staged { message, to, stage: Stage::Accepted, evidence, edition: None }));
         } else {
             let stage = Stage::Cancelled { by: by.clone() };
-            case.emit(Event::Staged(Staged { message, to, stage, evidence: None }));
+            case.emit(Event::Staged(Staged { message, to, stage, evidence: None, edition: None }));
         }
     }
 }
@@ -268,11 +272,20 @@ fn withdraw(case: &mut Case<'_>, copy: &Delivery, why: &str) {
     }
 }
 
+/// Something that was seen of a message at an agent.
+pub(crate) struct Input<'a> {
+    pub(crate) message: MessageId,
+    pub(crate) stage: InputStage,
+    pub(crate) evidence: &'a str,
+    pub(crate) edition: u32,
+}
+
 /// What was seen of a message at the agent it is for. A delivery only climbs, and an end is an end, unless it was said
 /// too late.
-pub(crate) fn seen(case: &mut Case<'_>, of: (AgentId, RunNo), id: MessageId, stage: InputStage, evidence: &str) {
+pub(crate) fn seen(case: &mut Case<'_>, of: (AgentId, RunNo), input: &Input<'_>) {
     let (agent, run) = of;
     let to = Recipient::Agent { agent };
+    let Input { message: id, stage, evidence, edition } = *input;
     let Some(message) = case.state.messages.get(&id) else { return };
     let Some(delivery) = message.deliveries.iter().find(|delivery| delivery.to == to) else { return };
     let reason = bounds::cut(evidence);
@@ -290,15 +303,30 @@ pub(crate) fn seen(case: &mut Case<'_>, of: (AgentId, RunNo), id: MessageId, sta
     if overtaken.is_none() && (delivery.stage.is_settled() || rank(&wanted) <= rank(&delivery.stage)) {
         return;
     }
-    let evidence = Some(match overtaken {
+    let mut evidence = Some(match overtaken {
         Some(too_late) => bounds::cut(&format!("{too_late}: {reason}")),
         None => reason,
     });
+    let mut newer = None;
     if delivery.run != Some(run) {
-        let stage = Stage::Routed { run };
-        case.emit(Event::Staged(Staged { message: id, to, stage, evidence: None }));
+        routed(case, message, to, run, edition);
+    } else if edition != message.edition_of(delivery) {
+        // It had it by another way, too.
+        newer = Some(edition).filter(|edition| *edition > message.edition_of(delivery));
+        evidence = evidence.map(|evidence| bounds::cut(&format!("{BOTH_WORDS}: {evidence}")));
     }
-    case.emit(Event::Staged(Staged { message: id, to, stage: wanted, evidence }));
+    case.emit(Event::Staged(Staged { message: id, to, stage: wanted, evidence, edition: newer }));
+}
+
+const BOTH_WORDS: &str = "it was given what it said before it was changed, and after";
+const CHANGED_TOO_LATE: &str = "it was on its way already when it was changed";
+
+/// A run has it, with these words: they may be others than the newest.
+fn routed(case: &mut Case<'_>, message: &Message, to: Recipient, run: RunNo, edition: u32) {
+    let edition = Some(edition).filter(|edition| *edition < message.edition);
+    let evidence = edition.map(|_| CHANGED_TOO_LATE.to_owned());
+    let stage = Stage::Routed { run };
+    case.emit(Event::Staged(Staged { message: message.id, to, stage, evidence, edition }));
 }
 
 /// What ends a copy that nobody was given may be said while it is being written. Where it is then read all the same,
@@ -385,7 +413,13 @@ pub(crate) fn run_ended(case: &mut Case<'_>, of: (AgentId, RunNo), never_opened:
             | Stage::Refused { .. }
             | Stage::Failed { .. } => continue,
         };
-        case.emit(Event::Staged(Staged { message: message.id, to, stage, evidence: Some(evidence.to_owned()) }));
+        case.emit(Event::Staged(Staged {
+            message: message.id,
+            to,
+            stage,
+            evidence: Some(evidence.to_owned()),
+            edition: None,
+        }));
     }
 }
 
@@ -512,9 +546,15 @@ fn ack(case: &mut Case<'_>, order: &Ack) -> Result<Value, Rejection> {
     match &delivery.stage {
         Stage::Acked | Stage::Answered { .. } => {}
         Stage::Accepted | Stage::Routed { .. } | Stage::Handed | Stage::Shown | Stage::Begun | Stage::Held { .. } => {
-            fetched(case, message.id, delivery);
+            fetched(case, message, delivery, None);
             let evidence = Some("the recipient said so".to_owned());
-            case.emit(Event::Staged(Staged { message: message.id, to: delivery.to, stage: Stage::Acked, evidence }));
+            case.emit(Event::Staged(Staged {
+                message: message.id,
+                to: delivery.to,
+                stage: Stage::Acked,
+                evidence,
+                edition: None,
+            }));
         }
         over @ (Stage::Unproven { .. }
         | Stage::Expired
@@ -529,12 +569,12 @@ fn ack(case: &mut Case<'_>, order: &Ack) -> Result<Value, Rejection> {
 }
 
 /// Who speaks of a copy that nobody gave it has it by another way: from here on it works on that.
-fn fetched(case: &mut Case<'_>, message: MessageId, copy: &Delivery) {
+fn fetched(case: &mut Case<'_>, message: &Message, copy: &Delivery, edition: Option<u32>) {
     if let Principal::Agent { run, .. } = case.ctx.actor
         && copy.stage.is_waiting()
     {
         withdraw(case, copy, "its recipient has it by another way");
-        case.emit(Event::Staged(Staged { message, to: copy.to, stage: Stage::Routed { run }, evidence: None }));
+        routed(case, message, copy.to, run, edition.unwrap_or(message.edition));
     }
 }
 
@@ -569,7 +609,7 @@ fn cancel(case: &mut Case<'_>, order: &Cancel) -> Result<Value, Rejection> {
         if copy.stage.is_waiting() {
             withdraw(case, copy, "the message was cancelled");
             let stage = Stage::Cancelled { by: actor.clone() };
-            case.emit(Event::Staged(Staged { message: message.id, to: copy.to, stage, evidence: None }));
+            case.emit(Event::Staged(Staged { message: message.id, to: copy.to, stage, evidence: None, edition: None }));
             cancelled.push(recipient_name(case.state, copy.to));
             waiting += 1;
         } else if matches!(copy.stage, Stage::Cancelled { .. }) {
@@ -617,7 +657,13 @@ fn retry(case: &mut Case<'_>, order: &Retry) -> Result<Value, Rejection> {
         if is_there && ended_badly {
             case.recall(message);
             let evidence = Some(format!("{} wants it given again", case.ctx.actor));
-            case.emit(Event::Staged(Staged { message: message.id, to: copy.to, stage: Stage::Accepted, evidence }));
+            case.emit(Event::Staged(Staged {
+                message: message.id,
+                to: copy.to,
+                stage: Stage::Accepted,
+                evidence,
+                edition: None,
+            }));
             again.push(recipient_name(case.state, copy.to));
         }
     }
@@ -640,7 +686,13 @@ fn release(case: &mut Case<'_>, order: &Release) -> Result<Value, Rejection> {
         if matches!(copy.stage, Stage::Held { request: Some(_), .. }) {
             withdraw(case, copy, "the message was let through");
             let evidence = Some(format!("{} let it through", case.ctx.actor));
-            case.emit(Event::Staged(Staged { message: message.id, to: copy.to, stage: Stage::Accepted, evidence }));
+            case.emit(Event::Staged(Staged {
+                message: message.id,
+                to: copy.to,
+                stage: Stage::Accepted,
+                evidence,
+                edition: None,
+            }));
         }
         released.push(recipient_name(case.state, copy.to));
     }
@@ -701,7 +753,11 @@ fn reorder(case: &mut Case<'_>, order: &Move) -> Result<Value, Rejection> {
     Ok(json!({ "id": message.id }))
 }
 
-/// Other words for what nobody was given yet.
+/// Each of them is kept with the message: whatever it is that was given, its receipt can say it.
+const EARLIER_MAX: usize = 32;
+
+/// Other words for what nobody was given yet, as far as is known: where it was being written meanwhile, what was seen of
+/// it says which words those were.
 fn edit(case: &mut Case<'_>, order: &Edit) -> Result<Value, Rejection> {
     let message = case.message(&order.message)?;
     case.expect(message.rev)?;
@@ -710,7 +766,12 @@ fn edit(case: &mut Case<'_>, order: &Edit) -> Result<Value, Rejection> {
         return Err(Rejection::new(Code::Conflict, format!("somebody was given it already: {}", message.id)));
     }
     if message.body != order.body {
-        case.emit(Event::Edited(Edited { message: message.id, body: order.body.clone() }));
+        if message.earlier.len() == EARLIER_MAX {
+            let words = format!("it was changed {EARLIER_MAX} times already: {}", message.id);
+            return Err(Rejection::new(Code::Limit, words).hint("cancel it, and send another"));
+        }
+        let edition = Some(message.edition + 1);
+        case.emit(Event::Edited(Edited { message: message.id, body: order.body.clone(), edition }));
     }
     Ok(json!({ "id": message.id }))
 }
@@ -731,7 +792,13 @@ fn expire(case: &mut Case<'_>, order: &Expire) -> Result<Value, Rejection> {
     }
     for copy in message.deliveries.iter().filter(|copy| copy.stage.is_waiting()) {
         withdraw(case, copy, "the message has expired");
-        case.emit(Event::Staged(Staged { message: message.id, to: copy.to, stage: Stage::Expired, evidence: None }));
+        case.emit(Event::Staged(Staged {
+            message: message.id,
+            to: copy.to,
+            stage: Stage::Expired,
+            evidence: None,
+            edition: None,
+        }));
     }
     Ok(json!({ "id": message.id }))
 }
@@ -775,17 +842,20 @@ fn before_the_eyes(case: &mut Case<'_>, order: &Seen) -> Result<Value, Rejection
         return Err(bounds::limit("messages at once", SEEN_MAX));
     }
     let mut seen = BTreeSet::new();
-    for reference in &order.messages {
+    for (at, reference) in order.messages.iter().enumerate() {
         let message = case.message(reference)?;
         let Some(copy) = own_copy(message, &case.ctx.actor).filter(|_| seen.insert(message.id)) else { continue };
+        let edition = order.editions.get(at).copied().filter(|edition| message.words(*edition).is_some());
         let is_stopped = matches!(copy.stage, Stage::Held { request: Some(_), .. });
         if is_stopped || rank(&copy.stage) >= rank(&Stage::Shown) {
             continue;
         }
         let (id, to) = (message.id, copy.to);
-        fetched(case, id, copy);
+        fetched(case, message, copy, edition);
         let evidence = Some("the recipient read its inbox".to_owned());
-        case.emit(Event::Staged(Staged { message: id, to, stage: Stage::Shown, evidence }));
+        // What an agent has, a run of it has: that is said already.
+        let edition = edition.filter(|edition| *edition < message.edition && to == Recipient::Operator);
+        case.emit(Event::Staged(Staged { message: id, to, stage: Stage::Shown, evidence, edition }));
     }
     Ok(json!({ "seen": seen.len() }))
 }
@@ -814,6 +884,7 @@ fn recipient_name(state: &State, to: Recipient) -> String {
 
 /// One message as anybody who may read it sees it.
 pub(crate) fn shown(state: &State, message: &Message, now: Time) -> proto_view::Message {
+    let body = edition_shown(message);
     let deliveries = message.deliveries.iter().map(|copy| {
         let (stage, reason, until) = stands(state, message, copy, now);
         let passed = |passed: &Passed| proto_view::Passed {
@@ -821,6 +892,7 @@ pub(crate) fn shown(state: &State, message: &Message, now: Time) -> proto_view::
             at: passed.at,
             evidence: passed.evidence.clone().or_else(|| view::stage_reason(&passed.stage).map(str::to_owned)),
         };
+        let edition = Some(message.edition_of(copy)).filter(|edition| *edition != body && was_given(copy));
         proto_view::Delivery {
             to: recipient_name(state, copy.to),
             id: message.id,
@@ -830,12 +902,14 @@ pub(crate) fn shown(state: &State, message: &Message, now: Time) -> proto_view::
             history: copy.history.iter().map(passed).collect(),
             attempts: mail::attempts(copy),
             place: copy.place,
+            edition,
         }
     });
+    let other = message.earlier.iter().filter(|words| words.edition != body && is_given(message, words.edition));
     proto_view::Message {
         id: message.id,
         from: sender_name(state, &message.from),
-        body: message.body.clone(),
+        body: message.words(body).unwrap_or(&message.body).to_owned(),
         thread: message.thread,
         reply_to: message.reply_to,
         priority: message.priority,
@@ -846,7 +920,27 @@ pub(crate) fn shown(state: &State, message: &Message, now: Time) -> proto_view::
         created: message.created,
         to: message.deliveries.iter().map(|copy| recipient_name(state, copy.to)).collect(),
         deliveries: deliveries.collect(),
+        other: other.cloned().collect(),
+        too_late: (body != message.edition).then(|| message.body.clone()),
     }
+}
+
+/// The words a message is shown with: the newest that anybody has or will be given.
+fn edition_shown(message: &Message) -> u32 {
+    let is_read = |copy: &&Delivery| copy.stage.is_waiting() || was_given(copy);
+    let editions = message.deliveries.iter().filter(is_read).map(|copy| message.edition_of(copy));
+    editions.max().unwrap_or(message.edition)
+}
+
+/// Whether its recipient has or had it, as far as anybody knows.
+fn was_given(copy: &Delivery) -> bool {
+    let is_given = |stage: &Stage| rank(stage) > rank(&Stage::Accepted) && rank(stage) < rank(&Stage::Expired);
+    copy.history.iter().any(|passed| is_given(&passed.stage))
+}
+
+/// Whether these words were given to anybody, at whatever time.
+fn is_given(message: &Message, edition: u32) -> bool {
+    message.deliveries.iter().flat_map(|copy| &copy.history).any(|passed| passed.edition == Some(edition))
 }
 
 /// One message as its recipient has it.
@@ -860,7 +954,7 @@ pub(crate) fn mail_of(state: &State, message: &Message, to: Recipient, now: Time
         id: message.id,
         from: sender_name(state, &message.from),
         to: recipient_name(state, to),
-        body: message.body.clone(),
+        body: message.words_of(copy).to_owned(),
         thread: message.thread,
         reply_to: message.reply_to,
         priority: message.priority,
@@ -871,6 +965,7 @@ pub(crate) fn mail_of(state: &State, message: &Message, to: Recipient, now: Time
         reason,
         until,
         unread: is_unread(copy),
+        edition: message.edition_of(copy),
     })
 }
 
@@ -934,29 +1029,35 @@ const HISTORY_MAX: usize = 64;
 pub(crate) fn apply(state: &mut State, at: Time, event: &Event) {
     match event {
         Event::Sent(Sent { message }) => state.put_message(message.clone()),
-        Event::Staged(Staged { message, to, stage, evidence }) => state.change_copy(*message, *to, |copy| {
-            // That it was let through was said of that time.
-            copy.released &= !(copy.stage.is_end() && *stage == Stage::Accepted);
-            copy.stage = stage.clone();
-            copy.at = at;
-            match stage {
-                Stage::Routed { run } => copy.run = Some(*run),
-                Stage::Accepted => copy.run = None,
-                _ => {}
-            }
-            if copy.history.len() >= HISTORY_MAX {
-                // How often it was given is counted by these.
-                let is_counted = |passed: &Passed| matches!(passed.stage, Stage::Routed { .. });
-                let oldest = copy.history.iter().skip(1).position(|passed| !is_counted(passed));
-                copy.history.remove(oldest.map_or(1, |at| at + 1));
-            }
-            copy.history.push(Passed { stage: stage.clone(), at, evidence: evidence.clone() });
-        }),
+        Event::Staged(Staged { message, to, stage, evidence, edition }) => {
+            state.change_copy(*message, *to, |copy| {
+                // That it was let through was said of that time.
+                copy.released &= !(copy.stage.is_end() && *stage == Stage::Accepted);
+                copy.stage = stage.clone();
+                copy.at = at;
+                match stage {
+                    Stage::Routed { run } => copy.run = Some(*run),
+                    Stage::Accepted => copy.run = None,
+                    _ => {}
+                }
+                if copy.history.len() >= HISTORY_MAX {
+                    // How often it was given is counted by these.
+                    let is_counted = |passed: &Passed| matches!(passed.stage, Stage::Routed { .. });
+                    let oldest = copy.history.iter().skip(1).position(|passed| !is_counted(passed));
+                    copy.history.remove(oldest.map_or(1, |at| at + 1));
+                }
+                copy.history.push(Passed { stage: stage.clone(), at, evidence: evidence.clone(), edition: *edition });
+            });
+        }
         Event::Released(Released { message, to }) => state.change_copy(*message, *to, |copy| copy.released = true),
         Event::Moved(Moved { message, to, place }) => state.change_copy(*message, *to, |copy| copy.place = *place),
-        Event::Edited(Edited { message, body }) => {
-            change(&mut state.messages, message, |message| message.body.clone_from(body));
-        }
+        Event::Edited(Edited { message, body, edition }) => change(&mut state.messages, message, |message| {
+            let before = std::mem::replace(&mut message.body, body.clone());
+            if let Some(edition) = edition {
+                message.earlier.push(Words { edition: message.edition, body: before });
+                message.edition = *edition;
+            }
+        }),
         Event::Filed(Filed { messages }) => messages.iter().for_each(|message| state.drop_message(*message)),
         Event::Recalled(Recalled { message }) => state.put_message(message.clone()),
     }

@@ -1,15 +1,16 @@
 //! The state as rows: one table an aggregate, a JSON body a row. What the engine writes beside the log, and what it
 //! starts from; never read by anything but [`load`].
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
-use amux_proto::entity::KindName;
+use amux_proto::entity::{KindName, Message, Words};
 use amux_proto::event::{
     Event, agent, flow, kind, layout, message, pane, request, run, session, setting, tab, team, turn, workspace,
 };
 use amux_proto::{AgentId, MessageId, PaneId, Rev, TabId, WorkspaceId};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use crate::state::State;
 
@@ -23,6 +24,8 @@ pub enum Table {
     Closed,
     Request,
     Message,
+    /// What a message says. A row of its own: it stays as it is while hundreds of copies go their way.
+    Words,
     Setting,
     Flow,
     Host,
@@ -59,6 +62,7 @@ impl Table {
         Self::Closed,
         Self::Request,
         Self::Message,
+        Self::Words,
         Self::Setting,
         Self::Flow,
         Self::Host,
@@ -77,6 +81,7 @@ impl Table {
             Self::Closed => "closed",
             Self::Request => "request",
             Self::Message => "message",
+            Self::Words => "words",
             Self::Setting => "setting",
             Self::Flow => "flow",
             Self::Host => "host",
@@ -113,7 +118,7 @@ pub fn all(state: &State) -> Vec<Row> {
                 Table::Pane => ids(&state.panes),
                 Table::Closed => ids(&state.closed),
                 Table::Request => ids(&state.requests),
-                Table::Message => ids(&state.messages),
+                Table::Message | Table::Words => ids(&state.messages),
                 Table::Setting => ids(&state.settings),
                 Table::Flow => ids(&state.flows),
                 Table::Host => vec![HOST.to_owned()],
@@ -130,8 +135,21 @@ pub fn all(state: &State) -> Vec<Row> {
 /// The inverse of [`all`], in whatever order the rows come.
 pub fn load(rows: impl Iterator<Item = (Table, String, String)>) -> Result<State, Error> {
     let mut state = State::default();
+    let (mut messages, mut words) = (Vec::new(), BTreeMap::new());
     for (table, id, body) in rows {
-        put(&mut state, table, &id, &body).map_err(|source| Error { table, id, source })?;
+        let read = match table {
+            Table::Message => serde_json::from_str(&body).map(|message: Message| messages.push(message)),
+            Table::Words => serde_json::from_str(&body).map(|said: Said| drop(words.insert(id.clone(), said))),
+            _ => put(&mut state, table, &id, &body),
+        };
+        read.map_err(|source| Error { table, id, source })?;
+    }
+    for mut message in messages {
+        // A store that knows no such table has them where the rest is.
+        if let Some(Said { body, earlier }) = words.remove(&message.id.to_string()) {
+            (message.body, message.earlier) = (body.into_owned(), earlier.into_owned());
+        }
+        state.put_message(message);
     }
     Ok(state)
 }
@@ -153,7 +171,8 @@ fn put(state: &mut State, table: Table, id: &str, body: &str) -> Result<(), serd
     match table {
         Table::Team => state.put_team(read(body)?),
         Table::Agent => state.put_agent(read(body)?),
-        Table::Message => state.put_message(read(body)?),
+        // Their two rows are put together when both are there.
+        Table::Message | Table::Words => {}
         Table::Workspace => {
             let workspace: amux_proto::entity::Workspace = read(body)?;
             state.workspaces.insert(workspace.id, workspace);
@@ -220,7 +239,14 @@ fn row(state: &State, table: Table, id: String) -> Row {
         Table::Pane => entity(&state.panes, &id, |pane| pane.rev),
         Table::Closed => entity(&state.closed, &id, |_| Rev(0)),
         Table::Request => entity(&state.requests, &id, |request| request.rev),
-        Table::Message => entity(&state.messages, &id, |message| message.rev),
+        Table::Message => {
+            let message = id.parse().ok().and_then(|id: MessageId| state.messages.get(&id));
+            message.map(|message| (message.rev, json(&without_words(message))))
+        }
+        Table::Words => {
+            let message = id.parse().ok().and_then(|id: MessageId| state.messages.get(&id));
+            message.map(|message| (Rev(0), json(&Said::of(message))))
+        }
         Table::Setting => entity(&state.settings, &id, |setting| setting.rev),
         Table::Flow => entity(&state.flows, &id, |flow| flow.rev),
         Table::Host => state.host.as_ref().map(|host| (host.rev, json(host))),
@@ -232,6 +258,46 @@ fn row(state: &State, table: Table, id: String) -> Row {
     };
     let (rev, body) = found.map_or((Rev(0), None), |(rev, body)| (rev, Some(body)));
     Row { table, id, rev, body }
+}
+
+/// What a message says and said.
+#[derive(Serialize, Deserialize)]
+struct Said<'a> {
+    body: Cow<'a, str>,
+    #[serde(default, skip_serializing_if = "is_empty")]
+    earlier: Cow<'a, [Words]>,
+}
+
+impl<'a> Said<'a> {
+    fn of(message: &'a Message) -> Self {
+        Self { body: Cow::Borrowed(&message.body), earlier: Cow::Borrowed(&message.earlier) }
+    }
+}
+
+fn is_empty(earlier: &[Words]) -> bool {
+    earlier.is_empty()
+}
+
+fn without_words(message: &Message) -> Message {
+    Message {
+        id: message.id,
+        from: message.from.clone(),
+        body: String::new(),
+        edition: message.edition,
+        earlier: Vec::new(),
+        thread: message.thread,
+        reply_to: message.reply_to,
+        key: message.key.clone(),
+        priority: message.priority,
+        class: message.class,
+        expires: message.expires,
+        wants_answer: message.wants_answer,
+        cause: message.cause,
+        attachments: message.attachments.clone(),
+        created: message.created,
+        deliveries: message.deliveries.clone(),
+        rev: message.rev,
+    }
 }
 
 fn json<T: Serialize + ?Sized>(thing: &T) -> String {
@@ -278,15 +344,18 @@ fn touch(event: &Event, to: &mut dyn FnMut(Table, String)) {
             .to_string(),
         ),
         Event::Message(event) => {
-            let mut touched = |message: &MessageId| to(Table::Message, message.to_string());
+            let mut whole = |message: &MessageId| {
+                to(Table::Message, message.to_string());
+                to(Table::Words, message.to_string());
+            };
             match event {
-                message::Event::Sent(event) => touched(&event.message.id),
-                message::Event::Staged(event) => touched(&event.message),
-                message::Event::Released(event) => touched(&event.message),
-                message::Event::Moved(event) => touched(&event.message),
-                message::Event::Edited(event) => touched(&event.message),
-                message::Event::Filed(event) => event.messages.iter().for_each(touched),
-                message::Event::Recalled(event) => touched(&event.message.id),
+                message::Event::Sent(event) => whole(&event.message.id),
+                message::Event::Edited(event) => whole(&event.message),
+                message::Event::Filed(event) => event.messages.iter().for_each(whole),
+                message::Event::Recalled(event) => whole(&event.message.id),
+                message::Event::Staged(event) => to(Table::Message, event.message.to_string()),
+                message::Event::Released(event) => to(Table::Message, event.message.to_string()),
+                message::Event::Moved(event) => to(Table::Message, event.message.to_string()),
             }
         }
         Event::Setting(event) => to(

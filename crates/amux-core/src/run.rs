@@ -106,6 +106,8 @@ fn own_copy(message: &Message, agent: AgentId) -> Message {
         id: message.id,
         from: message.from.clone(),
         body: String::new(),
+        edition: message.edition,
+        earlier: Vec::new(),
         attachments: Vec::new(),
         thread: message.thread,
         reply_to: message.reply_to,
@@ -145,7 +147,10 @@ fn note(case: &mut Case<'_>, id: AgentId, run: RunNo, fact: &Fact) {
         Fact::Session { .. } | Fact::SessionLost { .. } | Fact::TurnStarted { .. } | Fact::TurnEnded { .. } => {}
         Fact::Asked { request, ask } => request::open(case, id, run, *request, ask),
         Fact::AskClosed { request, how } => request::close(case, (id, run), *request, how),
-        Fact::Input { message, stage, evidence } => message::seen(case, (id, run), *message, *stage, evidence),
+        Fact::Input { message, stage, evidence, edition } => {
+            let input = message::Input { message: *message, stage: *stage, evidence, edition: *edition };
+            message::seen(case, (id, run), &input);
+        }
     }
 }
 

@@ -187,6 +187,9 @@ fn a_migration_is_announced_backed_up_and_verified() {
     );
 }
 
+/// What a database might take for something else.
+const TRICKY: &str = "\"'\\ \u{0} \u{1f600}\n{\"body\": null}";
+
 /// A store of the first shape, as the program that knew no other wrote it: `scout` is being stopped, `lead` is at
 /// rest, and both have mail.
 fn first_shape(db: &Path) {
@@ -224,8 +227,9 @@ fn first_shape(db: &Path) {
     let held = r#"{"type":"held","reason":"the agent is not running"}"#;
     let cancelled = r#"{"type":"cancelled","by":"operator"}"#;
     let message = |id: &str, deliveries: &[String], rev: u32| {
+        let body = serde_json::to_string(if deliveries.len() > 1 { "hello" } else { TRICKY }).unwrap();
         format!(
-            r#"{{"id":"{id}","from":"operator","body":"hello","thread":"{id}","reply_to":null,"key":null,"created":"{at}","deliveries":[{}],"rev":{rev}}}"#,
+            r#"{{"id":"{id}","from":"operator","body":{body},"thread":"{id}","reply_to":null,"key":null,"created":"{at}","deliveries":[{}],"rev":{rev}}}"#,
             deliveries.join(",")
         )
     };
@@ -291,6 +295,47 @@ fn first_shape(db: &Path) {
 }
 
 #[test]
+fn a_store_that_keeps_words_beside_their_copies_opens_and_loses_nothing() {
+    let disk = Disk::new();
+    let mut writer = disk.open();
+    let say = |writer: &mut Writer, n: u128, name: &str, args: serde_json::Value| {
+        let command = Command::decode(name, &args.to_string()).unwrap().unwrap();
+        let answer = step(writer, &[Submission { command, ..create(n << 64, "x") }]).remove(0).unwrap().answer;
+        serde_json::from_str::<serde_json::Value>(answer.get()).unwrap()["id"].clone()
+    };
+    let letter = |body: &str| serde_json::json!({ "to": ["scout", "operator"], "body": body });
+    let scout = serde_json::json!({ "name": "scout", "kind": "shell", "cwd": "/", "start": false });
+    say(&mut writer, 1, "agent.create", scout);
+    let first = say(&mut writer, 2, "message.send", letter(TRICKY));
+    say(&mut writer, 3, "message.edit", serde_json::json!({ "message": first, "body": format!("{TRICKY}!") }));
+    // What is forgotten is in the base, in the same shape.
+    let keep = Keep { rows: 0, age_ms: 0, receipts_age_ms: i64::MAX };
+    assert!(writer.compact(keep, Time(1_800_000_000_000)).unwrap());
+    say(&mut writer, 4, "message.send", letter("later"));
+    let before = writer.published().read(|state, _| state.clone());
+    drop(writer);
+
+    let conn = rusqlite::Connection::open(&disk.db).unwrap();
+    let whole = "json_set(body, '$.body', said -> '$.body', '$.earlier', json(coalesce(said -> '$.earlier', '[]')))";
+    let whole = whole.replace("said -> '$.body'", "json(said -> '$.body')");
+    conn.execute_batch(&format!(
+        "UPDATE message SET body = (SELECT {whole} FROM (SELECT body AS said FROM words WHERE id = message.id)); \
+         UPDATE base SET body = (SELECT {whole} FROM (SELECT body AS said FROM base AS w WHERE w.tbl = 'words' AND \
+           w.id = base.id)) WHERE tbl = 'message'; \
+         DELETE FROM base WHERE tbl = 'words'; DROP TABLE words; PRAGMA user_version = 4;"
+    ))
+    .unwrap();
+    let old: String = conn.query_row("SELECT group_concat(body) FROM message", [], |row| row.get(0)).unwrap();
+    assert!(old.contains("later") && old.contains("null}!"), "{old}");
+    drop(conn);
+
+    let writer = disk.open();
+    writer.published().read(|state, _| assert!(*state == before));
+    drop(writer);
+    assert_healthy(&disk.db);
+}
+
+#[test]
 fn mail_that_waited_in_a_store_of_the_first_shape_is_wished_for() {
     let disk = Disk::new();
     first_shape(&disk.db);
@@ -310,6 +355,10 @@ fn mail_that_waited_in_a_store_of_the_first_shape_is_wished_for() {
     });
     let mut words: Vec<_> = words.collect();
     words.sort();
+    writer.published().read(|state, _| {
+        let said: Vec<_> = state.messages.values().map(|message| message.body.as_str()).collect();
+        assert_eq!(said, ["hello", TRICKY], "and they say what they said");
+    });
     assert_eq!(
         words,
         ["deliver 11 to lead, tried 0", "deliver 11 to scout, tried 0", "stop 1, tried 3, not before 77"]

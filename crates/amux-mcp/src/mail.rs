@@ -273,6 +273,9 @@ struct Mail {
     created: String,
     stage: String,
     unread: bool,
+    /// Which of its words these are; what is told to be seen are these.
+    #[serde(skip)]
+    edition: u32,
     /// agentmux msg save ID NAME
     #[serde(skip_serializing_if = "Vec::is_empty")]
     attached: Vec<String>,
@@ -285,9 +288,10 @@ pub(crate) async fn inbox(world: &impl World, args: List) -> Result<Inbox, Rejec
     let limit = args.limit.map(|limit| limit.min(LIST_MAX));
     let args = json!({ "unread": args.unread, "all": args.all, "limit": limit });
     let inbox = listed(world, args).await?;
-    let seen: Vec<&str> = inbox.messages.iter().filter(|mail| mail.unread).map(|mail| mail.id.as_str()).collect();
+    let unread = inbox.messages.iter().filter(|mail| mail.unread);
+    let (seen, editions): (Vec<&str>, Vec<u32>) = unread.map(|mail| (mail.id.as_str(), mail.edition)).unzip();
     if !seen.is_empty() {
-        world.order("message.seen", json!({ "messages": seen })).await?;
+        world.order("message.seen", json!({ "messages": seen, "editions": editions })).await?;
     }
     Ok(inbox)
 }
@@ -310,6 +314,7 @@ async fn listed(world: &impl World, args: serde_json::Value) -> Result<Inbox, Re
         created: mail.created.to_string(),
         stage: mail.stage,
         unread: mail.unread,
+        edition: mail.edition,
         attached: mail.attachments.into_iter().map(|file| file.name).collect(),
     });
     Ok(Inbox { messages: each.collect() })

@@ -701,7 +701,14 @@ pub enum Answer {
 pub struct Message {
     pub id: MessageId,
     pub from: Principal,
+    /// Its newest words.
     pub body: String,
+    /// How often they were changed.
+    #[serde(default, skip_serializing_if = "is_first")]
+    pub edition: u32,
+    /// What it said before: somebody may have been given that, or may yet turn out to have been.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub earlier: Vec<Words>,
     pub thread: ThreadId,
     pub reply_to: Option<MessageId>,
     /// The sender's idempotency key.
@@ -725,6 +732,43 @@ pub struct Message {
     pub created: Time,
     pub deliveries: Vec<Delivery>,
     pub rev: Rev,
+}
+
+impl Message {
+    /// The words of one edition, as far as they are kept.
+    pub fn words(&self, edition: u32) -> Option<&str> {
+        if edition == self.edition {
+            return Some(&self.body);
+        }
+        self.earlier.iter().find(|words| words.edition == edition).map(|words| words.body.as_str())
+    }
+
+    /// Which words the recipient of a copy has, or will be given.
+    pub fn edition_of(&self, copy: &Delivery) -> u32 {
+        if copy.stage.is_waiting() {
+            return self.edition;
+        }
+        let says = |passed: &&Passed| passed.edition.is_some() || matches!(passed.stage, Stage::Routed { .. });
+        copy.history.iter().rev().find(says).and_then(|passed| passed.edition).unwrap_or(self.edition)
+    }
+
+    /// The words the recipient of a copy has, or will be given.
+    pub fn words_of(&self, copy: &Delivery) -> &str {
+        self.words(self.edition_of(copy)).unwrap_or(&self.body)
+    }
+}
+
+/// What a message said at one time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
+pub struct Words {
+    /// How often they had been changed.
+    pub edition: u32,
+    pub body: String,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+pub(crate) fn is_first(edition: &u32) -> bool {
+    *edition == 0
 }
 
 /// A file that goes with a message. What it holds is kept once, under its digest.
@@ -762,6 +806,9 @@ pub struct Passed {
     pub stage: Stage,
     pub at: Time,
     pub evidence: Option<String>,
+    /// The words that were given, where they were not the newest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub edition: Option<u32>,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema, TS)]

@@ -149,6 +149,14 @@ pub struct Message {
     /// To whom, as names.
     pub to: Vec<String>,
     pub deliveries: Vec<Delivery>,
+    /// Other words that somebody was given: it was changed while it was on its way already.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[ts(optional, as = "Option<Vec<entity::Words>>")]
+    pub other: Vec<entity::Words>,
+    /// What it was changed to when everybody had been given other words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub too_late: Option<String>,
 }
 
 /// A message by itself.
@@ -189,6 +197,10 @@ pub struct Delivery {
     /// Where it stands among what waits for the same agent; the lower the sooner.
     #[serde(default)]
     pub place: i64,
+    /// The words this one was given are not the body but among the `other` ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub edition: Option<u32>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
@@ -219,6 +231,9 @@ pub struct Mail {
     pub reason: Option<String>,
     pub until: Option<Time>,
     pub unread: bool,
+    /// Which of its words these are.
+    #[serde(default)]
+    pub edition: u32,
 }
 
 /// The answer to the last `attachment.put` of a file: it is on disk.

@@ -8,7 +8,8 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use amux_agents::{Begin, How, Order, part};
+use amux_agents::part::{self, Part};
+use amux_agents::{Begin, How, Order};
 use amux_proto::command::run::Fact;
 use amux_proto::entity::{Activity, Dialect, Exit, ExitWhy, Kind, Message, Phase, Priority, Process, Size};
 use amux_proto::view::{Look, SlashCommand};
@@ -234,7 +235,7 @@ struct Live {
     limits: Limits,
     /// Something is due that its body does not take yet, in this way.
     more: Option<How>,
-    /// Parts of inputs that were given, so that they are not given again before the log knows.
+    /// Names of the parts of inputs that were given, so that they are not given again before the log knows.
     given: HashSet<String>,
     answered: HashSet<RequestId>,
     /// When something is over that mail waits for.
@@ -776,7 +777,7 @@ impl Live {
         (self.is_due, self.more, self.look_at) = (false, None, None);
         let published = Arc::clone(self.shared.world.engine.published());
         self.answered.retain(|answered| answers.contains(answered));
-        let is_waiting = |(message, attempt)| published.is_waiting(self.agent, message, attempt);
+        let is_waiting = |part: Part| published.is_waiting(self.agent, part.message, part.attempt);
         self.given.retain(|part| part::parse(part).is_some_and(is_waiting));
         let mut is_noted = true;
         if let Body::Lines(lines) = &mut self.body {
@@ -810,14 +811,19 @@ impl Live {
             if due.batch.is_empty() {
                 break;
             }
-            let messages: Vec<Message> = due.batch.iter().filter_map(|(id, _)| published.message(*id)).collect();
-            let is_urgent = messages.iter().any(|message| message.priority == Priority::Urgent);
+            let message = |(id, attempt): &(MessageId, u32)| Some((published.message(*id)?, *attempt));
+            let messages: Vec<(Message, u32)> = due.batch.iter().filter_map(message).collect();
+            // Another report about them is on its way.
+            if messages.is_empty() {
+                break;
+            }
+            let is_urgent = messages.iter().any(|(message, _)| message.priority == Priority::Urgent);
             let how = if is_urgent { How::Steer } else { How::Next };
             if !self.takes_input(how) {
                 self.more = Some(how);
                 break;
             }
-            is_noted = self.give(&published, &due.batch, &messages, how);
+            is_noted = self.give(&published, &messages, how);
         }
         if !is_noted {
             self.look_at = Some(Instant::now() + NOT_NOTED_PAUSE);
@@ -844,16 +850,16 @@ impl Live {
     }
 
     /// One input, of one message or several. Nothing of it goes anywhere unless that can be noted; whether it was.
-    fn give(
-        &mut self,
-        published: &amux_engine::Published,
-        batch: &[(MessageId, u32)],
-        messages: &[Message],
-        how: How,
-    ) -> bool {
-        let parts: Vec<String> = batch.iter().map(|(id, attempt)| part::name(*id, *attempt)).collect();
+    fn give(&mut self, published: &amux_engine::Published, messages: &[(Message, u32)], how: How) -> bool {
+        // What is seen of it later is said of these words, whatever has become of the message by then.
+        let part = |(message, attempt): &(Message, u32)| Part {
+            message: message.id,
+            attempt: *attempt,
+            edition: message.edition,
+        };
+        let parts: Vec<String> = messages.iter().map(|message| part::with_words(part(message))).collect();
         let mut text = envelope::letter(
-            messages.iter().map(|message| (message, published.sender(message))),
+            messages.iter().map(|(message, _)| (message, published.sender(message))),
             &self.shared.world.attachments,
         );
         if let Body::Lines(lines) = &self.body
@@ -861,7 +867,7 @@ impl Live {
         {
             let owed = published.owed(self.agent).into_iter().filter_map(|id| published.message(id));
             let owed: Vec<(String, Message)> = owed.map(|message| (published.sender(&message), message)).collect();
-            text = envelope::reminder(&owed) + &text;
+            text = envelope::reminder(self.agent, &owed) + &text;
         }
         let is_noted = match &mut self.body {
             Body::Terminal(terminal) => terminal.put_in(parts.clone(), &text).is_ok(),
@@ -873,7 +879,7 @@ impl Live {
             }
         };
         if is_noted {
-            self.given.extend(parts);
+            self.given.extend(parts.iter().map(|part| part::name_of(part).to_owned()));
         }
         is_noted
     }
@@ -1166,9 +1172,9 @@ fn refusal(untaken: Untaken) -> Rejection {
 /// What a CLI knows an input by: the id of its message, or for several and for another time an id made of all.
 fn input_name(parts: &[String]) -> String {
     if let [part] = parts
-        && part.parse::<MessageId>().is_ok()
+        && let Some(Part { message, attempt: 0, .. }) = part::parse(part)
     {
-        return part.clone();
+        return message.to_string();
     }
     let mut hasher = blake3::Hasher::new();
     for part in parts {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use amux_agents::ledger::Ledger;
 use amux_agents::streams::Streams;
-use amux_agents::{Machine, Order, Out, Refused};
+use amux_agents::{Machine, Order, Out, Refused, part};
 use amux_proto::command::run::Fact;
 use amux_proto::entity::Activity;
 use amux_proto::transcript::{Entry, InputStage, Item, Opened, TurnEnd};
@@ -37,7 +37,7 @@ pub(crate) struct Book {
     reported: Activity,
     /// Lines on their way out, oldest first.
     pub(crate) writes: VecDeque<Writing>,
-    /// Parts of inputs that were ordered.
+    /// Names of the parts of inputs that were ordered.
     ordered: Ordered,
     /// Set while the past is gone through: nothing is written into the journal then.
     replaying: bool,
@@ -108,10 +108,11 @@ impl Ordered {
     }
 
     fn put(&mut self, part: &str) {
-        if !self.all.insert(part.to_owned()) {
+        let name = part::name_of(part);
+        if !self.all.insert(name.to_owned()) {
             return;
         }
-        self.oldest_first.push_back(part.to_owned());
+        self.oldest_first.push_back(name.to_owned());
         if self.oldest_first.len() > ORDERED_MAX
             && let Some(oldest) = self.oldest_first.pop_front()
         {

@@ -7,7 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use amux_agents::part;
+use amux_agents::part::{self, Part};
 use amux_proto::command::run::Fact;
 use amux_proto::entity::{Activity, Front, Phase, Size};
 use amux_proto::transcript::InputStage;
@@ -185,7 +185,7 @@ impl Display {
         let mut newest = String::new();
         for step in &steps {
             if let Step::Paste { parts, sign, .. } = step {
-                taken_up.given.extend(parts.iter().cloned());
+                taken_up.given.extend(parts.iter().map(|part| part::name_of(part).to_owned()));
                 newest.clone_from(sign);
             }
         }
@@ -377,7 +377,12 @@ impl Display {
 
     pub(crate) fn say(&mut self, parts: &[String], stage: InputStage, evidence: &str) {
         let messages = parts.iter().filter_map(|part| part::parse(part));
-        self.facts.extend(messages.map(|(message, _)| Fact::Input { message, stage, evidence: evidence.to_owned() }));
+        self.facts.extend(messages.map(|Part { message, edition, .. }| Fact::Input {
+            message,
+            stage,
+            evidence: evidence.to_owned(),
+            edition,
+        }));
     }
 
     /// Before the first byte of it goes anywhere.

@@ -3,8 +3,8 @@
 
 use std::path::Path;
 
-use amux_proto::entity::{Class, Message};
-use amux_proto::{MessageId, Principal, text};
+use amux_proto::entity::{Class, Message, Recipient};
+use amux_proto::{AgentId, MessageId, Principal, text};
 
 use crate::attached;
 
@@ -23,7 +23,7 @@ pub(crate) fn letter<'a>(messages: impl Iterator<Item = (&'a Message, String)>, 
 const FIRST_WORDS_CHARS: usize = 120;
 
 /// What an agent whose conversation was shortened still owes, before what it is given now; nothing if it owes nothing.
-pub(crate) fn reminder(owed: &[(String, Message)]) -> String {
+pub(crate) fn reminder(agent: AgentId, owed: &[(String, Message)]) -> String {
     if owed.is_empty() {
         return String::new();
     }
@@ -31,7 +31,9 @@ pub(crate) fn reminder(owed: &[(String, Message)]) -> String {
                     agentmux reply ID -m TEXT]\n"
         .to_owned();
     for (sender, message) in owed {
-        let words = message.body.split_whitespace().collect::<Vec<_>>().join(" ");
+        let copy = message.deliveries.iter().find(|copy| copy.to == Recipient::Agent { agent });
+        let words = copy.map_or(&*message.body, |copy| message.words_of(copy));
+        let words = words.split_whitespace().collect::<Vec<_>>().join(" ");
         let words: String = seen(&words).chars().take(FIRST_WORDS_CHARS).collect();
         text.push_str(&format!("> {} from {sender}: {words}\n", short(message.id)));
     }
@@ -111,6 +113,8 @@ mod tests {
             id,
             from,
             body: body.to_owned(),
+            edition: 0,
+            earlier: Vec::new(),
             thread: amux_proto::ThreadId(id.0),
             reply_to: None,
             key: None,
@@ -221,11 +225,11 @@ mod tests {
         let agent = "0192aa00-0000-7000-8000-000000000001".parse().unwrap();
         let owed =
             message(Principal::Agent { agent, run: amux_proto::RunNo(1) }, "one\u{1b}\n[message 7 from x]\n\ntwo");
-        let text = reminder(&[("lead@web".to_owned(), owed)]);
+        let text = reminder(agent, &[("lead@web".to_owned(), owed)]);
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[1..], ["> abcd1234 from lead@web: one [message 7 from x] two", ""]);
         assert!(lines[0].starts_with("[messages ") && lines[0].ends_with(']'), "{text}");
-        assert!(reminder(&[]).is_empty());
+        assert!(reminder(agent, &[]).is_empty());
         // Nobody else can begin a line so.
         assert!(from_an_agent("x\n[messages that this").contains("\n> [messages"));
     }

@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use amux_agents::part;
+use amux_agents::part::{self, Part};
 use amux_engine::Submission;
 use amux_proto::command::run::{self, Fact};
 use amux_proto::command::{agent, message};
@@ -57,11 +57,11 @@ pub(crate) async fn lost(shared: &Arc<Shared>, agent: AgentId, run: RunNo, why: 
         Vec::new()
     });
     let waiting = given.iter().filter_map(|part| part::parse(part));
-    let waiting: BTreeSet<_> =
-        waiting.filter(|(message, attempt)| published.is_waiting(agent, *message, *attempt)).collect();
+    let waiting: BTreeSet<_> = waiting.filter(|part| published.is_waiting(agent, part.message, part.attempt)).collect();
     if !waiting.is_empty() {
-        let unproven = |(message, _)| Fact::Input {
+        let unproven = |Part { message, edition, .. }| Fact::Input {
             message,
+            edition,
             stage: InputStage::Unproven,
             evidence: "the server ended while it was given".to_owned(),
         };

@@ -11,7 +11,7 @@ use amux_proto::command::{
 };
 use amux_proto::entity::{
     self, Activity, Answer, Attachment, Class, ClosedWhat, Content, Dialect, Exit, ExitWhy, Front, KindName, May,
-    Phase, Priority, Process, RequestKind, RequestOption, RequestOptionKind, Right, Rule, RuleAnswer, Size,
+    Phase, Priority, Process, Recipient, RequestKind, RequestOption, RequestOptionKind, Right, Rule, RuleAnswer, Size,
     WhileWorking, Work,
 };
 use amux_proto::layout::{Node, Place, Side};
@@ -132,7 +132,7 @@ const VERBS: &[(u32, Verb)] = &[
     (3, message_retry),
     (3, message_release),
     (3, message_move),
-    (2, message_edit),
+    (4, message_edit),
     (6, message_expire),
     (4, message_file),
     (2, setting_set),
@@ -152,6 +152,13 @@ struct Say<'a> {
 }
 
 impl Say<'_> {
+    /// Words that a message has, or had when somebody looked.
+    fn edition(&mut self, message: MessageId) -> u32 {
+        let newest = self.state.messages.get(&message).map_or(0, |known| known.edition);
+        let back = if self.rng.one_in(2) { 0 } else { self.rng.below(u64::from(newest) + 1) };
+        newest - u32::try_from(back).expect("no more than there are")
+    }
+
     /// What makes the first of what there is none of.
     fn missing(&self) -> Option<Verb> {
         if self.state.agents.len() < 3 {
@@ -582,7 +589,8 @@ fn fact(s: &mut Say<'_>, activity: &mut Activity) -> Fact {
                 InputStage::Unproven,
             ];
             let stage = s.rng.pick(stages).unwrap_or(InputStage::Handed);
-            Fact::Input { message, stage, evidence: s.text() }
+            let edition = s.edition(message);
+            Fact::Input { message, stage, evidence: s.text(), edition }
         }
     }
 }
@@ -894,8 +902,10 @@ fn one_copy(s: &mut Say<'_>) -> Option<String> {
 }
 
 fn message_seen(s: &mut Say<'_>) -> Command {
-    let messages = (0..s.rng.below(4)).map(|_| message_reference(s)).collect();
-    message::Command::Seen(message::Seen { messages }).into()
+    let messages: Vec<String> = (0..s.rng.below(4)).map(|_| message_reference(s)).collect();
+    let said = if s.rng.one_in(3) { 0 } else { messages.len() };
+    let editions = (0..said).map(|_| s.rng.below(3) as u32).collect();
+    message::Command::Seen(message::Seen { messages, editions }).into()
 }
 
 fn message_retry(s: &mut Say<'_>) -> Command {
@@ -908,7 +918,16 @@ fn message_release(s: &mut Say<'_>) -> Command {
 
 fn message_move(s: &mut Say<'_>) -> Command {
     let before = s.rng.one_in(2).then(|| message_reference(s));
-    message::Command::Move(message::Move { message: message_reference(s), to: s.agent(), before }).into()
+    let copies =
+        s.state.messages.values().flat_map(|message| message.deliveries.iter().map(move |copy| (message.id, copy)));
+    let waiting = copies.filter_map(|(id, copy)| match copy.to {
+        Recipient::Agent { agent } if copy.stage.is_waiting() => Some((id.to_string(), agent.to_string())),
+        Recipient::Agent { .. } | Recipient::Operator => None,
+    });
+    let waiting: Vec<_> = waiting.collect();
+    let known = s.rng.pick(&waiting).cloned().filter(|_| s.rng.one_in(2));
+    let (message, to) = known.unwrap_or_else(|| (message_reference(s), s.agent()));
+    message::Command::Move(message::Move { message, to, before }).into()
 }
 
 fn message_edit(s: &mut Say<'_>) -> Command {

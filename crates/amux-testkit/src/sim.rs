@@ -9,7 +9,7 @@ use amux_core::{State, invariant};
 use amux_engine::store::{Keep, MIGRATIONS, Upcasters};
 use amux_engine::{Answer, Cursor, Options, Page, Store, Submission, Writer, doctor};
 use amux_proto::command::run::{self, Fact};
-use amux_proto::entity::{Activity, Exit, ExitWhy, Process};
+use amux_proto::entity::{Activity, Exit, ExitWhy, Message, Process, Recipient};
 use amux_proto::event::Line;
 use amux_proto::transcript::InputStage;
 use amux_proto::view::Level;
@@ -57,6 +57,8 @@ struct World<'a> {
     /// Observations on their way; the network of this world delays and repeats them.
     observations: VecDeque<run::Command>,
     acknowledged: Vec<(Submission, Outcome)>,
+    /// The words that agents were given, by message and edition.
+    read: BTreeMap<(MessageId, u32), String>,
     next_pid: u32,
     trace: VecDeque<String>,
     summary: Summary,
@@ -64,6 +66,34 @@ struct World<'a> {
 
 /// An answer as a client keeps it: place and text, or the refusal.
 type Outcome = Result<(Seq, String), String>;
+
+/// An observation that an agent has a message.
+struct Told {
+    agent: AgentId,
+    run: RunNo,
+    message: MessageId,
+    edition: u32,
+}
+
+impl Told {
+    fn of(submission: &Submission) -> Option<Self> {
+        let Command::Run(run::Command::Seen(run::Seen { agent, run, facts, .. })) = &submission.command else {
+            return None;
+        };
+        match facts[..] {
+            [Fact::Input { message, edition, .. }] => Some(Self { agent: *agent, run: *run, message, edition }),
+            _ => None,
+        }
+    }
+
+    fn to(&self) -> Recipient {
+        Recipient::Agent { agent: self.agent }
+    }
+
+    fn is_given(&self, message: &Message) -> bool {
+        message.deliveries.iter().any(|copy| copy.to == self.to() && copy.run == Some(self.run))
+    }
+}
 
 /// A client that folds what it hears.
 struct Follower {
@@ -83,6 +113,7 @@ impl<'a> World<'a> {
             processes: BTreeMap::new(),
             observations: VecDeque::new(),
             acknowledged: Vec::new(),
+            read: BTreeMap::new(),
             next_pid: 1000,
             trace: VecDeque::new(),
             summary: Summary::default(),
@@ -231,7 +262,11 @@ impl<'a> World<'a> {
     fn deliver(&mut self, agent: AgentId, message: MessageId) {
         let stages = [InputStage::Handed, InputStage::Shown, InputStage::Begun, InputStage::Ended];
         let stage = self.rng.pick(stages).unwrap_or(InputStage::Handed);
-        self.see(agent, Fact::Input { message, stage, evidence: "the script says so".into() });
+        // It is read now, and that is heard of later: whatever is made of it meanwhile, these words were read.
+        let Some(read) = self.writer().published().message(message) else { return };
+        let edition = read.edition;
+        self.read.insert((message, edition), read.body);
+        self.see(agent, Fact::Input { message, stage, evidence: "the script says so".into(), edition });
     }
 
     fn answer(&mut self, request: RequestId) {
@@ -269,7 +304,27 @@ impl<'a> World<'a> {
             }
             batch.push(self.submission(Principal::System, Command::Run(observation)));
         }
-        if batch.is_empty() { Ok(()) } else { self.commit(batch).map(|_| ()) }
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let told: Vec<Told> = batch.iter().filter_map(Told::of).collect();
+        let given = |world: &mut Self, told: &Told| world.writer().published().message(told.message);
+        let before: Vec<_> = told.iter().map(|told| given(self, told)).collect();
+        self.commit(batch)?;
+        for (one, before) in told.iter().zip(before) {
+            let Some(after) = given(self, one) else { continue };
+            let news = |message: &Message| one.is_given(message);
+            if before.as_ref().is_some_and(news) || !news(&after) {
+                continue;
+            }
+            let Some(copy) = after.deliveries.iter().find(|copy| copy.to == one.to()) else { continue };
+            let is_of = |other: &&Told| (other.agent, other.run, other.message) == (one.agent, one.run, one.message);
+            let mut read = told.iter().filter(is_of).filter_map(|told| self.read.get(&(told.message, told.edition)));
+            if !read.any(|words| words == after.words_of(copy)) {
+                return Err(format!("{} was given other words of {} than its receipt says", one.agent, one.message));
+            }
+        }
+        Ok(())
     }
 
     fn follow(&mut self) -> Result<(), String> {

@@ -13,6 +13,10 @@ export type Item = { key: string; agent?: BoardAgent; at: string } & (
   | { is: 'finished'; agent: BoardAgent }
 );
 
+/** The words its recipient was given, or will be: an edit may have come too late for this one. */
+export const words = (message: MessageView, copy: DeliveryView): string =>
+  message.other?.find((one) => one.edition === copy.edition)?.body ?? message.body;
+
 const RANK: Record<Item['is'], number> = { ask: 0, login: 0, failed: 1, mail: 2, held: 3, stuck: 3, finished: 4 };
 
 /** They alone raise the count: an agent cannot go on without a person. */

@@ -542,7 +542,11 @@ attempts: number,
 /**
  * Where it stands among what waits for the same agent; the lower the sooner.
  */
-place: number, };
+place: number, 
+/**
+ * The words this one was given are not the body but among the `other` ones.
+ */
+edition?: number, };
 
 /**
  * What is wanted of an agent; the run says what is.
@@ -907,9 +911,25 @@ export type MessageCancel = { message: string, to?: string, };
  */
 export type MessageEdit = { message: string, body: string, };
 
-export type MessageEdited = { message: MessageId, body: string, };
+export type MessageEdited = { message: MessageId, body: string, 
+/**
+ * Of these words. Without it nothing is said of those before, and they are not kept.
+ */
+edition?: number, };
 
-export type MessageEntity = { id: MessageId, from: Principal, body: string, thread: ThreadId, reply_to: MessageId | null, 
+export type MessageEntity = { id: MessageId, from: Principal, 
+/**
+ * Its newest words.
+ */
+body: string, 
+/**
+ * How often they were changed.
+ */
+edition?: number, 
+/**
+ * What it said before: somebody may have been given that, or may yet turn out to have been.
+ */
+earlier?: Array<Words>, thread: ThreadId, reply_to: MessageId | null, 
 /**
  * The sender's idempotency key.
  */
@@ -978,7 +998,11 @@ export type MessageRetry = { message: string, to?: string, };
 /**
  * A recipient has them before its eyes. What is not for it is passed over.
  */
-export type MessageSeen = { messages: Array<string>, };
+export type MessageSeen = { messages: Array<string>, 
+/**
+ * Which words of each; the newest where nothing is said.
+ */
+editions?: Array<number>, };
 
 /**
  * To agents, `team:NAME`, `group:NAME`, `role:WORDS`, `all` or `operator`. The same key of the same sender is the
@@ -1000,7 +1024,11 @@ attachments?: Array<Attachment>, };
 
 export type MessageSent = { message: MessageEntity, };
 
-export type MessageStaged = { message: MessageId, to: Recipient, stage: Stage, evidence: string | null, };
+export type MessageStaged = { message: MessageId, to: Recipient, stage: Stage, evidence: string | null, 
+/**
+ * The words that were given, where they were not the newest.
+ */
+edition?: number, };
 
 /**
  * One message and what became of it.
@@ -1013,7 +1041,15 @@ cause: MessageId | null, attachments: Array<Attachment>, created: Time,
 /**
  * To whom, as names.
  */
-to: Array<string>, deliveries: Array<DeliveryView>, };
+to: Array<string>, deliveries: Array<DeliveryView>, 
+/**
+ * Other words that somebody was given: it was changed while it was on its way already.
+ */
+other?: Array<Words>, 
+/**
+ * What it was changed to when everybody had been given other words.
+ */
+too_late?: string, };
 
 export type Mode = "read_write" | "read_only" | "stopping";
 
@@ -1094,7 +1130,11 @@ export type PaneTearOff = { pane: string, workspace?: WorkspaceId, tab?: TabId, 
 /**
  * A stage that was reached, and why that is claimed.
  */
-export type Passed = { stage: Stage, at: Time, evidence: string | null, };
+export type Passed = { stage: Stage, at: Time, evidence: string | null, 
+/**
+ * The words that were given, where they were not the newest.
+ */
+edition?: number | null, };
 
 export type PassedView = { stage: string, at: Time, evidence: string | null, };
 
@@ -1282,7 +1322,11 @@ export type RunExitedObserved = { agent: AgentId, run: RunNo, exit: RunExit, };
 /**
  * Something that happened once, as opposed to the level that [`Activity`] is.
  */
-export type RunFact = { "type": "session", session: SessionOpened, } | { "type": "session_lost", session: string, why: string, } | { "type": "turn_started", turn: number, trigger: Trigger, } | { "type": "turn_ended", turn: number, end: TurnEnd, } | { "type": "asked", request: RequestId, ask: Ask, } | { "type": "ask_closed", request: RequestId, how: string, } | { "type": "input", message: MessageId, stage: InputStage, evidence: string, };
+export type RunFact = { "type": "session", session: SessionOpened, } | { "type": "session_lost", session: string, why: string, } | { "type": "turn_started", turn: number, trigger: Trigger, } | { "type": "turn_ended", turn: number, end: TurnEnd, } | { "type": "asked", request: RequestId, ask: Ask, } | { "type": "ask_closed", request: RequestId, how: string, } | { "type": "input", message: MessageId, stage: InputStage, evidence: string, 
+/**
+ * Which of its words were given.
+ */
+edition: number, };
 
 export type RunFailed = { agent: AgentId, run: RunNo, error: string, };
 
@@ -1715,6 +1759,15 @@ export type Welcome = { protocol: number,
 principal: string, epoch: Epoch, head: Seq, version: string, };
 
 export type WhileWorking = "now" | "boundary" | "turn_end";
+
+/**
+ * What a message said at one time.
+ */
+export type Words = { 
+/**
+ * How often they had been changed.
+ */
+edition: number, body: string, };
 
 /**
  * How an agent is to be run from now on, as somebody orders it.

@@ -64,13 +64,13 @@ impl Inbox {
             true => "no mail".to_owned(),
             false => things.iter().map(|thing| thing.block(context.out)).collect::<Vec<_>>().join("\n"),
         });
-        let seen: Vec<_> = each(&mail)
+        let (seen, editions): (Vec<_>, Vec<_>) = each(&mail)
             .filter(|mail| mail["unread"] == true && (self.agent.is_none() || mail["to"] == *me))
-            .map(|mail| &mail["id"])
-            .collect();
+            .map(|mail| (&mail["id"], &mail["edition"]))
+            .unzip();
         if !self.peek && !context.out.is_quiet() && !seen.is_empty() {
             // What cannot be marked is listed as unread again, and nothing is lost by that.
-            let _ = context.without_start().order("message.seen", &json!({ "messages": seen }));
+            let _ = context.without_start().order("message.seen", &json!({ "messages": seen, "editions": editions }));
         }
         Ok(code)
     }

@@ -127,12 +127,20 @@ fn words(message: &Value, out: Output) -> String {
     let mut lines = vec![head(message, out)];
     lines.push(quoted(&word(&message["body"])));
     lines.extend(letter::lines(message));
+    if let Some(late) = message["too_late"].as_str() {
+        lines.push("  an edit came too late; nobody was given these words:".to_owned());
+        lines.push(quoted(late));
+    }
     for delivery in each(&message["deliveries"]) {
         let times = match delivery["attempts"].as_u64() {
             Some(attempts) if attempts > 1 => format!(", given {attempts} times"),
             _ => String::new(),
         };
         lines.push(plain(&format!("  to {}: {}{times}", word(&delivery["to"]), stands(delivery))));
+        if let Some(other) = each(&message["other"]).find(|other| other["edition"] == delivery["edition"]) {
+            lines.push("    an edit came too late for it; it was given these words:".to_owned());
+            lines.push(quoted(&word(&other["body"])));
+        }
         lines.extend(
             each(&delivery["history"]).map(|passed| plain(&format!("    {}  {}", word(&passed["at"]), step(passed)))),
         );

@@ -290,6 +290,31 @@ fn a_message_larger_than_any_pipe_arrives_whole_and_once_through_kills() {
 }
 
 #[test]
+fn words_that_were_changed_while_they_were_written_are_shown_as_they_were_read_also_after_a_kill() {
+    let stage = Stage::new();
+    let pid = stage.agent("slow", "claude", &[]);
+    stage.works("slow");
+    // It reads nothing until it is told to go on, and more than fits into any pipe is on its way.
+    signals::send(pid, Signal::Stop).unwrap();
+    let old = format!("m-old-e {}", "z".repeat(240_000));
+    let id = stage.send("slow", &old);
+    let dir = stage.dir("slow");
+    until("it is being given", || journal::given(&dir).unwrap().contains(&id).then_some(()));
+    let mut wire = stage.wire();
+    wire.must("message.edit", json!({ "message": id, "body": "m-new" }));
+    assert_eq!(wire.get("message", json!({ "message": id }))["body"], "m-new");
+    stage.kill(|| ());
+    signals::send(pid, Signal::Cont).unwrap();
+    until("it is worked on", || (stage.stage(&id) == "acked").then_some(()));
+    let read = String::from_utf8(stage.read("slow")).unwrap();
+    assert!(read.contains(&old) && !read.contains("m-new"), "{} bytes", read.len());
+    let receipt = stage.wire().get("message", json!({ "message": id }));
+    assert_eq!((&receipt["body"] == &json!(old), &receipt["too_late"]), (true, &json!("m-new")));
+    let shown = stage.world.run(&["msg", "show", &id]).stdout;
+    assert!(String::from_utf8(shown).unwrap().contains("an edit came too late"));
+}
+
+#[test]
 fn thousands_of_messages_are_worked_on_once_and_in_their_order_through_kills() {
     const COUNT: usize = 1500;
     let stage = Stage::new();

@@ -358,6 +358,8 @@ fn an_edited_message_is_given_with_the_new_words() {
     post.reaches(&id, "acked");
     let read = post.read("api");
     assert!(read.contains("the new words") && !read.contains("the old words"), "{read}");
+    let receipt = post.json(&["msg", "show", &id]);
+    assert_eq!((&receipt["body"], &receipt["too_late"]), (&json!("the new words"), &Value::Null));
     assert_eq!(post.world.code(&["msg", "edit", &id, "-m", "too late"]), 1);
 }
 

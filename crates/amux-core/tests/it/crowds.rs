@@ -68,7 +68,8 @@ impl Crowd {
         for stage in [InputStage::Handed, InputStage::Begun, InputStage::Ended] {
             let mut activity = self.state.agents[&agent].run.as_ref().unwrap().activity.clone();
             activity.seen += 1;
-            let fact = |message: &MessageId| Fact::Input { message: *message, stage, evidence: "seen".into() };
+            let fact =
+                |message: &MessageId| Fact::Input { message: *message, stage, evidence: "seen".into(), edition: 0 };
             let facts: Vec<Fact> = batch.iter().map(fact).collect();
             self.does(Principal::System, crate::world::seen(agent, 1, activity, &facts));
         }
@@ -189,7 +190,7 @@ fn a_clock_that_leaps_forward_gives_everything_once_and_claims_nothing() {
     let seen = |crowd: &mut Crowd, stage| {
         let mut activity = crowd.state.agents[&agent].run.as_ref().unwrap().activity.clone();
         activity.seen += 1;
-        let fact = Fact::Input { message: given, stage, evidence: "seen".into() };
+        let fact = Fact::Input { message: given, stage, evidence: "seen".into(), edition: 0 };
         crowd.does(Principal::System, crate::world::seen(agent, 1, activity, &[fact]));
     };
     seen(&mut crowd, InputStage::Handed);

@@ -60,8 +60,12 @@ fn works(world: &mut World, agent: AgentId) {
 
 pub(crate) fn handed(world: &mut World, agent: AgentId, messages: &[MessageId]) {
     let evidence = "every byte of it was taken";
-    let fact =
-        |message: &MessageId| Fact::Input { message: *message, stage: InputStage::Handed, evidence: evidence.into() };
+    let fact = |message: &MessageId| Fact::Input {
+        message: *message,
+        stage: InputStage::Handed,
+        evidence: evidence.into(),
+        edition: 0,
+    };
     world.sees(agent, &messages.iter().map(fact).collect::<Vec<_>>());
 }
 
@@ -555,7 +559,7 @@ fn what_ended_badly_is_given_again_only_when_somebody_says_so() {
     let mut world = World::new();
     let scout = world.running("scout");
     let message = says(&mut world, "scout", "hello");
-    let said = |stage| Fact::Input { message, stage, evidence: "seen".into() };
+    let said = |stage| Fact::Input { message, stage, evidence: "seen".into(), edition: 0 };
     world.sees(scout, &[said(InputStage::Handed), said(InputStage::Unproven)]);
     assert!(due(&world, scout).is_empty());
     world.says(Command::Retry(Retry { message: message.to_string(), to: None }));
@@ -580,7 +584,7 @@ fn what_an_agent_owes_is_what_it_was_asked_and_has_not_answered() {
     let order = send_as(&mut world, me(lead), letter("scout", "do it"));
     let aside = send_as(&mut world, me(lead), Send { class: Class::Info, ..letter("scout", "by the way") });
     assert!(owed(&world).is_empty(), "nothing of it was given");
-    let said = |message, stage| Fact::Input { message, stage, evidence: "seen".into() };
+    let said = |message, stage| Fact::Input { message, stage, evidence: "seen".into(), edition: 0 };
     let all = [first, second, order, aside];
     for stage in [InputStage::Handed, InputStage::Begun] {
         world.sees(scout, &all.map(|message| said(message, stage)));
@@ -611,7 +615,7 @@ fn an_inbox_is_its_owners() {
     assert_eq!(read(&world, &me(lead), Some("scout")).unwrap_err().code, Code::Denied);
     assert_eq!(read(&world, &Principal::Operator, Some("scout")).unwrap().len(), 1);
     // Who reads it there need not be given it again.
-    let seen = || Command::Seen(Seen { messages: vec![message.to_string()] });
+    let seen = || Command::Seen(Seen { messages: vec![message.to_string()], editions: Vec::new() });
     world.try_as(me(lead), None, seen()).unwrap();
     assert_eq!(stage(&world, message), Stage::Accepted, "it is not the sender's to have seen");
     world.try_as(me(scout), None, seen()).unwrap();

@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use amux_core::board::{self, Key, Touch};
 use amux_core::row::{self, Row, Table};
-use amux_core::{Ctx, Decided, State, apply, decide, invariant, mail, wish};
-use amux_proto::entity::{Delivery, Message, Recipient, Stage};
+use amux_core::{Ctx, Decided, State, apply, decide, invariant, mail, view, wish};
+use amux_proto::command::run::Fact;
+use amux_proto::entity::{Activity, Delivery, Message, Recipient, Stage};
 use amux_proto::event::{message, request, session};
+use amux_proto::transcript::InputStage;
 use amux_proto::{AgentId, Command, Effect, Event, MessageId, Principal, Rejection, Rev, Time, command, effect};
 use amux_testkit::commands::{Rng, random_command};
 use proptest::prelude::*;
@@ -49,6 +51,10 @@ impl Walk {
             false => None,
         };
         let (actor, command) = late.unwrap_or_else(|| random_command(&self.state, &mut self.rng));
+        self.says(actor, command)
+    }
+
+    fn says(&mut self, actor: Principal, command: Command) -> Turn {
         // Clocks jump; nothing may depend on their going forward.
         self.now = self.now.plus_ms(i64::try_from(self.rng.below(2000)).unwrap() - 200);
         if command.name() == "message.file" && self.rng.one_in(2) {
@@ -84,6 +90,47 @@ impl Walk {
     fn events(turn: &Turn) -> &[Event] {
         turn.outcome.as_ref().map_or(&[], |decided| &decided.events)
     }
+}
+
+/// Something about a message that waits for an agent that runs: it is changed, or read with words it has or had.
+fn handed_over(walk: &mut Walk) -> Option<(Principal, Command)> {
+    let state = &walk.state;
+    let live = |agent: &AgentId| Some((*agent, state.agents[agent].run.as_ref().filter(|run| run.is_live())?));
+    let waits = |(agent, run)| state.waiting_for(agent).map(move |message| (agent, run, message));
+    let waiting: Vec<_> = state.agents.keys().filter_map(live).flat_map(waits).collect();
+    let (agent, run, known) = *walk.rng.pick(&waiting)?;
+    let (message, edition) = (known.id, u32::try_from(walk.rng.below(u64::from(known.edition) + 1)).unwrap());
+    if walk.rng.one_in(2) {
+        let body = format!("words {}", walk.rng.below(1000));
+        let edit = command::message::Edit { message: message.to_string(), body };
+        return Some((Principal::Operator, Command::Message(command::message::Command::Edit(edit))));
+    }
+    let stage = walk.rng.pick([InputStage::Handed, InputStage::Begun, InputStage::Unproven]).unwrap();
+    let facts = vec![Fact::Input { message, stage, evidence: "it was read".into(), edition }];
+    let activity = Box::new(Activity { seen: run.activity.seen + 1, ..run.activity.clone() });
+    let seen = command::run::Seen { agent, run: run.no, activity, facts };
+    Some((Principal::System, Command::Run(command::run::Command::Seen(seen))))
+}
+
+/// Which words of a message a command says were given; the newest where it says nothing, `None` where it says several.
+fn said_of(turn: &Turn, message: MessageId, newest: u32) -> Option<BTreeSet<u32>> {
+    let said: BTreeSet<u32> = match &turn.command {
+        Command::Run(command::run::Command::Seen(seen)) => {
+            let input = |fact: &Fact| match fact {
+                Fact::Input { message: of, edition, .. } if *of == message => Some(*edition),
+                _ => None,
+            };
+            seen.facts.iter().filter_map(input).collect()
+        }
+        Command::Message(command::message::Command::Seen(seen)) => {
+            let is_it = |reference: &String| message.to_string().ends_with(reference.as_str());
+            let at = seen.messages.iter().position(is_it);
+            let edition = at.and_then(|at| seen.editions.get(at)).filter(|edition| **edition <= newest);
+            BTreeSet::from([*edition.unwrap_or(&newest)])
+        }
+        _ => BTreeSet::from([newest]),
+    };
+    (said.len() == 1).then_some(said)
 }
 
 /// What a person may still do with an old message: answer it, or have it given again.
@@ -257,6 +304,62 @@ proptest! {
     }
 
     #[test]
+    fn the_words_a_receipt_shows_are_those_that_were_given(seed in any::<u64>()) {
+        let mut walk = Walk::new(seed);
+        // Every wording of each message, and the editions of a copy that its recipient was given.
+        let mut wordings: BTreeMap<MessageId, Vec<String>> = BTreeMap::new();
+        let mut given: BTreeMap<(MessageId, Recipient), BTreeSet<u32>> = BTreeMap::new();
+        for _ in 0..STEPS {
+            let turn = match walk.rng.one_in(3).then(|| handed_over(&mut walk)).flatten() {
+                Some((actor, command)) => walk.says(actor, command),
+                None => walk.turn(),
+            };
+            for event in Walk::events(&turn) {
+                let Event::Message(event) = event else { continue };
+                match event {
+                    message::Event::Sent(message::Sent { message }) => {
+                        wordings.insert(message.id, vec![message.body.clone()]);
+                    }
+                    message::Event::Edited(message::Edited { message, body, .. }) => {
+                        wordings.get_mut(message).unwrap().push(body.clone());
+                    }
+                    message::Event::Staged(message::Staged { message, to, stage, .. }) => {
+                        let newest = u32::try_from(wordings[message].len() - 1).unwrap();
+                        let Some(said) = said_of(&turn, *message, newest) else {
+                            // Two things at once: which of them it was said of is not to be told from here.
+                            given.remove(&(*message, *to));
+                            continue;
+                        };
+                        let copy = (*message, *to);
+                        let is_seen = matches!(turn.command, Command::Run(command::run::Command::Seen(_)));
+                        match stage {
+                            Stage::Routed { .. } => drop(given.insert(copy, said)),
+                            Stage::Accepted => drop(given.remove(&copy)),
+                            // Nobody gives a person anything: it is seen, or answered without.
+                            Stage::Shown | Stage::Acked | Stage::Answered { .. } if *to == Recipient::Operator => {
+                                given.entry(copy).or_insert(said);
+                            }
+                            _ => if let Some(known) = given.get_mut(&copy).filter(|_| is_seen) { known.extend(said) },
+                        }
+                    }
+                    _ => {}
+                }
+            }
+            for ((message, to), editions) in &given {
+                let Some(known) = walk.state.messages.get(message) else { continue };
+                let shown = view::message(&walk.state, &[], &Principal::Operator, &message.to_string(), walk.now).unwrap();
+                let at = known.deliveries.iter().position(|copy| copy.to == *to).unwrap();
+                let words = match shown.deliveries[at].edition {
+                    Some(edition) => &shown.other.iter().find(|words| words.edition == edition).unwrap().body,
+                    None => &shown.body,
+                };
+                let expected = &wordings[message][usize::try_from(*editions.last().unwrap()).unwrap()];
+                prop_assert_eq!(words, expected, "{:?} to {:?} after {:?}", known, to, turn.command);
+            }
+        }
+    }
+
+    #[test]
     fn a_request_is_decided_once_and_settled_only_when_decided(seed in any::<u64>()) {
         let mut walk = Walk::new(seed);
         for _ in 0..STEPS {
@@ -360,7 +463,7 @@ proptest! {
                     // What is recalled comes back as it was, with its count.
                     let is_recalled = matches!(event, Event::Message(message::Event::Recalled(_)));
                     let counted = !is_recalled
-                        && !matches!(key.0, Table::Order | Table::Closed | Table::Kind | Table::Policy);
+                        && !matches!(key.0, Table::Order | Table::Closed | Table::Kind | Table::Policy | Table::Words);
                     if let (Some(new), true) = (new, counted) {
                         let expected = old.map_or(Rev(0), |old| old.rev).next();
                         prop_assert_eq!(new.rev, expected, "{} at {:?}", event.name(), key);

@@ -1,11 +1,12 @@
 //! What waits for a human, and text between principals.
 
 use amux_core::{view, wish};
-use amux_proto::command::message::{Ack, Cancel, Command, Expire, Retry, Send};
+use amux_proto::command::message::{Ack, Cancel, Command, Edit, Expire, Retry, Seen, Send};
 use amux_proto::command::run::Fact;
-use amux_proto::entity::{Recipient, RequestKind, Stage};
+use amux_proto::entity::{Recipient, RequestKind, Stage, Words};
 use amux_proto::transcript::{Ask, InputStage};
-use amux_proto::{AgentId, Code, Effect, MessageId, Principal, RunNo, ThreadId};
+use amux_proto::view as proto_view;
+use amux_proto::{AgentId, Code, Effect, MessageId, Principal, RunNo, ThreadId, query};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -351,7 +352,7 @@ fn a_delivery_only_climbs() {
             let scout = world.running("scout");
             let message = MessageId(id(&world.says(send(&["scout"], "hello")).answer, "id"));
             let facts: Vec<_> =
-                seen.iter().map(|stage| Fact::Input { message, stage: *stage, evidence: why() }).collect();
+                seen.iter().map(|stage| Fact::Input { message, stage: *stage, evidence: why(), edition: 0 }).collect();
             if at_once {
                 world.sees(scout, &facts);
             } else {
@@ -390,7 +391,7 @@ fn what_was_on_its_way_when_it_was_cancelled_is_what_became_of_it() {
             }
             let ended = stages(&world, message).remove(0).1;
             let facts: Vec<_> =
-                seen.iter().map(|stage| Fact::Input { message, stage: *stage, evidence: why() }).collect();
+                seen.iter().map(|stage| Fact::Input { message, stage: *stage, evidence: why(), edition: 0 }).collect();
             facts.iter().for_each(|fact| drop(world.sees(scout, std::slice::from_ref(fact))));
             assert_eq!(stages(&world, message)[0].1, *became.as_ref().unwrap_or(&ended), "{seen:?}");
             let copy = &world.state.messages[&message].deliveries[0];
@@ -422,7 +423,8 @@ fn what_was_cancelled_while_a_conversation_opened_is_not_given_to_the_next_run()
         if is_retried {
             world.says(Command::Retry(Retry { message: message.to_string(), to: None }));
         }
-        let handed = Fact::Input { message, stage: InputStage::Handed, evidence: "every byte was taken".into() };
+        let handed =
+            Fact::Input { message, stage: InputStage::Handed, evidence: "every byte was taken".into(), edition: 0 };
         world.sees(scout, &[handed]);
         assert_eq!(stages(&world, message)[0].1, Stage::Handed);
         world.sees(scout, &[Fact::SessionLost { session: "s".into(), why: "not found".into() }]);
@@ -432,6 +434,111 @@ fn what_was_cancelled_while_a_conversation_opened_is_not_given_to_the_next_run()
         let is_wished = wish::open(&world.state).contains(&Effect::Deliver { agent: scout, message });
         assert_eq!(is_wished, is_retried);
     }
+}
+
+fn edit(message: MessageId, body: &str) -> Command {
+    Command::Edit(Edit { message: message.to_string(), body: body.into() })
+}
+
+fn given(message: MessageId, edition: u32) -> Fact {
+    Fact::Input { message, stage: InputStage::Handed, evidence: "every byte was taken".into(), edition }
+}
+
+fn shown(world: &World, message: MessageId) -> proto_view::Message {
+    view::message(&world.state, &[], &Principal::Operator, &message.to_string(), world.now).unwrap()
+}
+
+/// The words that each recipient was given or will be.
+fn words(shown: &proto_view::Message) -> Vec<&str> {
+    let of = |copy: &proto_view::Delivery| match copy.edition {
+        Some(edition) => shown.other.iter().find(|words| words.edition == edition).unwrap().body.as_str(),
+        None => shown.body.as_str(),
+    };
+    shown.deliveries.iter().map(of).collect()
+}
+
+#[test]
+fn an_edit_overtaken_by_the_write_yields_to_the_proof() {
+    for ends in [None, Some(cancel as fn(MessageId) -> Command)] {
+        let mut world = World::new();
+        let scout = world.running("scout");
+        let message = MessageId(id(&world.says(send(&["scout"], "old")).answer, "id"));
+        world.says(edit(message, "new"));
+        world.says(edit(message, "newer"));
+        assert_eq!(shown(&world, message).body, "newer", "as far as anybody knows it will be given that");
+        if let Some(end) = ends {
+            world.says(end(message));
+        }
+        world.sees(scout, &[given(message, 0)]);
+        let receipt = shown(&world, message);
+        assert_eq!((receipt.body.as_str(), receipt.too_late.as_deref()), ("old", Some("newer")));
+        assert_eq!((words(&receipt), receipt.other.len()), (vec!["old"], 0));
+        let routed = &receipt.deliveries[0].history.iter().find(|passed| passed.stage == "routed").unwrap();
+        assert_eq!(routed.evidence.as_deref(), Some("it was on its way already when it was changed"));
+        world.refused_with(Code::Conflict, edit(message, "newest"));
+    }
+}
+
+#[test]
+fn of_several_recipients_each_is_shown_with_the_words_it_was_given() {
+    let mut world = World::new();
+    let (scout, lead) = (world.running("scout"), world.running("lead"));
+    let message = MessageId(id(&world.says(send(&["scout", "lead"], "old")).answer, "id"));
+    world.says(edit(message, "new"));
+    world.says(edit(message, "newer"));
+    world.sees(scout, &[given(message, 0)]);
+    let receipt = shown(&world, message);
+    assert_eq!((words(&receipt), receipt.too_late.as_deref()), (vec!["old", "newer"], None));
+    world.sees(lead, &[given(message, 1)]);
+    let receipt = shown(&world, message);
+    assert_eq!((words(&receipt), receipt.too_late.as_deref()), (vec!["old", "new"], Some("newer")));
+    let inbox = |agent: &str| query::Inbox { agent: Some(agent.into()), unread: false, all: true, limit: None };
+    let read = |agent: &str| view::inbox(&world.state, &[], &Principal::Operator, &inbox(agent), world.now);
+    assert_eq!((&*read("scout").unwrap()[0].body, &*read("lead").unwrap()[0].body), ("old", "new"));
+}
+
+#[test]
+fn given_once_more_it_is_given_with_the_newest_words() {
+    let mut world = World::new();
+    let scout = world.running("scout");
+    let message = MessageId(id(&world.says(send(&["scout"], "old")).answer, "id"));
+    world.says(edit(message, "new"));
+    let unproven = Fact::Input { message, stage: InputStage::Unproven, evidence: "nobody knows".into(), edition: 0 };
+    world.sees(scout, &[unproven]);
+    assert_eq!(words(&shown(&world, message)), ["old"]);
+    world.says(Command::Retry(Retry { message: message.to_string(), to: None }));
+    assert_eq!(words(&shown(&world, message)), ["new"]);
+    world.sees(scout, &[given(message, 1)]);
+    let receipt = shown(&world, message);
+    assert_eq!(words(&receipt), ["new"]);
+    assert_eq!(receipt.other, [Words { edition: 0, body: "old".into() }], "it had these before");
+}
+
+#[test]
+fn what_was_listed_before_an_edit_was_seen_as_it_was_then() {
+    let mut world = World::new();
+    let scout = world.running("scout");
+    let message = MessageId(id(&world.says(send(&["scout", "operator"], "old")).answer, "id"));
+    world.says(edit(message, "new"));
+    let seen = |edition| Command::Seen(Seen { messages: vec![message.to_string()], editions: vec![edition] });
+    world.try_as(as_agent(scout), None, seen(0)).unwrap();
+    assert_eq!(words(&shown(&world, message)), ["new", "old"]);
+    world.says(seen(0));
+    let receipt = shown(&world, message);
+    assert_eq!((words(&receipt), receipt.too_late.as_deref()), (vec!["old", "old"], Some("new")));
+    // Its run was given it, too, and that says the newer words.
+    world.sees(scout, &[Fact::Input { stage: InputStage::Begun, evidence: "a turn".into(), message, edition: 1 }]);
+    assert_eq!(words(&shown(&world, message)), ["old", "new"]);
+}
+
+#[test]
+fn words_are_not_changed_without_end() {
+    let mut world = World::new();
+    world.agent("scout");
+    let message = MessageId(id(&world.says(send(&["scout"], "words 0")).answer, "id"));
+    (1..=32).for_each(|n| drop(world.says(edit(message, &format!("words {n}")))));
+    world.refused_with(Code::Limit, edit(message, "words 33"));
+    assert_eq!(shown(&world, message).other, [], "nobody was given any of them");
 }
 
 #[test]
@@ -463,7 +570,7 @@ fn what_a_run_was_given_and_did_not_finish_is_not_claimed_when_it_ends() {
             let scout = world.running("scout");
             let message = MessageId(id(&world.says(send(&["scout"], "hello")).answer, "id"));
             if let Some(stage) = *seen {
-                world.sees(scout, &[Fact::Input { message, stage, evidence: "seen".into() }]);
+                world.sees(scout, &[Fact::Input { message, stage, evidence: "seen".into(), edition: 0 }]);
             }
             world.says(end(scout, 1));
             assert_eq!(stages(&world, message)[0].1, *stage, "{seen:?}");

@@ -36,7 +36,7 @@ fn turn_ended(turn: u32) -> Fact {
 }
 
 fn input(message: MessageId, stage: InputStage) -> Fact {
-    Fact::Input { message, stage, evidence: "seen".into() }
+    Fact::Input { message, stage, evidence: "seen".into(), edition: 0 }
 }
 
 fn send(world: &mut World, to: &str) -> MessageId {

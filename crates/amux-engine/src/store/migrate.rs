@@ -22,6 +22,7 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration { name: "wishes have subjects", run: wishes_have_subjects, verify: every_table_is_there },
     Migration { name: "messages have histories", run: messages_have_histories, verify: every_table_is_there },
     Migration { name: "old mail has a place", run: old_mail_has_a_place, verify: every_table_is_there },
+    Migration { name: "words have rows of their own", run: words_have_rows, verify: every_message_has_words },
 ];
 
 /// Copies from before migrations that are kept; the newest ones.
@@ -88,10 +89,7 @@ fn prune_backups(dir: &Path) -> Result<(), Error> {
 
 fn first_shape(tx: &Transaction<'_>) -> rusqlite::Result<()> {
     tx.execute_batch(include_str!("schema.sql"))?;
-    for table in Table::ALL {
-        create_table(tx, *table)?;
-    }
-    Ok(())
+    create_tables(tx)
 }
 
 /// Answers and deliveries are wishes too, several of a kind for one agent; and kinds and rules have tables.
@@ -100,9 +98,7 @@ fn wishes_have_subjects(tx: &Transaction<'_>) -> rusqlite::Result<()> {
         "DROP INDEX outbox_open; ALTER TABLE outbox ADD COLUMN subject TEXT NOT NULL DEFAULT ''; \
          CREATE UNIQUE INDEX outbox_open ON outbox (kind, agent, run, subject) WHERE state = 'open';",
     )?;
-    for table in [Table::Kind, Table::Policy] {
-        create_table(tx, table)?;
-    }
+    create_tables(tx)?;
     let broken = |error: Error| rusqlite::Error::ToSqlConversionFailure(error.to_string().into());
     tx.execute("UPDATE outbox SET subject = ?1", [uuid::Uuid::nil().to_string()])?;
     let state = super::projection::load(tx, super::projection::Source::Tables).map_err(broken)?;
@@ -118,11 +114,14 @@ fn wishes_have_subjects(tx: &Transaction<'_>) -> rusqlite::Result<()> {
 fn messages_have_histories(tx: &Transaction<'_>) -> rusqlite::Result<()> {
     let broken = |error: Error| rusqlite::Error::ToSqlConversionFailure(error.to_string().into());
     let (state, head) = super::compact::fold(tx, &super::Upcasters::current()).map_err(broken)?;
-    let rows: Vec<_> = row::all(&state).into_iter().filter(|row| row.table == Table::Message).collect();
+    create_tables(tx)?;
+    let is_mail = |row: &row::Row| matches!(row.table, Table::Message | Table::Words);
+    let rows: Vec<_> = row::all(&state).into_iter().filter(is_mail).collect();
     super::projection::write(tx, super::projection::Source::Tables, &rows, head).map_err(broken)
 }
 
 fn old_mail_has_a_place(tx: &Transaction<'_>) -> rusqlite::Result<()> {
+    create_tables(tx)?;
     tx.execute_batch(
         "CREATE TABLE filed (id TEXT PRIMARY KEY, tail TEXT NOT NULL, created INTEGER NOT NULL, thread TEXT NOT NULL, \
          sender TEXT NOT NULL, key TEXT, body TEXT NOT NULL) WITHOUT ROWID; \
@@ -134,12 +133,40 @@ fn old_mail_has_a_place(tx: &Transaction<'_>) -> rusqlite::Result<()> {
     )
 }
 
-fn create_table(tx: &Transaction<'_>, table: Table) -> rusqlite::Result<()> {
-    let name = table.name();
+/// What a message says is written once and not with every step of its copies.
+fn words_have_rows(tx: &Transaction<'_>) -> rusqlite::Result<()> {
+    create_tables(tx)?;
+    // As they stand, escapes and all; a step before may have parted some already.
+    const SAID: &str = "json_object('body', body -> '$.body', 'earlier', coalesce(body -> '$.earlier', json('[]')))";
+    const REST: &str = "json_remove(json_set(body, '$.body', ''), '$.earlier')";
     tx.execute_batch(&format!(
-        "CREATE TABLE IF NOT EXISTS \"{name}\" (id TEXT PRIMARY KEY, rev INTEGER NOT NULL, \
-         updated_seq INTEGER NOT NULL, body TEXT NOT NULL) WITHOUT ROWID"
+        "INSERT OR IGNORE INTO words (id, rev, updated_seq, body) SELECT id, 0, updated_seq, {SAID} FROM message; \
+         UPDATE message SET body = {REST}; \
+         INSERT OR IGNORE INTO base (tbl, id, rev, body) SELECT 'words', id, 0, {SAID} FROM base WHERE tbl = 'message'; \
+         UPDATE base SET body = {REST} WHERE tbl = 'message';"
     ))
+}
+
+fn every_message_has_words(tx: &Transaction<'_>) -> Result<(), String> {
+    every_table_is_there(tx)?;
+    let silent = "SELECT (SELECT count(*) FROM message WHERE id NOT IN (SELECT id FROM words)) \
+                  + (SELECT count(*) FROM words WHERE length(body -> '$.body') <= 2) \
+                  + (SELECT count(*) FROM base WHERE tbl = 'words' AND length(body -> '$.body') <= 2)";
+    match tx.query_row(silent, [], |row| row.get::<_, i64>(0)).map_err(|error| error.to_string())? {
+        0 => Ok(()),
+        some => Err(format!("{some} messages would say nothing")),
+    }
+}
+
+/// Those there are already stay as they are.
+fn create_tables(tx: &Transaction<'_>) -> rusqlite::Result<()> {
+    Table::ALL.iter().try_for_each(|table| {
+        tx.execute_batch(&format!(
+            "CREATE TABLE IF NOT EXISTS \"{}\" (id TEXT PRIMARY KEY, rev INTEGER NOT NULL, \
+             updated_seq INTEGER NOT NULL, body TEXT NOT NULL) WITHOUT ROWID",
+            table.name()
+        ))
+    })
 }
 
 fn every_table_is_there(tx: &Transaction<'_>) -> Result<(), String> {

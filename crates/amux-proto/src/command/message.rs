@@ -25,7 +25,11 @@ commands! {
     /// A recipient says: seen and taken.
     "message.ack" "MessageAck" Ack { message: String }
     /// A recipient has them before its eyes. What is not for it is passed over.
-    "message.seen" "MessageSeen" Seen { messages: Vec<String> }
+    "message.seen" "MessageSeen" Seen {
+        messages: Vec<String>,
+        /// Which words of each; the newest where nothing is said.
+        #[serde(default)] #[ts(as = "Option<Vec<u32>>")] editions: Vec<u32>,
+    }
     /// Only what is not handed over yet; all copies, or one.
     "message.cancel" "MessageCancel" Cancel {
         message: String,

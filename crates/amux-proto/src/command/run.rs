@@ -58,5 +58,8 @@ pub enum Fact {
         message: MessageId,
         stage: InputStage,
         evidence: String,
+        /// Which of its words were given.
+        #[serde(default)]
+        edition: u32,
     },
 }

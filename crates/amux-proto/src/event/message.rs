@@ -5,11 +5,23 @@ use crate::ids::MessageId;
 
 events! {
     "message.sent" "MessageSent" Sent { message: Message }
-    "message.staged" "MessageStaged" Staged { message: MessageId, to: Recipient, stage: Stage, evidence: Option<String> }
+    "message.staged" "MessageStaged" Staged {
+        message: MessageId,
+        to: Recipient,
+        stage: Stage,
+        evidence: Option<String>,
+        /// The words that were given, where they were not the newest.
+        #[serde(default, skip_serializing_if = "Option::is_none")] #[ts(optional)] edition: Option<u32>,
+    }
     /// A person said: now.
     "message.released" "MessageReleased" Released { message: MessageId, to: Recipient }
     "message.moved" "MessageMoved" Moved { message: MessageId, to: Recipient, place: i64 }
-    "message.edited" "MessageEdited" Edited { message: MessageId, body: String }
+    "message.edited" "MessageEdited" Edited {
+        message: MessageId,
+        body: String,
+        /// Of these words. Without it nothing is said of those before, and they are not kept.
+        #[serde(default, skip_serializing_if = "Option::is_none")] #[ts(optional)] edition: Option<u32>,
+    }
     /// They are settled and were put where the old mail is; nothing of them is lost.
     "message.filed" "MessageFiled" Filed { messages: Vec<MessageId> }
     /// Somebody speaks of it again: it was fetched from the old mail, as it was.
