@@ -3,14 +3,22 @@ import { CROWD, gathered, kindOf, looked, note, Told } from '../src/feed/attend'
 import { fits } from '../src/feed/filter';
 import { comesBack, inbox, isNeed, needs } from '../src/feed/inbox';
 import { CODED, pruned } from '../src/feed/notes';
+import { ending } from '../src/ui/states';
 import type { BoardAgent, BoardRequest, MessageView } from '../src/proto';
 
 const agent = (uid: string, state: string, turn = 1, since = '2026-01-01T00:00:00Z') => ({ uid, name: uid, team: 't', state, turn, since }) as unknown as BoardAgent;
 const ask = (id: string, agent_uid: string, created: string) => ({ id, agent_uid, created, kind: 'permission' }) as unknown as BoardRequest;
-const mail = (id: string, stage: string, to = 'operator', from = 'a@t') => ({ id, from, created: id, deliveries: [{ to, stage }] }) as unknown as MessageView;
+const mail = (id: string, stage: string, to = 'operator', from = 'a@t') => ({ id, from, created: id, deliveries: [{ to, stage, history: [] }] }) as unknown as MessageView;
 const none = { muted: [], snoozed: {}, seen: {} };
 
 describe('the inbox', () => {
+  it('says no more of a message than is known of it', () => {
+    const says = (stage: string, ...before: string[]) => ending({ stage, history: before.map((one) => ({ stage: one })) })?.says;
+    expect(says('failed', 'accepted', 'handed')).toBe('did not get');
+    expect(says('failed', 'accepted', 'handed', 'begun')).toBe('did not finish');
+    expect(says('unproven', 'accepted', 'handed')).toBe('may not have got');
+    expect(['begun', 'acked', 'cancelled', 'expired', 'held'].map((stage) => says(stage))).toEqual(Array(5).fill(undefined));
+  });
   it('puts what an agent cannot go on without first, the oldest on top', () => {
     const board = {
       agents: [agent('a', 'needs_permission'), agent('b', 'failed'), agent('c', 'idle'), agent('d', 'working')],

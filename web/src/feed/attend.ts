@@ -3,6 +3,7 @@
 import { isNeed, type Item } from './inbox';
 import type { Content } from '../proto';
 import { line } from '../text/plain';
+import { ending } from '../ui/states';
 
 /** What the server names in `notify.on`. */
 export type Kind = 'needs_permission' | 'needs_answer' | 'needs_login' | 'failed' | 'message' | 'finished';
@@ -40,7 +41,7 @@ export function note(item: Item, isKnown: (sender: string) => boolean): Note {
     case 'mail':
     case 'stuck': {
       const { from, body } = item.message;
-      if (item.is === 'stuck') return { ...own, title: line(item.copy.to, 80), body: 'did not get your message' };
+      if (item.is === 'stuck') return { ...own, title: line(item.copy.to, 80), body: `${ending(item.copy)?.says} your message` };
       return { ...own, title: line(from, 80), body: isKnown(from) ? line(body, 160) : 'wrote to you' };
     }
     case 'login':

@@ -1,6 +1,7 @@
 // What waits for the person, in order. Pure: the board, the person's notes and the time come in.
 
 import type { BoardAgent, BoardRequest, DeliveryView, MessageView } from '../proto';
+import { ending } from '../ui/states';
 import type { Notes } from './notes';
 
 export type Item = { key: string; agent?: BoardAgent; at: string } & (
@@ -63,7 +64,7 @@ export function inbox(
     for (const copy of message.deliveries) {
       const at = message.created;
       if (copy.to === 'operator' && !SETTLED.has(copy.stage)) all.push({ is: 'mail', key: `mail ${message.id}`, at, message });
-      else if (message.from === 'operator' && (copy.stage === 'unproven' || copy.stage === 'failed' || copy.stage === 'refused')) {
+      else if (message.from === 'operator' && ending(copy)) {
         const key = `stuck ${message.id} ${copy.to} ${copy.stage}`;
         if (!notes.seen[key]) all.push({ is: 'stuck', key, at, message, copy });
       }

@@ -37,10 +37,24 @@ export const STAGES: Record<string, { tone: Tone; step: number; word: string; sa
   expired: { tone: 'off', step: 0, word: 'expired', says: 'its time was over' },
   cancelled: { tone: 'off', step: 0, word: 'cancelled', says: 'taken back' },
   refused: { tone: 'bad', step: 0, word: 'refused', says: 'the agent said no' },
-  failed: { tone: 'bad', step: 0, word: 'failed', says: 'it could not be given' },
+  failed: { tone: 'bad', step: 0, word: 'failed', says: 'not given, or its turn did not end well' },
 };
 
 export const stage = (name: string) => STAGES[name] ?? { tone: 'off' as Tone, step: 0, word: name, says: '' };
+
+/** What is said of a copy that came to no good end: no more than is known of it. */
+export function ending({ stage, history }: { stage: string; history: readonly { stage: string }[] }): { word: string; says: string } | null {
+  switch (stage) {
+    case 'unproven':
+      return { word: 'unproven', says: 'may not have got' };
+    case 'refused':
+      return { word: 'refused', says: 'refused' };
+    case 'failed':
+      return history.some((one) => one.stage === 'begun') ? { word: 'not finished', says: 'did not finish' } : { word: 'not delivered', says: 'did not get' };
+    default:
+      return null;
+  }
+}
 
 /** Not given to anybody yet: it can be changed, moved, taken back. */
 export const isWaiting = (name: string): boolean => name === 'accepted' || name === 'held' || name === 'routed';
