@@ -611,6 +611,18 @@ fn a_terminal_that_is_opened_again_has_what_scrolled_away_above_it_also_after_a_
         assert_eq!((some.len(), &same), (rows + 5, &seen), "the screen is what it is, however much stands above it");
         assert_eq!(opened(&world, 0).0.len(), rows);
     }
+    // A window that finds its size when it is open already has it, too.
+    let mut browser = Browser::open(&world);
+    browser.say(
+        &json!({ "id": 7, "view": { "agent": "loud", "rows": 41, "cols": 100, "binary": true, "history": 1000 } }),
+    );
+    let mut shown = Shown { screen: None, size: Size { rows: 0, cols: 0 }, at: 0, received: 0, screens: 0 };
+    browser.say(&json!({ "resized": { "view": 7, "rows": 37, "cols": 100 } }));
+    while shown.screens < 2 {
+        shown.take(browser.hear());
+    }
+    let all = shown.screen.unwrap().rows(Some(1000), true);
+    assert!(all[0].contains("31mred"), "{:?}", &all[..3]);
 }
 
 #[test]
