@@ -78,7 +78,8 @@ promise('several lines are pasted as one thing, where the program asks for that'
   assert.equal(got.match(/\^\[\[201~/g).length, 1, `one end, ours: ${got}`);
 });
 
-promise('a program in a terminal reaches neither the clipboard nor the title, and its links go where they say', async (here) => {
+// Alone: all pages of a browser have one clipboard.
+promise.alone('a program in a terminal reaches neither the clipboard nor the title, and its links go where they say', async (here) => {
   const health = `${here.status.web_url}/healthz`;
   const script = [
     `printf '\\033]52;c;aGFja2Vk\\007\\033]52;c;?\\007'`,
