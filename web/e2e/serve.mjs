@@ -41,6 +41,8 @@ export async function serve({ to } = {}) {
     if (!target) return socket.destroy();
     const on = connect(Number(target.port), target.hostname, () => {
       const headers = { ...incoming.headers, host: target.host, origin: target.origin };
+      // As a browser's own connection: a key does not wait until what went before it is acknowledged.
+      for (const one of [on, socket]) one.setNoDelay(true);
       on.write(`GET ${incoming.url} HTTP/1.1\r\n${Object.entries(headers).map(([name, value]) => `${name}: ${value}`).join('\r\n')}\r\n\r\n`);
       on.write(head);
       on.pipe(socket);

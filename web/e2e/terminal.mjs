@@ -78,7 +78,8 @@ promise('several lines are pasted as one thing, where the program asks for that'
   assert.equal(got.match(/\^\[\[201~/g).length, 1, `one end, ours: ${got}`);
 });
 
-promise('a program in a terminal reaches neither the clipboard nor the title, and its links go where they say', async (here) => {
+// Alone: all pages of a browser have one clipboard.
+promise.alone('a program in a terminal reaches neither the clipboard nor the title, and its links go where they say', async (here) => {
   const health = `${here.status.web_url}/healthz`;
   const script = [
     `printf '\\033]52;c;aGFja2Vk\\007\\033]52;c;?\\007'`,
@@ -155,21 +156,19 @@ promise('a view that is left costs nothing, and a page that nobody sees is not s
   const calm = `#/agent/${here.uid('calm')}`;
   const page = await here.visit();
   let heard = 0;
-  page.on('websocket', (socket) => socket.on('framereceived', ({ payload }) => (heard += typeof payload === 'string' ? 0 : payload.length)));
+  const [asked, answered] = [[], new Set()];
+  page.on('websocket', (socket) => {
+    socket.on('framesent', ({ payload }) => typeof payload === 'string' && asked.push(JSON.parse(payload)));
+    socket.on('framereceived', ({ payload }) => (typeof payload === 'string' ? answered.add(JSON.parse(payload).id) : (heard += payload.length)));
+  });
   await page.reload();
   await page.evaluate((to) => (location.hash = to), noise);
   await until(() => heard > 2 ** 20, 'a stream');
   await page.evaluate((to) => (location.hash = to), calm);
   await page.getByRole('textbox', { name: 'Message calm' }).waitFor();
-  // The answer to a question comes after everything that was sent before it.
-  const settled = async () => {
-    let before;
-    do {
-      before = heard;
-      await page.evaluate(() => new Promise((done) => requestAnimationFrame(() => setTimeout(done, 100))));
-    } while (heard !== before);
-  };
-  await settled();
+  // That a view has ended is said after everything that was sent of it.
+  const { id: view } = asked.findLast((frame) => frame.view);
+  await until(() => answered.has(asked.find((frame) => frame.unsub === view)?.id), 'the end of the view is answered');
   const left = heard;
   const progress = async () => {
     const at = () => Number(/^(\d+) /m.exec(here.agentmux('look', 'noise').lines.join('\n'))?.[1] ?? 0);

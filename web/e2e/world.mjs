@@ -113,7 +113,7 @@ export async function world({ kinds = () => '' } = {}) {
 
 const tests = [];
 export const promise = (name, test) => tests.push({ name, test, alone: false });
-/** One that measures a time, or weighs a page: nothing else happens meanwhile. */
+/** One that measures a time, weighs a page or reads the clipboard: nothing else happens meanwhile. */
 promise.alone = (name, test) => tests.push({ name, test, alone: true });
 
 async function within(ms, what) {

@@ -3,7 +3,13 @@ import { Pace, type Sink } from '../src/ui/pace';
 
 function world() {
   let frames: ((at: number) => void)[] = [];
-  const clock = { at: 0, frame: (then: (at: number) => void) => void frames.push(then), now: () => clock.at };
+  let timers: { at: number; then: () => void }[] = [];
+  const clock = {
+    at: 0,
+    frame: (then: (at: number) => void) => void frames.push(then),
+    after: (ms: number, then: () => void) => void timers.push({ at: clock.at + ms, then }),
+    now: () => clock.at,
+  };
   const log: string[] = [];
   const pending: (() => void)[] = [];
   const sink = (name: string): Sink => (bytes, done) => {
@@ -12,6 +18,9 @@ function world() {
   };
   const frame = (ms = 16) => {
     clock.at += ms;
+    const late = timers.filter(({ at }) => at <= clock.at);
+    timers = timers.filter(({ at }) => at > clock.at);
+    late.forEach(({ then }) => then());
     const due = frames;
     frames = [];
     due.forEach((then) => then(clock.at));
@@ -68,6 +77,63 @@ describe('the pace of terminals', () => {
     pace.put(mine, new Uint8Array(3), () => undefined);
     expect(log).toHaveLength(2);
   });
+  it('begins nothing else between a key and the frame that shows its answer', () => {
+    const { pace, log, sink, done, frame } = world();
+    const mine = sink('mine');
+    pace.favour(mine);
+    pace.put(sink('a'), new Uint8Array(100_000), () => undefined);
+    pace.typed(mine);
+    done();
+    frame();
+    pace.put(sink('b'), new Uint8Array(100_000), () => undefined);
+    expect(log).toEqual(['a 32768']);
+    pace.put(mine, new Uint8Array(3), () => undefined);
+    expect(log).toEqual(['a 32768', 'mine 3']);
+    frame();
+    expect(log).toHaveLength(3);
+  });
+  it('lets the others go on where a key has no answer, and for a frame before they wait again', () => {
+    const { pace, log, sink, done, frame } = world();
+    const mine = sink('mine');
+    pace.favour(mine);
+    pace.put(sink('a'), new Uint8Array(1_000_000), () => undefined);
+    for (let i = 0; i < 100; i += 1) {
+      pace.typed(mine);
+      frame();
+      done();
+    }
+    // Every 33 ms a key for three seconds, as of a key that is held down.
+    expect(log.length).toBeGreaterThan(15);
+  });
+  it('draws one of the others at a time beside one that is typed into, in smaller pieces and not in every frame', () => {
+    const { pace, log, sink, done, clock, frame } = world();
+    const mine = sink('mine');
+    pace.favour(mine);
+    pace.typed(mine);
+    pace.put(mine, new Uint8Array(3), () => undefined);
+    for (const one of ['a', 'b', 'c'].map(sink)) pace.put(one, new Uint8Array(4_000_000), () => undefined);
+    const drawn = () => {
+      log.length = 0;
+      frame();
+      for (let i = 0; i < 4; i += 1) {
+        clock.at += 2;
+        done();
+      }
+      return new Set(log.map((line) => line[0]!));
+    };
+    const seen: string[] = [];
+    for (let i = 0; i < 20; i += 1) {
+      const now = drawn();
+      expect(now.size).toBeLessThan(2);
+      for (const line of log) expect(line).toMatch(/ 8192$/);
+      seen.push(...now);
+    }
+    expect(seen.length).toBeLessThan(12);
+    expect(new Set(seen)).toEqual(new Set(['a', 'b', 'c']));
+    for (let i = 0; i < 60; i += 1) drawn();
+    expect(drawn().size).toBe(3);
+    expect(log[0]).toMatch(/ 32768$/);
+  });
   it('draws fewer terminals a frame while frames come late, each in its turn, and all again when they do not', () => {
     const { pace, log, sink, frame, all } = world();
     const sinks = ['a', 'b', 'c', 'd'].map(sink);
@@ -91,20 +157,21 @@ describe('the pace of terminals', () => {
     for (let i = 0; i < 40; i += 1) round(16);
     expect(round(16)).toBe(4);
   });
-  it('gives the one that is typed into every other frame and not all of them', () => {
+  it.each([false, true])('gives the one that is typed into every other frame and not all of them, typing: %s', (isTyping) => {
     const { pace, log, sink, frame, done, clock } = world();
     const mine = sink('m');
     pace.favour(mine);
     for (const one of [mine, sink('a'), sink('b')]) pace.put(one, new Uint8Array(2_000_000), () => undefined);
     for (let i = 0; i < 40; i += 1) {
+      if (isTyping && i % 2) pace.typed(mine);
       clock.at += 7;
       done();
       frame(40);
     }
     const share = (name: string) => log.filter((line) => line[0] === name).length;
     expect(share('m')).toBeGreaterThan(15);
-    expect(share('a')).toBeGreaterThan(8);
-    expect(share('b')).toBeGreaterThan(8);
+    expect(share('a')).toBeGreaterThan(isTyping ? 3 : 8);
+    expect(share('b')).toBeGreaterThan(isTyping ? 3 : 8);
   });
   it('counts what is dropped as taken', () => {
     const { pace, sink } = world();

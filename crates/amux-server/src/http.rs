@@ -22,6 +22,8 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use axum::serve::IncomingStream;
+use futures_util::stream::{SplitSink, SplitStream};
+use futures_util::{SinkExt as _, StreamExt as _};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -31,7 +33,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::auth::{Admission, Keys};
 use crate::daemon::Daemon;
 use crate::places::{Guest, Places};
-use crate::session::{self, Carrier, Incoming, Order};
+use crate::session::{self, Incoming, Order, Sink, Source};
 use crate::{acts, answers, attachments, mcp, metrics, web};
 
 /// A browser with a few tabs, some scripts, and room.
@@ -331,18 +333,18 @@ async fn stream(
     upgrade.max_message_size(FRAME_BYTES_MAX).max_frame_size(FRAME_BYTES_MAX).on_upgrade(move |socket| async move {
         let _place = place;
         let _counted = daemon.counters.connected();
-        session::serve(Arc::clone(&daemon), Messages(socket), Admission::Known(principal), signed_in).await;
+        let (sink, source) = socket.split();
+        let halves = (Incomings(source), Messages(sink));
+        session::serve(Arc::clone(&daemon), halves, Admission::Known(principal), signed_in).await;
     })
 }
 
-struct Messages(WebSocket);
+struct Incomings(SplitStream<WebSocket>);
 
-impl Carrier for Messages {
-    const TAKES_BYTES: bool = true;
-
+impl Source for Incomings {
     async fn next(&mut self) -> Result<Option<Incoming>, Rejection> {
         loop {
-            return match self.0.recv().await {
+            return match self.0.next().await {
                 Some(Ok(Message::Text(text))) => Ok(Some(Incoming::Text(text.to_string()))),
                 Some(Ok(Message::Ping(_) | Message::Pong(_))) => continue,
                 Some(Ok(Message::Binary(bytes))) => Ok(Some(Incoming::Bytes(bytes.into()))),
@@ -354,6 +356,12 @@ impl Carrier for Messages {
             };
         }
     }
+}
+
+struct Messages(SplitSink<WebSocket, Message>);
+
+impl Sink for Messages {
+    const TAKES_BYTES: bool = true;
 
     async fn send(&mut self, lines: &str) -> std::io::Result<()> {
         for line in lines.lines() {

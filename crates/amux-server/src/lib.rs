@@ -20,6 +20,7 @@ mod logs;
 mod mcp;
 mod metrics;
 mod notice;
+mod outbox;
 mod places;
 mod session;
 mod settings;

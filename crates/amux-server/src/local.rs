@@ -11,7 +11,7 @@ use tokio::net::{UnixListener, UnixStream};
 use crate::auth;
 use crate::daemon::Daemon;
 use crate::places::Places;
-use crate::session::{self, Carrier, Incoming};
+use crate::session::{self, Incoming, Sink, Source};
 
 /// Two hundred agents with a connection or two each, and room for people and scripts.
 const CONNECTIONS_MAX: usize = 1024;
@@ -59,7 +59,7 @@ pub(crate) async fn accept(daemon: Arc<Daemon>, listener: UnixListener) {
         daemon.tasks.spawn("session", async move {
             let _place = place;
             let _counted = serving.counters.connected();
-            session::serve(Arc::clone(&serving), Line::new(stream), admission, None).await;
+            session::serve(Arc::clone(&serving), lines(stream), admission, None).await;
         });
     }
 }
@@ -75,23 +75,18 @@ async fn refuse(mut stream: UnixStream, refusal: Rejection) {
     }
 }
 
-struct Line {
+fn lines(stream: UnixStream) -> (Lines, OwnedWriteHalf) {
+    let (reader, writer) = stream.into_split();
+    (Lines { reader: BufReader::new(reader), partial: Vec::new() }, writer)
+}
+
+struct Lines {
     reader: BufReader<OwnedReadHalf>,
-    writer: OwnedWriteHalf,
     /// What of the next line has come; kept here so that a read that is dropped loses nothing.
     partial: Vec<u8>,
 }
 
-impl Line {
-    fn new(stream: UnixStream) -> Self {
-        let (reader, writer) = stream.into_split();
-        Self { reader: BufReader::new(reader), writer, partial: Vec::new() }
-    }
-}
-
-impl Carrier for Line {
-    const TAKES_BYTES: bool = false;
-
+impl Source for Lines {
     async fn next(&mut self) -> Result<Option<Incoming>, Rejection> {
         loop {
             let Ok(chunk) = self.reader.fill_buf().await else { return Ok(None) };
@@ -117,9 +112,13 @@ impl Carrier for Line {
             }
         }
     }
+}
+
+impl Sink for OwnedWriteHalf {
+    const TAKES_BYTES: bool = false;
 
     async fn send(&mut self, lines: &str) -> std::io::Result<()> {
-        self.writer.write_all(lines.as_bytes()).await
+        self.write_all(lines.as_bytes()).await
     }
 
     async fn send_bytes(&mut self, _: Vec<u8>) -> std::io::Result<()> {

@@ -2,7 +2,8 @@
 //!
 //! The session is one task. Commands enter the writer's inbox in the order they came and are answered when they are
 //! committed; events, rows, entries and output are pulled by cursor when the client has room. A client that does not
-//! read holds up only itself: its frames wait in the kernel's buffers, and its cursors simply stay where they are.
+//! read holds up only itself: its frames wait in the kernel's buffers, and its cursors simply stay where they are. What
+//! it types is heard all the same.
 //!
 //! Of what there is to say the most urgent goes first: answers and the echo of keys, rows, entries, then output and
 //! events by the pageful.
@@ -15,7 +16,7 @@ use amux_proto::command::agent;
 use amux_proto::event;
 use amux_proto::frame::{Binary, CaughtUp, Client, FrameId, Hello, Reset, ServerFrame, Sub, Welcome};
 use amux_proto::query::{self, Act, Query};
-use amux_proto::{CmdId, Code, Command, Epoch, FRAME_BYTES_MAX, PROTOCOL, Principal, Rejection, Rev, Seq};
+use amux_proto::{CmdId, Code, Command, Epoch, PROTOCOL, Principal, Rejection, Rev, Seq};
 use amux_sys::clock;
 use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
@@ -27,15 +28,20 @@ use crate::auth::{Admission, SignedIn};
 use crate::board::Watching;
 use crate::daemon::{Daemon, End};
 use crate::follow::Follows;
+use crate::outbox::{Outbox, push};
 use crate::views::{Out, Urgency, Views};
 use crate::{acts, answers, attachments, auth};
 
-/// Where frames come from and go to.
-pub(crate) trait Carrier: Send {
+/// Where frames come from.
+pub(crate) trait Source: Send {
+    /// The next frame; `Ok(None)` when the client is gone. Dropped while it waits, it has lost nothing.
+    fn next(&mut self) -> impl Future<Output = Result<Option<Incoming>, Rejection>> + Send;
+}
+
+/// Where they go to.
+pub(crate) trait Sink: Send + 'static {
     /// Whether it can carry binary messages.
     const TAKES_BYTES: bool;
-    /// The next frame; `Ok(None)` when the client is gone.
-    fn next(&mut self) -> impl Future<Output = Result<Option<Incoming>, Rejection>> + Send;
     /// Several frames, each a line.
     fn send(&mut self, lines: &str) -> impl Future<Output = std::io::Result<()>> + Send;
     /// One binary message.
@@ -66,22 +72,30 @@ const PAGE_EVENTS: usize = 256;
 /// `signed_in`: the browser's session that it ends with.
 pub(crate) async fn serve(
     daemon: Arc<Daemon>,
-    mut carrier: impl Carrier,
+    (mut source, sink): (impl Source, impl Sink),
     admission: Admission,
     signed_in: Option<SignedIn>,
 ) {
-    let outcome = Session::open(&daemon, &mut carrier, admission, signed_in).await;
-    let (id, refusal) = match outcome {
-        Ok(Some(session)) => match session.run(&mut carrier).await {
-            Ok(()) => return,
-            Err(refusal) => (None, refusal),
-        },
+    let mut outbox = Outbox::new(sink);
+    let outcome = match Session::open(&daemon, &mut source, &mut outbox, admission, signed_in).await {
+        Ok(Some(session)) => session.run(&mut source, &mut outbox).await.map_err(|refusal| (None, refusal)),
         Ok(None) => return,
-        Err(refusal) => refusal,
+        Err(refusal) => Err(refusal),
     };
-    // The client may be gone; what it did wrong is then nobody's to read.
-    let last = [ServerFrame::error(id, refusal.clone()), ServerFrame::closing(refusal.message)];
-    let _ = write(&mut carrier, last.map(Out::from).into()).await;
+    let last = match outcome {
+        // One that only says no more still hears its answers.
+        Ok(Left::Gone) => Vec::new(),
+        Ok(Left::Told(why)) => vec![ServerFrame::closing(why)],
+        Err((id, refusal)) => vec![ServerFrame::error(id, refusal.clone()), ServerFrame::closing(refusal.message)],
+    };
+    outbox.end(last.into_iter().map(Out::from).collect()).await;
+}
+
+/// How a client left that broke no rules.
+enum Left {
+    Gone,
+    /// We leave, and say why.
+    Told(&'static str),
 }
 
 struct Session {
@@ -123,13 +137,14 @@ struct Subscription {
 impl Session {
     async fn open(
         daemon: &Arc<Daemon>,
-        carrier: &mut impl Carrier,
+        source: &mut impl Source,
+        outbox: &mut Outbox<impl Sink>,
         admission: Admission,
         signed_in: Option<SignedIn>,
     ) -> Result<Option<Self>, (Option<FrameId>, Rejection)> {
         let none = |rejection| (None, rejection);
         let need_hello = || Rejection::new(Code::HelloRequired, "the first frame is {\"hello\":{\"protocol\":1}}");
-        let Ok(frame) = tokio::time::timeout(HELLO_TIMEOUT, carrier.next()).await else {
+        let Ok(frame) = tokio::time::timeout(HELLO_TIMEOUT, source.next()).await else {
             return Err(none(need_hello()));
         };
         let text = match frame.map_err(none)? {
@@ -159,9 +174,7 @@ impl Session {
             version: env!("CARGO_PKG_VERSION").into(),
         };
         let frame = ServerFrame { welcome: Some(welcome), ..ServerFrame::default() };
-        if write(carrier, vec![frame.into()]).await.is_err() {
-            return Ok(None);
-        }
+        outbox.put(vec![frame.into()]);
         Ok(Some(Self {
             daemon: Arc::clone(daemon),
             principal,
@@ -177,29 +190,30 @@ impl Session {
         }))
     }
 
-    async fn run<C: Carrier>(mut self, carrier: &mut C) -> Result<(), Rejection> {
+    async fn run<S: Sink>(mut self, source: &mut impl Source, outbox: &mut Outbox<S>) -> Result<Left, Rejection> {
         let mut head = self.daemon.engine.published().watch_head();
         let mut ending = self.daemon.ending.subscribe();
         loop {
             let at = *head.borrow_and_update();
-            let job = self.job(at);
+            // One thing at a time: what is urgent by then goes next and does not wait behind what could have been said.
+            let is_free = outbox.is_empty();
+            let job = if is_free { self.job(at) } else { None };
+            let is_idle = is_free && job.is_none();
             let out = tokio::select! {
                 biased;
-                reason = ended(&mut ending) => {
-                    let _ = write(carrier, vec![ServerFrame::closing(reason).into()]).await;
-                    return Ok(());
-                }
-                () = signed_out(&mut self.signed_in) => {
-                    let _ = write(carrier, vec![ServerFrame::closing("signed out").into()]).await;
-                    return Ok(());
-                }
-                Some(frame) = self.in_flight.next() => vec![frame.into()],
-                Some(frame) = self.apart.next() => vec![frame.into()],
-                frame = carrier.next(), if self.in_flight.len() + self.apart.len() < IN_FLIGHT_MAX => {
-                    let Some(frame) = frame? else { return Ok(()) };
-                    match self.take_in::<C>(frame).await? {
+                reason = ended(&mut ending) => return Ok(Left::Told(reason)),
+                () = signed_out(&mut self.signed_in) => return Ok(Left::Told("signed out")),
+                written = outbox.written(), if !is_free => match written {
+                    Ok(()) => continue,
+                    Err(_) => return Ok(Left::Gone),
+                },
+                Some(frame) = self.in_flight.next(), if is_free => vec![frame.into()],
+                Some(frame) = self.apart.next(), if is_free => vec![frame.into()],
+                frame = source.next(), if self.in_flight.len() + self.apart.len() < IN_FLIGHT_MAX && outbox.has_room() => {
+                    let Some(frame) = frame? else { return Ok(Left::Gone) };
+                    match self.take_in::<S>(frame).await? {
                         Some(out) => out,
-                        None => return Ok(()),
+                        None => return Ok(Left::Gone),
                     }
                 }
                 () = std::future::ready(()), if job.is_some() => {
@@ -210,17 +224,15 @@ impl Session {
                     }
                 }
                 // Something may have moved: what it is, is looked at above.
-                () = self.views.changed(), if job.is_none() => continue,
-                () = self.follows.changed(), if job.is_none() => continue,
-                () = board_moved(&mut self.watching), if job.is_none() => continue,
-                changed = head.changed(), if job.is_none() && !self.subscriptions.is_empty() => {
-                    if changed.is_err() { return Ok(()) }
+                () = self.views.changed(), if is_idle => continue,
+                () = self.follows.changed(), if is_idle => continue,
+                () = board_moved(&mut self.watching), if is_idle => continue,
+                changed = head.changed(), if is_idle && !self.subscriptions.is_empty() => {
+                    if changed.is_err() { return Ok(Left::Gone) }
                     continue;
                 }
             };
-            if write(carrier, out).await.is_err() {
-                return Ok(());
-            }
+            outbox.put(out);
         }
     }
 
@@ -253,7 +265,7 @@ impl Session {
     }
 
     /// `None` when the client says goodbye. An error ends the connection; a refusal is an answer.
-    async fn take_in<C: Carrier>(&mut self, frame: Incoming) -> Result<Option<Vec<Out>>, Rejection> {
+    async fn take_in<S: Sink>(&mut self, frame: Incoming) -> Result<Option<Vec<Out>>, Rejection> {
         let text = match frame {
             Incoming::Text(text) => text,
             Incoming::Bytes(bytes) => return self.typed_bytes(&bytes).await.map(Some),
@@ -299,7 +311,7 @@ impl Session {
                 vec![self.subscribe(id, sub).unwrap_or_else(|refusal| ServerFrame::error(Some(id), refusal))]
             }
             Client::View { id, view } => {
-                let viewed = self.views.open(&self.daemon, &self.principal, id, &view, C::TAKES_BYTES).await;
+                let viewed = self.views.open(&self.daemon, &self.principal, id, &view, S::TAKES_BYTES).await;
                 return Ok(Some(viewed.unwrap_or_else(refused(id))));
             }
             Client::Typed(typed) => {
@@ -592,37 +604,4 @@ fn is_topic(topic: &str) -> bool {
 
 pub(crate) fn empty() -> Box<serde_json::value::RawValue> {
     serde_json::value::RawValue::from_string("{}".into()).expect("an empty object is JSON")
-}
-
-async fn write(carrier: &mut impl Carrier, out: Vec<Out>) -> std::io::Result<()> {
-    let mut lines = String::new();
-    for out in out {
-        match out {
-            Out::Frame(frame) => push(&mut lines, &frame),
-            Out::Line(line) => lines.push_str(&line),
-            Out::Bytes(bytes) => {
-                if !lines.is_empty() {
-                    carrier.send(&std::mem::take(&mut lines)).await?;
-                }
-                carrier.send_bytes(bytes).await?;
-            }
-        }
-    }
-    if lines.is_empty() { Ok(()) } else { carrier.send(&lines).await }
-}
-
-fn push(lines: &mut String, frame: &ServerFrame) {
-    let before = lines.len();
-    match serde_json::to_string(frame) {
-        Ok(text) if text.len() <= FRAME_BYTES_MAX || frame.reset.is_some() || frame.ok.is_some() => {
-            lines.push_str(&text)
-        }
-        Ok(_) | Err(_) => {
-            lines.truncate(before);
-            let refusal = Rejection::new(Code::TooLarge, "the answer is larger than a frame");
-            let frame = ServerFrame::error(frame.id, refusal);
-            lines.push_str(&serde_json::to_string(&frame).expect("a refusal can be written"));
-        }
-    }
-    lines.push('\n');
 }

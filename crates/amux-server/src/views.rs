@@ -33,6 +33,10 @@ const TYPED_BYTES_MAX: usize = 256 * 1024;
 /// So little at once is the echo of what somebody types, or as welcome.
 const ECHO_BYTES: u64 = 4 * 1024;
 
+/// So much of what comes after a key is its answer, a screen that is drawn anew among them, and goes before what others
+/// print. Of a program that prints without end it is as much for each key and no more.
+const ANSWER_BYTES: u64 = 64 * 1024;
+
 #[derive(Default)]
 pub(crate) struct Views {
     all: Vec<Viewed>,
@@ -69,6 +73,10 @@ struct Viewed {
     view: View,
     /// Sent up to here.
     at: u64,
+    /// Up to here it is what answers a key.
+    answers_to: u64,
+    /// Lines of what scrolled away that its screen comes with.
+    history: Option<u16>,
     /// Set where it travels in binary messages.
     credit: Option<Spent>,
 }
@@ -121,10 +129,9 @@ impl Views {
         let view = ask_live(daemon, agent, |reply| Ask::View { size, reply }).await??;
         let run = published.agent(&agent.to_string())?.agent.run.unwrap_or(RunNo(0));
         let credit = wanted.binary.then(Spent::default);
-        let mut viewed = Viewed { id, agent, run, at: view.offset, view, credit };
-        if let (Some(lines), true) = (wanted.history, wanted.binary) {
-            viewed.recall(daemon, lines).await;
-        }
+        let history = wanted.history.filter(|_| wanted.binary);
+        let mut viewed = Viewed { id, agent, run, at: view.offset, answers_to: 0, history, view, credit };
+        viewed.recall(daemon).await;
         let out = viewed.screen(daemon);
         self.all.push(viewed);
         Ok(out)
@@ -161,11 +168,13 @@ impl Views {
             let message = format!("too many keys at once: {} bytes, at most {TYPED_BYTES_MAX}", bytes.len());
             return Err(Rejection::new(Code::TooLarge, message));
         }
+        viewed.answers_to = *viewed.view.grown.borrow() + ANSWER_BYTES;
         let (viewer, agent) = (viewed.view.viewer, viewed.agent);
         ask_live(daemon, agent, |reply| Ask::Type { viewer, bytes, reply }).await?
     }
 
-    /// The answer is the screen, whoever says how large it is: a window of another size shows it anew.
+    /// The answer is the screen, whoever says how large it is: a window of another size shows it anew, with what scrolled
+    /// away above it.
     pub(crate) async fn resized(
         &mut self,
         daemon: &Arc<Daemon>,
@@ -177,8 +186,9 @@ impl Views {
         let size = Size { rows: resized.rows.clamp(1, 1000), cols: resized.cols.clamp(2, 1000) };
         let (viewer, agent) = (Some(viewed.view.viewer), viewed.agent);
         ask_live(daemon, agent, |reply| Ask::Resize { viewer, size, reply }).await??;
-        let screen = viewed.again(daemon).await;
-        screen.ok_or_else(|| Rejection::new(Code::Conflict, "the agent ended"))
+        viewed.renew(daemon).await.ok_or_else(|| Rejection::new(Code::Conflict, ENDED))?;
+        viewed.recall(daemon).await;
+        Ok(viewed.screen(daemon))
     }
 
     /// The client has shown so much of it.
@@ -288,7 +298,8 @@ impl Viewed {
 
     fn urgency(&self, news: News) -> Urgency {
         let behind = self.view.grown.borrow().saturating_sub(self.at);
-        if news == News::Output && behind > ECHO_BYTES { Urgency::Bulk } else { Urgency::Echo }
+        let is_answer = behind <= ECHO_BYTES || self.at < self.answers_to;
+        if news == News::Output && !is_answer { Urgency::Bulk } else { Urgency::Echo }
     }
 
     fn is_stalled(&self) -> bool {
@@ -323,7 +334,8 @@ impl Viewed {
     }
 
     /// Puts what scrolled away before the screen. A screen without it is better than none.
-    async fn recall(&mut self, daemon: &Daemon, lines: u16) {
+    async fn recall(&mut self, daemon: &Daemon) {
+        let Some(lines) = self.history else { return };
         let (runner, agent, run) = (daemon.runner.clone(), self.agent, self.run);
         let (size, end) = (self.view.size, self.view.offset);
         let read = tokio::task::spawn_blocking(move || runner.history(agent, run, size, end, usize::from(lines)));
@@ -346,6 +358,11 @@ impl Viewed {
 
     /// The screen as it is now, for the same viewer.
     async fn again(&mut self, daemon: &Arc<Daemon>) -> Option<Vec<Out>> {
+        self.renew(daemon).await?;
+        Some(self.screen(daemon))
+    }
+
+    async fn renew(&mut self, daemon: &Arc<Daemon>) -> Option<()> {
         let (reply, answer) = oneshot::channel();
         let viewer = self.view.viewer;
         daemon.runner.ask(self.agent, Ask::ViewAgain { viewer, reply }).await.ok()?;
@@ -354,7 +371,7 @@ impl Viewed {
         if let Some(spent) = &mut self.credit {
             spent.is_stalled = false;
         }
-        Some(self.screen(daemon))
+        Some(())
     }
 
     async fn output(&mut self, daemon: &Arc<Daemon>, under_way: usize) -> Result<Vec<Out>, String> {
@@ -383,7 +400,36 @@ impl Viewed {
 
 #[cfg(test)]
 mod tests {
+    use tokio::sync::watch;
+
     use super::*;
+
+    #[test]
+    fn what_answers_a_key_goes_before_what_others_print_however_much_it_is() {
+        let size = Size { rows: 24, cols: 80 };
+        let (grown, resized) = (watch::Sender::new(0), watch::Sender::new(size));
+        let view = View {
+            viewer: 1,
+            dir: std::path::PathBuf::new(),
+            offset: 0,
+            snapshot: Vec::new(),
+            size,
+            grown: grown.subscribe(),
+            resized: resized.subscribe(),
+        };
+        let agent = AgentId(uuid::Uuid::nil());
+        let mut viewed =
+            Viewed { id: 1, agent, run: RunNo(1), view, at: 0, answers_to: 0, history: None, credit: None };
+        let urgency = |viewed: &Viewed| viewed.urgency(News::Output);
+        grown.send_replace(ECHO_BYTES);
+        assert_eq!(urgency(&viewed), Urgency::Echo, "so little is an echo or as welcome");
+        grown.send_replace(10 * ANSWER_BYTES);
+        assert_eq!(urgency(&viewed), Urgency::Bulk);
+        viewed.answers_to = ANSWER_BYTES;
+        assert_eq!(urgency(&viewed), Urgency::Echo, "somebody typed");
+        viewed.at = ANSWER_BYTES;
+        assert_eq!(urgency(&viewed), Urgency::Bulk, "it prints without end");
+    }
 
     #[test]
     fn terminals_that_print_at_once_share_what_is_under_way_and_each_has_a_frame() {

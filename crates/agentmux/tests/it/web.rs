@@ -84,6 +84,16 @@ impl Browser {
     }
 
     /// `None` when nothing comes in this time.
+    /// Bytes that have come and were not read.
+    fn waiting(&mut self) -> usize {
+        // More than any socket holds.
+        let mut bytes = vec![0; 32 << 20];
+        match self.socket.get_ref() {
+            MaybeTlsStream::Plain(stream) => self.runtime.block_on(stream.peek(&mut bytes)).unwrap(),
+            _ => unreachable!("it is a plain one"),
+        }
+    }
+
     fn hear_within(&mut self, limit: Duration) -> Option<Heard> {
         let next = async { tokio::time::timeout(limit, self.socket.next()).await };
         match self.runtime.block_on(next) {
@@ -601,6 +611,18 @@ fn a_terminal_that_is_opened_again_has_what_scrolled_away_above_it_also_after_a_
         assert_eq!((some.len(), &same), (rows + 5, &seen), "the screen is what it is, however much stands above it");
         assert_eq!(opened(&world, 0).0.len(), rows);
     }
+    // A window that finds its size when it is open already has it, too.
+    let mut browser = Browser::open(&world);
+    browser.say(
+        &json!({ "id": 7, "view": { "agent": "loud", "rows": 41, "cols": 100, "binary": true, "history": 1000 } }),
+    );
+    let mut shown = Shown { screen: None, size: Size { rows: 0, cols: 0 }, at: 0, received: 0, screens: 0 };
+    browser.say(&json!({ "resized": { "view": 7, "rows": 37, "cols": 100 } }));
+    while shown.screens < 2 {
+        shown.take(browser.hear());
+    }
+    let all = shown.screen.unwrap().rows(Some(1000), true);
+    assert!(all[0].contains("31mred"), "{:?}", &all[..3]);
 }
 
 #[test]
@@ -647,6 +669,40 @@ fn terminals_that_print_at_once_share_what_is_under_way_to_a_page() {
     // What is too far ahead is shown as it is now, and what was on the way to it is left out.
     let is_shown = |view: usize| received[view] >= FRAME || screens[view] > 1;
     assert!((0..4).all(is_shown), "each is shown something: {received:?} {screens:?}");
+}
+
+#[test]
+fn who_reads_nothing_is_still_heard_when_he_types() {
+    let world = World::new();
+    let typed = world.home.dir.join("typed");
+    let script = format!("stty raw -echo; printf waiting; cat > {}", typed.display());
+    world.json(&["new", "quiet", "--agent", "cmd", "--cwd", "/", "--", "/bin/sh", "-c", &script]);
+    let script = "i=0; while :; do i=$((i+1)); seq -f \"round $i %010g\" 2000; done";
+    world.json(&["new", "loud", "--agent", "cmd", "--cwd", "/", "--", "/bin/sh", "-c", script]);
+    until("it waits", || world.json(&["look", "quiet"])["lines"].to_string().contains("waiting").then_some(()));
+    let mut browser = Browser::open(&world);
+    browser.say(&json!({ "id": 7, "view": { "agent": "quiet", "binary": true } }));
+    assert!(browser.frame()["screen"].is_object());
+    // Without credit nothing holds it back but the socket.
+    browser.say(&json!({ "id": 8, "view": { "agent": "loud" } }));
+    let round = || {
+        let lines = world.json(&["look", "loud"])["lines"].to_string();
+        lines.split("round ").nth(1)?.split(' ').next()?.parse::<u64>().ok()
+    };
+    let mut came = 0;
+    until("the socket is full", || {
+        let before = until("it prints", round);
+        until("it prints on, by megabytes", || (round()? > before + 100).then_some(()));
+        let known = std::mem::replace(&mut came, browser.waiting());
+        (known == came).then_some(())
+    });
+    browser.say_bytes([&[3][..], &7_u32.to_be_bytes(), b"typed words"].concat());
+    until("they arrive", || (fs::read(&typed).ok()? == b"typed words").then_some(()));
+    browser.say(&json!({ "id": 9, "get": "status" }));
+    until("it is answered behind all that was said before", || match browser.hear() {
+        Heard::Frame(frame) if frame["id"] == 9 => frame["ok"].is_object().then_some(()),
+        _ => None,
+    });
 }
 
 #[test]
