@@ -258,7 +258,7 @@ fn gate<'a>(state: &State, agent: &'a Agent, now: Time) -> Result<&'a Activity, 
         return closed(away, None, !run.activity.front.is_shell);
     }
     if agent.mail.paused {
-        return closed("its mail is paused".to_owned(), None, true);
+        return closed(PAUSED.to_owned(), None, true);
     }
     if let Some(title) = asks(state, agent, run) {
         return closed(format!("it waits for a decision: {title}"), None, false);
@@ -284,6 +284,7 @@ fn gate<'a>(state: &State, agent: &'a Agent, now: Time) -> Result<&'a Activity, 
 }
 
 pub(crate) const NOT_RUNNING: &str = "the agent is not running";
+pub(crate) const PAUSED: &str = "its mail is paused";
 
 /// Who is where the agent is meant to be, in words; `None` while it is there as far as anybody can see.
 pub(crate) fn away(activity: &Activity) -> Option<String> {

@@ -286,7 +286,7 @@ pub(crate) fn stage_reason(stage: &Stage) -> Option<&str> {
 
 fn shown(state: &State, agent: &entity::Agent, ask: Option<&entity::Request>) -> Agent {
     let count = count(state, agent);
-    let (shown, reason) = state_of(agent, count, ask);
+    let (shown, reason) = state_of(agent, &count, ask);
     let activity = agent.run.as_ref().map(|run| &run.activity);
     Agent {
         uid: agent.id,
@@ -323,7 +323,7 @@ fn since(agent: &entity::Agent) -> Time {
     }
 }
 
-fn state_of(agent: &entity::Agent, count: Count, ask: Option<&entity::Request>) -> (AgentState, Option<String>) {
+fn state_of(agent: &entity::Agent, count: &Count<'_>, ask: Option<&entity::Request>) -> (AgentState, Option<String>) {
     let Some(run) = &agent.run else { return (AgentState::Offline, Some("never started".into())) };
     match &run.state {
         RunState::Exited { exit } => {
@@ -370,7 +370,7 @@ fn state_of(agent: &entity::Agent, count: Count, ask: Option<&entity::Request>) 
 }
 
 /// What a run that needs nobody does.
-fn doing(run: &entity::Run, count: Count) -> (AgentState, Option<String>) {
+fn doing(run: &entity::Run, count: &Count<'_>) -> (AgentState, Option<String>) {
     let activity = &run.activity;
     let told = || Some(activity.evidence.clone()).filter(|evidence| !evidence.is_empty());
     match &activity.phase {
@@ -385,8 +385,9 @@ fn doing(run: &entity::Run, count: Count) -> (AgentState, Option<String>) {
         Phase::Working { doing } => (AgentState::Working, doing.clone().or_else(told)),
         Phase::Untold | Phase::Opening | Phase::Idle if count.queued > 0 => {
             let is_starting = run.state == RunState::Starting || activity.phase == Phase::Opening;
-            let waits_for = if is_starting { "; it is starting" } else { "" };
-            (AgentState::Queued, Some(format!("{} waiting{waits_for}", count.queued)))
+            let why = count.held.or(is_starting.then_some("it is starting"));
+            let why = why.map_or_else(String::new, |why| format!(": {why}"));
+            (AgentState::Queued, Some(format!("{} waiting{why}", count.queued)))
         }
         // It has it and does not say that it works: nobody should take it for being at rest.
         Phase::Idle if count.given > 0 => (AgentState::Queued, Some(format!("{} given and not begun", count.given))),
@@ -492,17 +493,19 @@ fn urgency(kind: RequestKind) -> u8 {
 }
 
 #[derive(Debug, Clone, Copy, Default)]
-struct Count {
+struct Count<'a> {
     unread: u32,
     queued: u32,
+    /// Why the first of them waits, where that is known.
+    held: Option<&'a str>,
     /// What this run was given and has not begun.
     given: u32,
 }
 
-fn count(state: &State, agent: &entity::Agent) -> Count {
+fn count<'a>(state: &'a State, agent: &entity::Agent) -> Count<'a> {
     let to = Recipient::Agent { agent: agent.id };
     let run = agent.run.as_ref().map(|run| run.no);
-    let mut count = Count::default();
+    let mut count = Count { held: agent.mail.paused.then_some(mail::PAUSED), ..Count::default() };
     for copy in state.open_for(to).filter_map(|message| message.deliveries.iter().find(|copy| copy.to == to)) {
         let (unread, queued, given) = match copy.stage {
             Stage::Accepted | Stage::Routed { .. } | Stage::Held { .. } => (1, 1, 0),
@@ -517,6 +520,9 @@ fn count(state: &State, agent: &entity::Agent) -> Count {
             | Stage::Refused { .. }
             | Stage::Failed { .. } => (0, 0, 0),
         };
+        if let Stage::Held { reason, .. } = &copy.stage {
+            count.held = count.held.or(Some(reason));
+        }
         count.unread += unread;
         count.queued += queued;
         count.given += given;

@@ -180,6 +180,8 @@ fn what_an_agent_cannot_take_waits_with_its_reason() {
         (shown.deliveries[0].stage.as_str(), shown.deliveries[0].reason.as_deref()),
         ("held", Some("its mail is paused"))
     );
+    let agent = view::detail(&world.state, "scout").unwrap().agent;
+    assert_eq!(agent.reason.as_deref(), Some("1 waiting: its mail is paused"));
     // A person may overrule that, and nobody else.
     let release = Command::Release(Release { message: message.to_string(), to: None });
     assert_eq!(world.try_as(me(scout), None, release.clone()).unwrap_err().code, Code::Denied);

@@ -53,7 +53,7 @@ fn the_shown_state_is_the_first_that_holds_with_its_evidence() {
         (
             &[START, STARTED, |a| seen(a, 1, at(1, Phase::Opening), &[]).into(), |_| send(&["scout"], "hello").into()],
             AgentState::Queued,
-            "1 waiting; it is starting",
+            "1 waiting: it is starting",
         ),
         (
             &[START, STARTED, |a| seen(a, 1, left_to("sh", true), &[]).into()],
