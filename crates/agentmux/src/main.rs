@@ -6,6 +6,7 @@ mod context;
 mod output;
 mod relay;
 mod report;
+mod streams;
 mod teamfile;
 mod text;
 

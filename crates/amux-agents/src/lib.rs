@@ -253,15 +253,12 @@ pub(crate) fn slash_commands(
     entries.iter().filter_map(command).take(COMMANDS_MAX).collect()
 }
 
-/// How an ask was closed by a person: by the option of this id, or in these words.
+/// How an ask was closed by a person: by the option of this id. What was typed may be for nobody else.
 pub(crate) fn answered(answer: &Answer) -> String {
-    const WORDS_CHARS_MAX: usize = 500;
-    let words = match answer {
-        Answer::Option { option, text: None } => option.clone(),
-        Answer::Option { option, text: Some(text) } => format!("{option}, {text}"),
-        Answer::Text { text } => text.clone(),
-    };
-    format!("answered: {}", cut(&words, WORDS_CHARS_MAX))
+    match answer {
+        Answer::Option { option, .. } => format!("answered: {option}"),
+        Answer::Text { .. } => "answered in words".to_owned(),
+    }
 }
 
 /// As much of a text as a title or a notice needs.

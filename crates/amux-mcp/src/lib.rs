@@ -9,7 +9,6 @@
 mod mail;
 mod schema;
 mod server;
-mod streams;
 mod team;
 mod text;
 mod tool;

@@ -464,6 +464,6 @@ function opt<T extends object>(fields: T): { [K in keyof T]?: NonNullable<T[K]> 
 /** An option by what it was called, as its id is a word between programs. */
 function closedAs(ask: Ask, how: string): string {
   const said = /^answered: ([^]*)$/.exec(how)?.[1];
-  const chosen = said === undefined ? undefined : ask.options.find(({ id }) => said === id || said.startsWith(`${id}, `));
-  return chosen ? `answered: ${chosen.label}${said!.slice(chosen.id.length)}` : how;
+  const chosen = ask.options.find(({ id }) => said === id);
+  return chosen ? `answered: ${chosen.label}` : how;
 }

@@ -50,7 +50,8 @@ export function ending({ stage, history }: { stage: string; history: readonly { 
     case 'refused':
       return { word: 'refused', says: 'refused' };
     case 'failed':
-      return history.some((one) => one.stage === 'begun') ? { word: 'not finished', says: 'did not finish' } : { word: 'not delivered', says: 'did not get' };
+      // Of the last time it was given.
+      return history.slice(history.findLastIndex((one) => one.stage === 'accepted') + 1).some((one) => one.stage === 'begun') ? { word: 'not finished', says: 'did not finish' } : { word: 'not delivered', says: 'did not get' };
     default:
       return null;
   }

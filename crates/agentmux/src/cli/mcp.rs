@@ -23,6 +23,7 @@ use crate::cli::Global;
 use crate::cli::letter::opened_with_name;
 use crate::context::Context;
 use crate::report::Failure;
+use crate::streams::{self, Streams};
 
 #[derive(clap::Args)]
 pub(crate) struct Mcp {
@@ -52,7 +53,12 @@ impl Mcp {
             .build()
             .map_err(|error| Failure::failed(format!("nothing can be served: {error}")))?;
         let door = Door { host, places: Arc::new(Semaphore::new(CALLS_MAX)) };
-        let served = runtime.block_on(amux_mcp::stdio(door));
+        let served = runtime.block_on(async {
+            let Streams { reader, writer, lent } = streams::open();
+            let served = amux_mcp::stdio(door, reader, writer).await;
+            drop(lent);
+            served
+        });
         // The host has left; what still waits for the server, or for a line that will not come, waits for nobody.
         runtime.shutdown_background();
         served.map(|()| ExitCode::SUCCESS).map_err(Failure::failed)

@@ -3,7 +3,9 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead as _, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
@@ -217,6 +219,42 @@ fn a_host_of_any_age_finds_the_tools() {
         assert!(text[field].is_array(), "{uri}: {text}");
     }
     assert!(host.request("resources/read", json!({ "uri": "agentmux://x" }))["error"].is_object());
+}
+
+#[test]
+fn a_host_may_give_a_socket_or_pipes_and_has_them_back_as_they_were() {
+    let world = World::new();
+    let spawned = |stdin: &OwnedFd, stdout: &OwnedFd, stderr: Stdio| {
+        let (stdin, stdout) = (stdin.try_clone().unwrap(), stdout.try_clone().unwrap());
+        world.home.command().arg("mcp").stdin(stdin).stdout(stdout).stderr(stderr).spawn().unwrap()
+    };
+
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let theirs = OwnedFd::from(theirs);
+    let mut child = spawned(&theirs, &theirs, Stdio::null());
+    let hang_up = ours.try_clone().unwrap();
+    Host::over(ours.try_clone().unwrap(), ours, None).greeted("2025-06-18").tool("team", json!({}));
+    hang_up.shutdown(Shutdown::Write).unwrap();
+    assert!(child.wait().unwrap().success());
+    assert!(waits(&theirs));
+
+    let ((theirs, questions), (answers, to_us)) = (std::io::pipe().unwrap(), std::io::pipe().unwrap());
+    let (theirs, to_us) = (OwnedFd::from(theirs), OwnedFd::from(to_us));
+    let mut child = spawned(&theirs, &to_us, Stdio::from(to_us.try_clone().unwrap()));
+    let mut host = Host::over(questions, answers, None).greeted("2025-06-18");
+    host.tool("team", json!({}));
+    assert!(!waits(&theirs) && waits(&to_us), "what it says on stderr, which is the same pipe, must be able to wait");
+    drop(host);
+    assert!(child.wait().unwrap().success());
+    assert!(waits(&theirs) && waits(&to_us));
+}
+
+/// Whether who reads or writes it is made to wait, whoever else has it.
+fn waits(stream: &OwnedFd) -> bool {
+    const NONBLOCK: u32 = 0o4000;
+    let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", stream.as_raw_fd())).unwrap();
+    let flags = info.lines().find_map(|line| line.strip_prefix("flags:")).unwrap();
+    u32::from_str_radix(flags.trim(), 8).unwrap() & NONBLOCK == 0
 }
 
 #[test]
