@@ -299,34 +299,73 @@ pub(crate) fn seen(case: &mut Case<'_>, of: (AgentId, RunNo), input: &Input<'_>)
         InputStage::Unproven => Stage::Unproven { reason: reason.clone() },
     };
     let overtaken = overtaken(&delivery.stage).filter(|_| may_have_been_read(stage));
-    // What was acknowledged stays acknowledged, whatever becomes of the turn.
+    // What was acknowledged stays acknowledged, whatever becomes of the turn. Which words it was is learned all the same.
     if overtaken.is_none() && (delivery.stage.is_settled() || rank(&wanted) <= rank(&delivery.stage)) {
+        if delivery.run == Some(run) && may_have_been_read(stage) {
+            learned(case, message, delivery, edition, reason);
+        }
         return;
     }
-    let mut evidence = Some(match overtaken {
+    let mut evidence = match overtaken {
         Some(too_late) => bounds::cut(&format!("{too_late}: {reason}")),
         None => reason,
-    });
-    let mut newer = None;
+    };
+    let mut told = None;
     if delivery.run != Some(run) {
-        routed(case, message, to, run, edition);
-    } else if edition != message.edition_of(delivery) {
-        // It had it by another way, too.
-        newer = Some(edition).filter(|edition| *edition > message.edition_of(delivery));
-        evidence = evidence.map(|evidence| bounds::cut(&format!("{BOTH_WORDS}: {evidence}")));
+        let late = (edition < message.edition).then_some(CHANGED_TOO_LATE);
+        routed(case, message, to, run, Some(edition), late);
+    } else if may_have_been_read(stage) {
+        told = news(message, delivery, edition);
+        if let Some(differs) = differs(message, delivery, edition) {
+            evidence = bounds::cut(&format!("{differs}: {evidence}"));
+        }
     }
-    case.emit(Event::Staged(Staged { message: id, to, stage: wanted, evidence, edition: newer }));
+    case.emit(Event::Staged(Staged { message: id, to, stage: wanted, evidence: Some(evidence), edition: told }));
 }
 
 const BOTH_WORDS: &str = "it was given what it said before it was changed, and after";
 const CHANGED_TOO_LATE: &str = "it was on its way already when it was changed";
 
-/// A run has it, with these words: they may be others than the newest.
-fn routed(case: &mut Case<'_>, message: &Message, to: Recipient, run: RunNo, edition: u32) {
-    let edition = Some(edition).filter(|edition| *edition < message.edition);
-    let evidence = edition.map(|_| CHANGED_TOO_LATE.to_owned());
-    let stage = Stage::Routed { run };
+/// A run has it, with these words where somebody tells which: they may be others than the newest.
+fn routed(
+    case: &mut Case<'_>,
+    message: &Message,
+    to: Recipient,
+    run: RunNo,
+    edition: Option<u32>,
+    evidence: Option<&str>,
+) {
+    let edition = edition.filter(|_| message.edition > 0);
+    let (stage, evidence) = (Stage::Routed { run }, evidence.map(str::to_owned));
     case.emit(Event::Staged(Staged { message: message.id, to, stage, evidence, edition }));
+}
+
+/// These words, where they say more of a copy than is known. Of several that it was given, the newest count.
+fn news(message: &Message, copy: &Delivery, edition: u32) -> Option<u32> {
+    let is_news = message.edition > 0 && copy.edition_told().is_none_or(|told| told < edition);
+    is_news.then_some(edition)
+}
+
+/// What is to be said of words that are others than those of which a copy is shown.
+fn differs(message: &Message, copy: &Delivery, edition: u32) -> Option<&'static str> {
+    match copy.edition_told() {
+        Some(told) => (told != edition).then_some(BOTH_WORDS),
+        // The newest were taken to be meant.
+        None => (edition < message.edition).then_some(CHANGED_TOO_LATE),
+    }
+}
+
+/// Which words it was is told after the fact: who acknowledges a message names it, and not its words.
+fn learned(case: &mut Case<'_>, message: &Message, copy: &Delivery, edition: u32, reason: String) {
+    // Of these nobody has read anything.
+    let is_unread = matches!(copy.stage, Stage::Refused { .. } | Stage::Cancelled { .. } | Stage::Expired);
+    let Some(told) = news(message, copy, edition).filter(|_| !is_unread) else { return };
+    let evidence = match differs(message, copy, edition) {
+        Some(differs) => bounds::cut(&format!("{differs}: {reason}")),
+        None => reason,
+    };
+    let (stage, evidence) = (copy.stage.clone(), Some(evidence));
+    case.emit(Event::Staged(Staged { message: message.id, to: copy.to, stage, evidence, edition: Some(told) }));
 }
 
 /// What ends a copy that nobody was given may be said while it is being written. Where it is then read all the same,
@@ -574,9 +613,13 @@ fn fetched(case: &mut Case<'_>, message: &Message, copy: &Delivery, edition: Opt
         && copy.stage.is_waiting()
     {
         withdraw(case, copy, "its recipient has it by another way");
-        routed(case, message, copy.to, run, edition.unwrap_or(message.edition));
+        let earlier = edition.is_some_and(|edition| edition < message.edition).then_some(SAYS_EARLIER);
+        routed(case, message, copy.to, run, edition, earlier);
     }
 }
+
+/// Nobody but itself can tell which words it had before its eyes.
+const SAYS_EARLIER: &str = "its recipient says that it read this as it was before it was changed";
 
 /// Somebody who answers for a message: its sender, or a person.
 fn answers_for(case: &Case<'_>, message: &Message, verb: &str) -> Result<(), Rejection> {
@@ -756,6 +799,10 @@ fn reorder(case: &mut Case<'_>, order: &Move) -> Result<Value, Rejection> {
 /// Each of them is kept with the message: whatever it is that was given, its receipt can say it.
 const EARLIER_MAX: usize = 32;
 
+/// They are in memory, and written anew with each change: all together are no more than the longest message is by itself,
+/// which can so be changed once.
+const EARLIER_BYTES_MAX: usize = BODY_BYTES_MAX;
+
 /// Other words for what nobody was given yet, as far as is known: where it was being written meanwhile, what was seen of
 /// it says which words those were.
 fn edit(case: &mut Case<'_>, order: &Edit) -> Result<Value, Rejection> {
@@ -766,9 +813,14 @@ fn edit(case: &mut Case<'_>, order: &Edit) -> Result<Value, Rejection> {
         return Err(Rejection::new(Code::Conflict, format!("somebody was given it already: {}", message.id)));
     }
     if message.body != order.body {
+        let limit = |words: String| Err(Rejection::new(Code::Limit, words).hint("cancel it, and send another"));
         if message.earlier.len() == EARLIER_MAX {
-            let words = format!("it was changed {EARLIER_MAX} times already: {}", message.id);
-            return Err(Rejection::new(Code::Limit, words).hint("cancel it, and send another"));
+            return limit(format!("it was changed {EARLIER_MAX} times already: {}", message.id));
+        }
+        let kept: usize = message.earlier.iter().map(|words| words.body.len()).sum();
+        if kept + message.body.len() > EARLIER_BYTES_MAX {
+            let kilobytes = EARLIER_BYTES_MAX / 1024;
+            return limit(format!("what it said before is kept, and would be over {kilobytes} KiB: {}", message.id));
         }
         let edition = Some(message.edition + 1);
         case.emit(Event::Edited(Edited { message: message.id, body: order.body.clone(), edition }));
@@ -847,18 +899,31 @@ fn before_the_eyes(case: &mut Case<'_>, order: &Seen) -> Result<Value, Rejection
         let Some(copy) = own_copy(message, &case.ctx.actor).filter(|_| seen.insert(message.id)) else { continue };
         let edition = order.editions.get(at).copied().filter(|edition| message.words(*edition).is_some());
         let is_stopped = matches!(copy.stage, Stage::Held { request: Some(_), .. });
-        if is_stopped || rank(&copy.stage) >= rank(&Stage::Shown) {
+        if is_stopped {
             continue;
         }
-        let (id, to) = (message.id, copy.to);
+        let evidence = match edition.filter(|edition| *edition < message.edition) {
+            Some(_) => format!("{READ_INBOX}; {SAYS_EARLIER}"),
+            None => READ_INBOX.to_owned(),
+        };
+        if rank(&copy.stage) >= rank(&Stage::Shown) {
+            // Of what was put away nothing was said meanwhile.
+            if let Some(edition) = edition.filter(|_| case.state.messages.contains_key(&message.id)) {
+                learned(case, message, copy, edition, evidence);
+            }
+            continue;
+        }
         fetched(case, message, copy, edition);
-        let evidence = Some("the recipient read its inbox".to_owned());
-        // What an agent has, a run of it has: that is said already.
-        let edition = edition.filter(|edition| *edition < message.edition && to == Recipient::Operator);
-        case.emit(Event::Staged(Staged { message: id, to, stage: Stage::Shown, evidence, edition }));
+        // What an agent has, a run of it has: that is said already where it is this that it has it by.
+        let is_said = copy.stage.is_waiting() && copy.to != Recipient::Operator;
+        let edition = edition.filter(|_| !is_said).and_then(|edition| news(message, copy, edition));
+        let (stage, evidence) = (Stage::Shown, Some(evidence));
+        case.emit(Event::Staged(Staged { message: message.id, to: copy.to, stage, evidence, edition }));
     }
     Ok(json!({ "seen": seen.len() }))
 }
+
+const READ_INBOX: &str = "the recipient read its inbox";
 
 /// A page of an inbox.
 const SEEN_MAX: usize = 1_000;
@@ -934,13 +999,12 @@ fn edition_shown(message: &Message) -> u32 {
 
 /// Whether its recipient has or had it, as far as anybody knows.
 fn was_given(copy: &Delivery) -> bool {
-    let is_given = |stage: &Stage| rank(stage) > rank(&Stage::Accepted) && rank(stage) < rank(&Stage::Expired);
-    copy.history.iter().any(|passed| is_given(&passed.stage))
+    !copy.given().is_empty()
 }
 
 /// Whether these words were given to anybody, at whatever time.
 fn is_given(message: &Message, edition: u32) -> bool {
-    message.deliveries.iter().flat_map(|copy| &copy.history).any(|passed| passed.edition == Some(edition))
+    message.deliveries.iter().flat_map(Delivery::given).any(|passed| passed.edition == Some(edition))
 }
 
 /// One message as its recipient has it.
@@ -965,7 +1029,7 @@ pub(crate) fn mail_of(state: &State, message: &Message, to: Recipient, now: Time
         reason,
         until,
         unread: is_unread(copy),
-        edition: message.edition_of(copy),
+        edition: Some(message.edition_of(copy)),
     })
 }
 
@@ -1033,8 +1097,11 @@ pub(crate) fn apply(state: &mut State, at: Time, event: &Event) {
             state.change_copy(*message, *to, |copy| {
                 // That it was let through was said of that time.
                 copy.released &= !(copy.stage.is_end() && *stage == Stage::Accepted);
+                // What is learned of it later does not change when it came here.
+                if copy.stage != *stage {
+                    copy.at = at;
+                }
                 copy.stage = stage.clone();
-                copy.at = at;
                 match stage {
                     Stage::Routed { run } => copy.run = Some(*run),
                     Stage::Accepted => copy.run = None,

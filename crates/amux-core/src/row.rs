@@ -145,9 +145,17 @@ pub fn load(rows: impl Iterator<Item = (Table, String, String)>) -> Result<State
         read.map_err(|source| Error { table, id, source })?;
     }
     for mut message in messages {
-        // A store that knows no such table has them where the rest is.
-        if let Some(Said { body, earlier }) = words.remove(&message.id.to_string()) {
-            (message.body, message.earlier) = (body.into_owned(), earlier.into_owned());
+        match words.remove(&message.id.to_string()) {
+            Some(Said { body, earlier }) => {
+                (message.body, message.earlier) = (body.into_owned(), earlier.into_owned());
+            }
+            // A store that knows no such table has them where the rest is. No message says nothing: without them it would
+            // be given as one that does.
+            None if message.body.is_empty() => {
+                let source = serde::de::Error::custom("what the message says is not there");
+                return Err(Error { table: Table::Words, id: message.id.to_string(), source });
+            }
+            None => {}
         }
         state.put_message(message);
     }

@@ -146,6 +146,85 @@ fn a_store_that_cannot_be_read_is_never_empty() {
     conn.execute("UPDATE team SET body = '{'", []).unwrap();
     drop(conn);
     assert!(matches!(disk.open_with(MIGRATIONS, &|_| {}), Err(Error::Corrupt { .. })), "a row that is no JSON");
+
+    let (disk, _) = mailed();
+    rusqlite::Connection::open(&disk.db).unwrap().execute("DELETE FROM words", []).unwrap();
+    let error = disk.open_with(MIGRATIONS, &|_| {}).err().unwrap();
+    assert!(matches!(&error, Error::Corrupt { what } if what.contains("what the message says")), "{error}");
+}
+
+/// A store with a message in its base and one after it, and their ids.
+fn mailed() -> (Disk, [String; 2]) {
+    let disk = Disk::new();
+    let mut writer = disk.open();
+    let say = |writer: &mut Writer, n: u128, body: &str| {
+        let args = serde_json::json!({ "to": ["operator"], "body": body }).to_string();
+        let command = Command::decode("message.send", &args).unwrap().unwrap();
+        let answer = step(writer, &[Submission { command, ..create(n << 64, "x") }]).remove(0).unwrap().answer;
+        let answer: serde_json::Value = serde_json::from_str(answer.get()).unwrap();
+        answer["id"].as_str().unwrap().to_owned()
+    };
+    let first = say(&mut writer, 1, "first");
+    let keep = Keep { rows: 0, age_ms: 0, receipts_age_ms: i64::MAX };
+    assert!(writer.compact(keep, Time(1_800_000_000_000)).unwrap());
+    let later = say(&mut writer, 2, "later");
+    drop(writer);
+    (disk, [first, later])
+}
+
+/// As the shape before had them: words beside their copies.
+const TOGETHER: &str = "UPDATE message SET body = json_set(body, '$.body', 'hello'); \
+    UPDATE base SET body = json_set(body, '$.body', 'hello') WHERE tbl = 'message'; \
+    DELETE FROM base WHERE tbl = 'words'; DROP TABLE words; PRAGMA user_version = 4;";
+
+#[test]
+fn a_message_that_would_say_nothing_fails_the_step_that_parts_its_words() {
+    let cases = [
+        ("", None),
+        ("UPDATE message SET body = json_set(body, '$.body', '') WHERE id = ?1", Some(1)),
+        ("UPDATE message SET body = json_set(body, '$.body', json('null')) WHERE id = ?1", Some(1)),
+        ("UPDATE message SET body = json_remove(body, '$.body') WHERE id = ?1", Some(1)),
+        ("UPDATE base SET body = json_set(body, '$.body', json('null')) WHERE tbl = 'message' AND id = ?1", Some(0)),
+        ("UPDATE base SET body = json_remove(body, '$.body') WHERE tbl = 'message' AND id = ?1", Some(0)),
+    ];
+    for (breaks, of) in cases {
+        let (disk, ids) = mailed();
+        let conn = rusqlite::Connection::open(&disk.db).unwrap();
+        conn.execute_batch(TOGETHER).unwrap();
+        if let Some(of) = of {
+            let of: usize = of;
+            assert_eq!(conn.execute(breaks, [&ids[of]]).unwrap(), 1, "{breaks}");
+        }
+        drop(conn);
+        match (of, disk.open_with(MIGRATIONS, &|_| {})) {
+            (None, opened) => drop(opened.unwrap()),
+            (Some(_), Err(Error::Migration { why, .. })) => {
+                assert!(why.contains("would say nothing"), "{breaks}: {why}")
+            }
+            (Some(_), Err(other)) => panic!("{breaks}: {other}"),
+            (Some(_), Ok(_)) => panic!("{breaks}: it was opened"),
+        }
+    }
+}
+
+/// Parts the words of what is there from their copies, and forgets what is in the base.
+fn forgets_the_base(tx: &rusqlite::Transaction<'_>) -> rusqlite::Result<()> {
+    tx.execute_batch(
+        "CREATE TABLE words (id TEXT PRIMARY KEY, rev INTEGER NOT NULL, updated_seq INTEGER NOT NULL, body TEXT NOT NULL); \
+         INSERT INTO words SELECT id, 0, 0, json_object('body', body -> '$.body') FROM message; \
+         UPDATE base SET body = json_set(body, '$.body', '') WHERE tbl = 'message'",
+    )
+}
+
+#[test]
+fn a_step_that_forgets_the_words_in_the_base_fails() {
+    let (disk, _) = mailed();
+    rusqlite::Connection::open(&disk.db).unwrap().execute_batch(TOGETHER).unwrap();
+    let mut steps = steps_and(Migration { name: "none", run: nothing, verify: |_| Ok(()) });
+    steps.pop();
+    steps.last_mut().unwrap().run = forgets_the_base;
+    let Err(Error::Migration { why, .. }) = disk.open_with(&steps, &|_| {}) else { panic!("it was opened") };
+    assert!(why.contains("1 messages would say nothing"), "{why}");
 }
 
 /// Every step there is, and one of a program to come.

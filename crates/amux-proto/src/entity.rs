@@ -748,8 +748,7 @@ impl Message {
         if copy.stage.is_waiting() {
             return self.edition;
         }
-        let says = |passed: &&Passed| passed.edition.is_some() || matches!(passed.stage, Stage::Routed { .. });
-        copy.history.iter().rev().find(says).and_then(|passed| passed.edition).unwrap_or(self.edition)
+        copy.edition_told().unwrap_or(self.edition)
     }
 
     /// The words the recipient of a copy has, or will be given.
@@ -800,13 +799,60 @@ pub struct Delivery {
     pub place: i64,
 }
 
+impl Delivery {
+    /// The steps at which its recipient had it, as far as anybody knows, oldest first. What a conversation was handed that
+    /// did not open, and what was refused before it was seen, nobody has read.
+    pub fn given(&self) -> Vec<&Passed> {
+        let mut given: Vec<&Passed> = Vec::new();
+        // Where the latest try begins.
+        let mut tried = 0;
+        let mut before = &Stage::Accepted;
+        for passed in &self.history {
+            match &passed.stage {
+                Stage::Routed { .. } => {
+                    tried = given.len();
+                    given.push(passed);
+                }
+                Stage::Handed
+                | Stage::Shown
+                | Stage::Begun
+                | Stage::Acked
+                | Stage::Answered { .. }
+                | Stage::Unproven { .. }
+                | Stage::Failed { .. } => given.push(passed),
+                Stage::Accepted | Stage::Held { .. } | Stage::Cancelled { .. } | Stage::Expired => {
+                    // Whoever wants it given again says so of what has ended. Only a conversation that did not open takes
+                    // this way back from what was handed.
+                    if matches!(before, Stage::Routed { .. } | Stage::Handed | Stage::Shown) {
+                        given.truncate(tried);
+                    }
+                    tried = given.len();
+                }
+                Stage::Refused { .. } => {
+                    if given[tried..].iter().all(|step| matches!(step.stage, Stage::Routed { .. } | Stage::Handed)) {
+                        given.truncate(tried);
+                    }
+                }
+            }
+            before = &passed.stage;
+        }
+        given
+    }
+
+    /// Which words it was given last, as far as anybody told.
+    pub fn edition_told(&self) -> Option<u32> {
+        let says = |passed: &&&Passed| passed.edition.is_some() || matches!(passed.stage, Stage::Routed { .. });
+        self.given().iter().rev().find(says).and_then(|passed| passed.edition)
+    }
+}
+
 /// A stage that was reached, and why that is claimed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
 pub struct Passed {
     pub stage: Stage,
     pub at: Time,
     pub evidence: Option<String>,
-    /// The words that were given, where they were not the newest.
+    /// The words that were given, where they were changed and somebody told which it was; else the newest are meant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub edition: Option<u32>,
 }

@@ -231,9 +231,10 @@ pub struct Mail {
     pub reason: Option<String>,
     pub until: Option<Time>,
     pub unread: bool,
-    /// Which of its words these are.
-    #[serde(default)]
-    pub edition: u32,
+    /// Which of its words these are. A server that says nothing of it does not want to hear of it in `message.seen`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub edition: Option<u32>,
 }
 
 /// The answer to the last `attachment.put` of a file: it is on disk.

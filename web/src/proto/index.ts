@@ -1026,7 +1026,7 @@ export type MessageSent = { message: MessageEntity, };
 
 export type MessageStaged = { message: MessageId, to: Recipient, stage: Stage, evidence: string | null, 
 /**
- * The words that were given, where they were not the newest.
+ * The words that were given, where they were changed and somebody told which it was; else the newest are meant.
  */
 edition?: number, };
 
@@ -1132,7 +1132,7 @@ export type PaneTearOff = { pane: string, workspace?: WorkspaceId, tab?: TabId, 
  */
 export type Passed = { stage: Stage, at: Time, evidence: string | null, 
 /**
- * The words that were given, where they were not the newest.
+ * The words that were given, where they were changed and somebody told which it was; else the newest are meant.
  */
 edition?: number | null, };
 

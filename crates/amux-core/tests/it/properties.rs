@@ -9,7 +9,7 @@ use amux_proto::command::run::Fact;
 use amux_proto::entity::{Activity, Delivery, Message, Recipient, Stage};
 use amux_proto::event::{message, request, session};
 use amux_proto::transcript::InputStage;
-use amux_proto::{AgentId, Command, Effect, Event, MessageId, Principal, Rejection, Rev, Time, command, effect};
+use amux_proto::{AgentId, Command, Effect, Event, MessageId, Principal, Rejection, Rev, RunNo, Time, command, effect};
 use amux_testkit::commands::{Rng, random_command};
 use proptest::prelude::*;
 use serde_json::json;
@@ -46,12 +46,16 @@ impl Walk {
     }
 
     fn turn(&mut self) -> Turn {
+        let (actor, command) = self.next();
+        self.says(actor, command)
+    }
+
+    fn next(&mut self) -> (Principal, Command) {
         let late = match self.rng.one_in(6) {
             true => self.rng.pick(self.filed.values()).and_then(late),
             false => None,
         };
-        let (actor, command) = late.unwrap_or_else(|| random_command(&self.state, &mut self.rng));
-        self.says(actor, command)
+        late.unwrap_or_else(|| random_command(&self.state, &mut self.rng))
     }
 
     fn says(&mut self, actor: Principal, command: Command) -> Turn {
@@ -92,45 +96,149 @@ impl Walk {
     }
 }
 
-/// Something about a message that waits for an agent that runs: it is changed, or read with words it has or had.
-fn handed_over(walk: &mut Walk) -> Option<(Principal, Command)> {
-    let state = &walk.state;
-    let live = |agent: &AgentId| Some((*agent, state.agents[agent].run.as_ref().filter(|run| run.is_live())?));
-    let waits = |(agent, run)| state.waiting_for(agent).map(move |message| (agent, run, message));
-    let waiting: Vec<_> = state.agents.keys().filter_map(live).flat_map(waits).collect();
-    let (agent, run, known) = *walk.rng.pick(&waiting)?;
-    let (message, edition) = (known.id, u32::try_from(walk.rng.below(u64::from(known.edition) + 1)).unwrap());
-    if walk.rng.one_in(2) {
-        let body = format!("words {}", walk.rng.below(1000));
-        let edit = command::message::Edit { message: message.to_string(), body };
-        return Some((Principal::Operator, Command::Message(command::message::Command::Edit(edit))));
-    }
-    let stage = walk.rng.pick([InputStage::Handed, InputStage::Begun, InputStage::Unproven]).unwrap();
-    let facts = vec![Fact::Input { message, stage, evidence: "it was read".into(), edition }];
-    let activity = Box::new(Activity { seen: run.activity.seen + 1, ..run.activity.clone() });
-    let seen = command::run::Seen { agent, run: run.no, activity, facts };
-    Some((Principal::System, Command::Run(command::run::Command::Seen(seen))))
+/// What recipients take before their eyes, and when the server is told of it: known here from what happens to them, and
+/// not from what the server makes of it.
+#[derive(Default)]
+struct Readers {
+    /// Every wording of each message.
+    wordings: BTreeMap<MessageId, Vec<String>>,
+    /// Written to a run, with the words of that time. It is heard of later, or never.
+    written: Vec<(AgentId, RunNo, MessageId, u32)>,
+    /// Listed, with the words of that time. It is told later.
+    listed: Vec<(Principal, Recipient, MessageId, u32)>,
+    /// The editions of a copy that the server was told of, since it was begun to give it.
+    given: BTreeMap<(MessageId, Recipient), BTreeSet<u32>>,
 }
 
-/// Which words of a message a command says were given; the newest where it says nothing, `None` where it says several.
-fn said_of(turn: &Turn, message: MessageId, newest: u32) -> Option<BTreeSet<u32>> {
-    let said: BTreeSet<u32> = match &turn.command {
+impl Readers {
+    /// What one of them does next; with the copy and the edition, where it is told of one.
+    fn next(&mut self, walk: &mut Walk) -> Option<(Principal, Command, Option<(MessageId, Recipient, u32)>)> {
+        use command::message::{Ack, Command as Order, Edit, Seen, Send};
+        let state = &walk.state;
+        let rng = &mut walk.rng;
+        let live: BTreeMap<AgentId, RunNo> = state
+            .agents
+            .values()
+            .filter_map(|agent| Some((agent.id, agent.run.as_ref().filter(|run| run.is_live())?.no)))
+            .collect();
+        let waits = |(agent, run): (&AgentId, &RunNo)| {
+            let (agent, run) = (*agent, *run);
+            state.waiting_for(agent).map(move |message| (agent, run, message.id))
+        };
+        let waiting: Vec<_> = live.iter().flat_map(waits).collect();
+        let newest = |message: &MessageId| u32::try_from(self.wordings[message].len() - 1).unwrap();
+        match rng.below(6) {
+            0 => {
+                let (.., message) = rng.pick(&waiting)?;
+                let edit = Edit { message: message.to_string(), body: format!("words {}", rng.below(1000)) };
+                Some((Principal::Operator, Order::Edit(edit).into(), None))
+            }
+            1 => {
+                let (agent, run, message) = *rng.pick(&waiting)?;
+                if !self.written.iter().any(|known| (known.0, known.1, known.2) == (agent, run, message)) {
+                    self.written.push((agent, run, message, newest(&message)));
+                }
+                None
+            }
+            2 => {
+                let to_person = |message: &&Message| {
+                    message.deliveries.iter().any(|copy| copy.to == Recipient::Operator && copy.stage.is_waiting())
+                };
+                let of_person = state.messages.values().filter(to_person).map(|message| message.id);
+                let of_person = of_person.map(|message| (Principal::Operator, Recipient::Operator, message));
+                let of_agents = waiting.iter().map(|(agent, run, message)| {
+                    (Principal::Agent { agent: *agent, run: *run }, Recipient::Agent { agent: *agent }, *message)
+                });
+                let all: Vec<_> = of_agents.chain(of_person).collect();
+                let (who, to, message) = rng.pick(&all)?.clone();
+                self.listed.push((who, to, message, newest(&message)));
+                None
+            }
+            3 => {
+                self.written.retain(|(agent, run, ..)| live.get(agent) == Some(run));
+                let at = usize::try_from(rng.below(self.written.len().max(1) as u64)).unwrap();
+                let (agent, run, message, edition) = *self.written.get(at)?;
+                // It is heard of several times, or of the last.
+                if rng.one_in(2) {
+                    self.written.swap_remove(at);
+                }
+                let stages = [InputStage::Handed, InputStage::Begun, InputStage::Ended, InputStage::Unproven];
+                let (stage, evidence) = (rng.pick(stages)?, "it was read".into());
+                let facts = vec![Fact::Input { message, stage, evidence, edition }];
+                let known = &state.agents[&agent].run.as_ref()?.activity;
+                let activity = Box::new(Activity { seen: known.seen + 1, ..known.clone() });
+                let seen = command::run::Command::Seen(command::run::Seen { agent, run, activity, facts });
+                let is_there = state.messages.contains_key(&message);
+                let told = is_there.then_some((message, Recipient::Agent { agent }, edition));
+                Some((Principal::System, seen.into(), told))
+            }
+            4 => {
+                self.listed.retain(|(who, ..)| match who {
+                    Principal::Agent { agent, run } => live.get(agent) == Some(run),
+                    _ => true,
+                });
+                let at = usize::try_from(rng.below(self.listed.len().max(1) as u64)).unwrap();
+                self.listed.get(at)?;
+                let (who, to, message, edition) = self.listed.swap_remove(at);
+                let seen = Seen { messages: vec![message.to_string()], editions: vec![edition] };
+                // What was stopped or called back meanwhile stays so, whoever looked at it.
+                let copies = state.messages.get(&message).into_iter().flat_map(|message| &message.deliveries);
+                let stays = |copy: &Delivery| {
+                    matches!(
+                        copy.stage,
+                        Stage::Held { request: Some(_), .. } | Stage::Cancelled { .. } | Stage::Expired
+                    )
+                };
+                let is_told = copies.into_iter().any(|copy| copy.to == to && !stays(copy));
+                Some((who, Order::Seen(seen).into(), is_told.then_some((message, to, edition))))
+            }
+            _ => {
+                // Whoever speaks of a message names it, and not its words.
+                let read = self.written.iter().filter(|(agent, run, ..)| live.get(agent) == Some(run));
+                let read =
+                    read.map(|(agent, run, message, _)| (Principal::Agent { agent: *agent, run: *run }, *message));
+                let listed = self.listed.iter().map(|(who, _, message, _)| (who.clone(), *message));
+                let (who, message) = rng.pick(read.chain(listed).collect::<Vec<_>>())?;
+                let order = if rng.one_in(2) {
+                    Order::Ack(Ack { message: message.to_string() })
+                } else {
+                    let reply = json!({ "to": ["operator"], "body": "yes", "reply_to": message });
+                    Order::Send(serde_json::from_value::<Send>(reply).unwrap())
+                };
+                Some((who, order.into(), None))
+            }
+        }
+    }
+
+    fn heard(&mut self, event: &Event) {
+        match event {
+            Event::Message(message::Event::Sent(message::Sent { message })) => {
+                self.wordings.insert(message.id, vec![message.body.clone()]);
+            }
+            Event::Message(message::Event::Edited(message::Edited { message, body, .. })) => {
+                self.wordings.get_mut(message).unwrap().push(body.clone());
+            }
+            // What waits, and what ends while it does, nobody was given.
+            Event::Message(message::Event::Staged(message::Staged { message, to, stage, .. })) => {
+                if matches!(stage, Stage::Accepted | Stage::Cancelled { .. } | Stage::Expired) {
+                    self.given.remove(&(*message, *to));
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Without what it says of words that were read: nobody read them.
+fn without_reading(mut command: Command) -> Command {
+    match &mut command {
         Command::Run(command::run::Command::Seen(seen)) => {
-            let input = |fact: &Fact| match fact {
-                Fact::Input { message: of, edition, .. } if *of == message => Some(*edition),
-                _ => None,
-            };
-            seen.facts.iter().filter_map(input).collect()
+            seen.facts.retain(|fact| !matches!(fact, Fact::Input { .. }));
         }
-        Command::Message(command::message::Command::Seen(seen)) => {
-            let is_it = |reference: &String| message.to_string().ends_with(reference.as_str());
-            let at = seen.messages.iter().position(is_it);
-            let edition = at.and_then(|at| seen.editions.get(at)).filter(|edition| **edition <= newest);
-            BTreeSet::from([*edition.unwrap_or(&newest)])
-        }
-        _ => BTreeSet::from([newest]),
-    };
-    (said.len() == 1).then_some(said)
+        Command::Message(command::message::Command::Seen(seen)) => seen.editions.clear(),
+        _ => {}
+    }
+    command
 }
 
 /// What a person may still do with an old message: answer it, or have it given again.
@@ -279,7 +387,7 @@ proptest! {
             let turn = walk.turn();
             let mut state = turn.before.clone();
             for event in Walk::events(&turn) {
-                if let Event::Message(message::Event::Staged(message::Staged { message, to, stage, .. })) = event {
+                if let Event::Message(message::Event::Staged(message::Staged { message, to, stage, edition, .. })) = event {
                     let delivery = state.messages[message].deliveries.iter().find(|delivery| delivery.to == *to);
                     let before = delivery.expect("what is staged was sent");
                     let is_retry = matches!(&turn.command, Command::Message(command::message::Command::Retry(_)));
@@ -288,8 +396,10 @@ proptest! {
                     let is_too_late = matches!(before.stage, Stage::Cancelled { .. } | Stage::Expired)
                         && matches!(turn.command, Command::Run(command::run::Command::Seen(_)))
                         && matches!(stage, Stage::Routed { .. });
-                    prop_assert!(!before.stage.is_end() || begins_again || is_too_late, "{event:?} after {before:?}");
-                    if before.stage == Stage::Acked {
+                    // Which words it was may be learned of what has ended.
+                    let is_learned = before.stage == *stage && edition.is_some();
+                    prop_assert!(!before.stage.is_end() || begins_again || is_too_late || is_learned, "{event:?} after {before:?}");
+                    if before.stage == Stage::Acked && !is_learned {
                         prop_assert!(matches!(stage, Stage::Answered { .. }), "{event:?} after {before:?}");
                     }
                     if let Stage::Routed { run } = stage {
@@ -306,46 +416,20 @@ proptest! {
     #[test]
     fn the_words_a_receipt_shows_are_those_that_were_given(seed in any::<u64>()) {
         let mut walk = Walk::new(seed);
-        // Every wording of each message, and the editions of a copy that its recipient was given.
-        let mut wordings: BTreeMap<MessageId, Vec<String>> = BTreeMap::new();
-        let mut given: BTreeMap<(MessageId, Recipient), BTreeSet<u32>> = BTreeMap::new();
+        let mut readers = Readers::default();
         for _ in 0..STEPS {
-            let turn = match walk.rng.one_in(3).then(|| handed_over(&mut walk)).flatten() {
-                Some((actor, command)) => walk.says(actor, command),
-                None => walk.turn(),
-            };
-            for event in Walk::events(&turn) {
-                let Event::Message(event) = event else { continue };
-                match event {
-                    message::Event::Sent(message::Sent { message }) => {
-                        wordings.insert(message.id, vec![message.body.clone()]);
-                    }
-                    message::Event::Edited(message::Edited { message, body, .. }) => {
-                        wordings.get_mut(message).unwrap().push(body.clone());
-                    }
-                    message::Event::Staged(message::Staged { message, to, stage, .. }) => {
-                        let newest = u32::try_from(wordings[message].len() - 1).unwrap();
-                        let Some(said) = said_of(&turn, *message, newest) else {
-                            // Two things at once: which of them it was said of is not to be told from here.
-                            given.remove(&(*message, *to));
-                            continue;
-                        };
-                        let copy = (*message, *to);
-                        let is_seen = matches!(turn.command, Command::Run(command::run::Command::Seen(_)));
-                        match stage {
-                            Stage::Routed { .. } => drop(given.insert(copy, said)),
-                            Stage::Accepted => drop(given.remove(&copy)),
-                            // Nobody gives a person anything: it is seen, or answered without.
-                            Stage::Shown | Stage::Acked | Stage::Answered { .. } if *to == Recipient::Operator => {
-                                given.entry(copy).or_insert(said);
-                            }
-                            _ => if let Some(known) = given.get_mut(&copy).filter(|_| is_seen) { known.extend(said) },
-                        }
-                    }
-                    _ => {}
-                }
+            let next = if walk.rng.one_in(2) { readers.next(&mut walk) } else { None };
+            let (actor, command, told) = next.unwrap_or_else(|| {
+                let (actor, command) = walk.next();
+                (actor, without_reading(command), None)
+            });
+            let turn = walk.says(actor, command);
+            Walk::events(&turn).iter().for_each(|event| readers.heard(event));
+            if let Some((message, to, edition)) = told.filter(|_| turn.outcome.is_ok()) {
+                readers.given.entry((message, to)).or_default().insert(edition);
             }
-            for ((message, to), editions) in &given {
+            let Readers { given, wordings, .. } = &readers;
+            for ((message, to), editions) in given {
                 let Some(known) = walk.state.messages.get(message) else { continue };
                 let shown = view::message(&walk.state, &[], &Principal::Operator, &message.to_string(), walk.now).unwrap();
                 let at = known.deliveries.iter().position(|copy| copy.to == *to).unwrap();

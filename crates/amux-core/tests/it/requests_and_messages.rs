@@ -6,7 +6,7 @@ use amux_proto::command::run::Fact;
 use amux_proto::entity::{Recipient, RequestKind, Stage, Words};
 use amux_proto::transcript::{Ask, InputStage};
 use amux_proto::view as proto_view;
-use amux_proto::{AgentId, Code, Effect, MessageId, Principal, RunNo, ThreadId, query};
+use amux_proto::{AgentId, BODY_BYTES_MAX, Code, Effect, MessageId, Principal, RunNo, ThreadId, query};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -529,6 +529,98 @@ fn what_was_listed_before_an_edit_was_seen_as_it_was_then() {
     // Its run was given it, too, and that says the newer words.
     world.sees(scout, &[Fact::Input { stage: InputStage::Begun, evidence: "a turn".into(), message, edition: 1 }]);
     assert_eq!(words(&shown(&world, message)), ["old", "new"]);
+}
+
+#[test]
+fn whoever_acknowledges_before_it_is_known_what_it_was_given_is_shown_with_what_it_was_given() {
+    let reply = |message| Command::Send(Send { reply_to: Some(message), ..order(&["operator"], "yes") });
+    for says in [&ack as &dyn Fn(MessageId) -> Command, &reply] {
+        let mut world = World::new();
+        let scout = world.running("scout");
+        let message = MessageId(id(&world.says(send(&["scout"], "old")).answer, "id"));
+        world.says(edit(message, "new"));
+        world.try_as(as_agent(scout), None, says(message)).unwrap();
+        let (_, settled) = stages(&world, message).remove(0);
+        assert!(settled.is_settled() && words(&shown(&world, message)) == ["new"], "nobody says otherwise");
+        let at = world.state.messages[&message].deliveries[0].at;
+        // What was on its way turns out to have been the old ones.
+        world.sees(scout, &[given(message, 0)]);
+        let receipt = shown(&world, message);
+        assert_eq!((words(&receipt), receipt.too_late.as_deref()), (vec!["old"], Some("new")));
+        let copy = &world.state.messages[&message].deliveries[0];
+        assert_eq!((&copy.stage, copy.at), (&settled, at), "and it stays where it was");
+        let why = copy.history.last().unwrap().evidence.as_deref();
+        assert_eq!(why, Some("it was on its way already when it was changed: every byte was taken"));
+        // It is learned once; and what is newer counts, if it was given that as well.
+        let known = copy.history.len();
+        world.sees(scout, &[given(message, 0)]);
+        assert_eq!(world.state.messages[&message].deliveries[0].history.len(), known);
+        world.sees(scout, &[given(message, 1)]);
+        assert_eq!(words(&shown(&world, message)), ["new"]);
+    }
+}
+
+#[test]
+fn what_nobody_read_counts_as_given_to_nobody() {
+    let lost = Fact::SessionLost { session: "s".into(), why: "not found".into() };
+    let refused = |message| Fact::Input { message, stage: InputStage::Refused, evidence: "no".into(), edition: 0 };
+    for (is_cancelled, never_opened) in [(false, true), (true, true), (false, false)] {
+        let mut world = World::new();
+        let scout = world.running("scout");
+        let message = MessageId(id(&world.says(send(&["scout"], "old")).answer, "id"));
+        world.says(edit(message, "new"));
+        if is_cancelled {
+            world.says(cancel(message));
+        }
+        world.sees(scout, &[given(message, 0)]);
+        assert_eq!(words(&shown(&world, message)), ["old"]);
+        if never_opened {
+            world.sees(scout, std::slice::from_ref(&lost));
+            world.says(exited(scout, 1));
+        } else {
+            world.sees(scout, &[refused(message)]);
+        }
+        let receipt = shown(&world, message);
+        assert_eq!((words(&receipt), receipt.too_late.as_deref()), (vec!["new"], None), "cancelled: {is_cancelled}");
+        assert_eq!(receipt.other, []);
+        let inbox = query::Inbox { agent: Some("scout".into()), unread: false, all: true, limit: None };
+        let mail = view::inbox(&world.state, &[], &Principal::Operator, &inbox, world.now).unwrap();
+        assert_eq!(mail[0].body, "new");
+    }
+}
+
+#[test]
+fn that_it_read_other_words_than_it_was_given_is_told_as_what_it_says() {
+    let mut world = World::new();
+    let scout = world.running("scout");
+    let message = MessageId(id(&world.says(send(&["scout", "operator"], "old")).answer, "id"));
+    world.says(edit(message, "new"));
+    let seen = |edition| Command::Seen(Seen { messages: vec![message.to_string()], editions: vec![edition] });
+    world.try_as(as_agent(scout), None, seen(0)).unwrap();
+    world.says(seen(0));
+    for copy in shown(&world, message).deliveries {
+        let told: Vec<_> = copy.history.iter().filter_map(|passed| passed.evidence.as_deref()).collect();
+        let is_its_word = |told: &&str| told.contains("its recipient says that it read this as it was before");
+        assert!(told.iter().any(is_its_word), "{}: {told:?}", copy.to);
+        assert!(!told.iter().any(|told| told.contains("on its way already")), "that is what the server saw: {told:?}");
+    }
+}
+
+#[test]
+fn what_it_said_before_is_kept_within_a_bound() {
+    let mut world = World::new();
+    world.agent("scout");
+    let long = |letter: &str| letter.repeat(BODY_BYTES_MAX);
+    let message = MessageId(id(&world.says(send(&["scout"], &long("a"))).answer, "id"));
+    world.says(edit(message, &long("b")));
+    let refusal = world.refused(edit(message, "short"));
+    assert_eq!((refusal.code, refusal.hint.as_deref()), (Code::Limit, Some("cancel it, and send another")));
+    assert!(refusal.message.contains("256 KiB"), "{}", refusal.message);
+    let half = BODY_BYTES_MAX / 2;
+    let message = MessageId(id(&world.says(send(&["scout"], &"a".repeat(half))).answer, "id"));
+    world.says(edit(message, &"b".repeat(half)));
+    world.says(edit(message, &long("c")));
+    world.refused_with(Code::Limit, edit(message, "short"));
 }
 
 #[test]

@@ -149,10 +149,15 @@ fn words_have_rows(tx: &Transaction<'_>) -> rusqlite::Result<()> {
 
 fn every_message_has_words(tx: &Transaction<'_>) -> Result<(), String> {
     every_table_is_there(tx)?;
-    let silent = "SELECT (SELECT count(*) FROM message WHERE id NOT IN (SELECT id FROM words)) \
-                  + (SELECT count(*) FROM words WHERE length(body -> '$.body') <= 2) \
-                  + (SELECT count(*) FROM base WHERE tbl = 'words' AND length(body -> '$.body') <= 2)";
-    match tx.query_row(silent, [], |row| row.get::<_, i64>(0)).map_err(|error| error.to_string())? {
+    // What is no text, or is not there, says as little as an empty one.
+    const SILENT: &str = "(coalesce(json_type(body, '$.body'), '') <> 'text' OR body ->> '$.body' = '')";
+    let silent = format!(
+        "SELECT (SELECT count(*) FROM message WHERE id NOT IN (SELECT id FROM words)) \
+         + (SELECT count(*) FROM words WHERE {SILENT}) \
+         + (SELECT count(*) FROM base WHERE tbl = 'message' AND id NOT IN (SELECT id FROM base WHERE tbl = 'words')) \
+         + (SELECT count(*) FROM base WHERE tbl = 'words' AND {SILENT})"
+    );
+    match tx.query_row(&silent, [], |row| row.get::<_, i64>(0)).map_err(|error| error.to_string())? {
         0 => Ok(()),
         some => Err(format!("{some} messages would say nothing")),
     }

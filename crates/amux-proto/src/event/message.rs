@@ -10,7 +10,7 @@ events! {
         to: Recipient,
         stage: Stage,
         evidence: Option<String>,
-        /// The words that were given, where they were not the newest.
+        /// The words that were given, where they were changed and somebody told which it was; else the newest are meant.
         #[serde(default, skip_serializing_if = "Option::is_none")] #[ts(optional)] edition: Option<u32>,
     }
     /// A person said: now.
