@@ -135,12 +135,19 @@ promise('of two who look at one terminal the one who types sets its size, and th
   const small = await here.visit({ hash, width: 900, height: 500 });
   await told(big).waitFor();
   const second = await stty(small, 'second');
+  await small.keyboard.type('seq -f line-%g 1 300\n');
+  const has = (page, line) => lines(page).then((all) => all.includes(line));
+  const isWhole = async () => {
+    for (const page of [big, small]) await until(async () => (await has(page, 'line-1')) && (await has(page, 'line-300')), 'what scrolled away is above it');
+  };
+  await isWhole();
   assert.ok(second[0] < first[0] && second[1] < first[1], `${second} is smaller than ${first}`);
   await until(async () => new RegExp(`^${second[1]} × ${second[0]},`).test(await told(big).innerText()), 'the other size is said');
   assert.deepEqual(await size(big), await size(small), 'both see it as it is');
   // The window of who only looks may change as it likes.
   await big.setViewportSize({ width: 1000, height: 700 });
   assert.deepEqual(await stty(small, 'third'), second);
+  await isWhole();
   await big.setViewportSize({ width: 1300, height: 900 });
   // Until somebody types there; the first line is still typed at the old size.
   await stty(big, 'fourth');
@@ -148,6 +155,8 @@ promise('of two who look at one terminal the one who types sets its size, and th
   await told(big).waitFor({ state: 'detached' });
   assert.deepEqual(await stty(big, 'fifth'), first);
   assert.deepEqual(await size(small), await size(big));
+  // In the new size as well, for who has it and for who only looks.
+  await isWhole();
 });
 
 promise('a view that is left costs nothing, and a page that nobody sees is not sent more than it can take', async (here) => {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { Pace, type Sink } from '../src/ui/pace';
+import { Pace, Rest, type Sink } from '../src/ui/pace';
 
 function world() {
   let frames: ((at: number) => void)[] = [];
@@ -190,5 +190,68 @@ describe('the pace of terminals', () => {
     expect(log).toEqual(['a 3']);
     pace.drop(a);
     expect(log).toEqual(['a 3', 'b 3']);
+  });
+  it('owes nothing to the one that is typed into, so that the next key finds the thread free', () => {
+    const { pace, log, sink, frame, done } = world();
+    const mine = sink('mine');
+    pace.favour(mine);
+    pace.put(mine, new Uint8Array(1_000_000), () => undefined);
+    pace.typed(mine);
+    frame(60);
+    done();
+    pace.typed(mine);
+    pace.put(sink('a'), new Uint8Array(100_000), () => undefined);
+    for (let i = 0; i < 2; i += 1) (frame(16), done(), done());
+    expect(log.filter((line) => line.startsWith('a'))).toEqual([]);
+    for (let i = 0; i < 4; i += 1) (frame(60), done());
+    expect(log.some((line) => line.startsWith('a'))).toBe(true);
+  });
+  it.each(['printed a little', 'were closed'])('waits for a key again when the others have waited and %s', (what) => {
+    const { pace, log, sink, frame, all } = world();
+    const [mine, a] = [sink('mine'), sink('a')];
+    pace.favour(mine);
+    pace.typed(mine);
+    pace.put(a, new Uint8Array(3), () => undefined);
+    if (what === 'were closed') pace.put(sink('b'), new Uint8Array(0), () => undefined);
+    expect(log).toEqual([]);
+    // No answer came.
+    frame(60);
+    if (what === 'were closed') pace.drop(a);
+    all();
+    frame();
+    log.length = 0;
+    pace.typed(mine);
+    pace.put(a, new Uint8Array(100_000), () => undefined);
+    expect(log).toEqual([]);
+  });
+});
+
+describe('a size that is told', () => {
+  it('is the first at once and the last when it rests, and none of those between', () => {
+    const { clock, frame } = world();
+    let [size, isOpen] = [0, true];
+    const told: number[] = [];
+    const rest = new Rest(clock, () => void (told.at(-1) === size || !isOpen || told.push(size)));
+    const drag = (frames: number) => {
+      for (let i = 0; i < frames; i += 1) {
+        size += 1;
+        rest.changed();
+        frame();
+      }
+    };
+    drag(60);
+    expect(told).toEqual([1]);
+    expect(rest.isMoving).toBe(true);
+    frame(200);
+    expect(told).toEqual([1, 60]);
+    expect(rest.isMoving).toBe(false);
+    drag(1);
+    frame(200);
+    expect(told).toEqual([1, 60, 61]);
+    isOpen = false;
+    drag(1);
+    isOpen = true;
+    frame(200);
+    expect(told, 'also where nobody could be told at first').toEqual([1, 60, 61, 62]);
   });
 });

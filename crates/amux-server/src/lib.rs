@@ -28,6 +28,7 @@ mod takeover;
 mod tasks;
 mod teams;
 mod transcripts;
+mod turns;
 mod views;
 mod web;
 

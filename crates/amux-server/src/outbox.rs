@@ -1,24 +1,34 @@
 //! What was said to a client and is not with its socket yet. It is written while the client is heard: what it types is
 //! read also when it reads nothing.
 
+use std::collections::VecDeque;
 use std::io;
+use std::time::Duration;
 
 use amux_proto::frame::ServerFrame;
 use amux_proto::{Code, FRAME_BYTES_MAX, Rejection};
+use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
 use crate::session::Sink;
 use crate::views::Out;
 
 /// Room for what answers a client that asks much at once, as a page that opens all of its terminals. One that asks for
-/// more and does not read is not heard until it does. As much again may be on its way into the socket.
+/// more and does not read is not heard until it does. What is on its way into the socket comes to that.
 const WAITING_BYTES_MAX: usize = 4 * FRAME_BYTES_MAX;
+
+/// So much is written together. What is on its way cannot be taken back, so it is little.
+const TOGETHER_BYTES: usize = 64 * 1024;
+
+/// So long a client that leaves or is sent away may take for what it still is to hear: longer than a busy disk keeps an
+/// answer or a slow line a frame, and short enough that whoever does not read keeps no place for long.
+pub(crate) const LET_GO_WITHIN: Duration = Duration::from_secs(10);
 
 pub(crate) struct Outbox<S> {
     /// While nothing is written.
     socket: Option<S>,
     writing: Option<BoxFuture<'static, (S, io::Result<()>)>>,
-    waiting: Vec<Said>,
+    waiting: VecDeque<Said>,
     waiting_bytes: usize,
 }
 
@@ -28,9 +38,18 @@ enum Said {
     Bytes(Vec<u8>),
 }
 
+impl Said {
+    fn len(&self) -> usize {
+        match self {
+            Self::Lines(lines) => lines.len(),
+            Self::Bytes(bytes) => bytes.len(),
+        }
+    }
+}
+
 impl<S: Sink> Outbox<S> {
     pub(crate) fn new(socket: S) -> Self {
-        Self { socket: Some(socket), writing: None, waiting: Vec::new(), waiting_bytes: 0 }
+        Self { socket: Some(socket), writing: None, waiting: VecDeque::new(), waiting_bytes: 0 }
     }
 
     pub(crate) fn put(&mut self, out: Vec<Out>) {
@@ -44,14 +63,13 @@ impl<S: Sink> Outbox<S> {
                 Out::Line(lines) => Said::Lines(lines),
                 Out::Bytes(bytes) => Said::Bytes(bytes),
             };
-            self.waiting_bytes += match &said {
-                Said::Lines(lines) => lines.len(),
-                Said::Bytes(bytes) => bytes.len(),
-            };
-            match (self.waiting.last_mut(), said) {
+            self.waiting_bytes += said.len();
+            match (self.waiting.back_mut(), said) {
                 // Together, for a socket that takes them in one go.
-                (Some(Said::Lines(before)), Said::Lines(lines)) => before.push_str(&lines),
-                (_, said) => self.waiting.push(said),
+                (Some(Said::Lines(before)), Said::Lines(lines)) if before.len() + lines.len() <= TOGETHER_BYTES => {
+                    before.push_str(&lines);
+                }
+                (_, said) => self.waiting.push_back(said),
             }
         }
     }
@@ -69,9 +87,10 @@ impl<S: Sink> Outbox<S> {
     /// Waits until what is being written is with the socket, and begins with what waits. Dropped at any time it loses
     /// nothing: the next one goes on.
     pub(crate) async fn written(&mut self) -> io::Result<()> {
-        if let Some(socket) = self.socket.take_if(|_| !self.waiting.is_empty()) {
-            self.waiting_bytes = 0;
-            self.writing = Some(Box::pin(write(socket, std::mem::take(&mut self.waiting))));
+        if let (Some(_), Some(said)) = (&self.socket, self.waiting.front()) {
+            self.waiting_bytes -= said.len();
+            self.writing =
+                self.socket.take().zip(self.waiting.pop_front()).map(|(socket, said)| write(socket, said).boxed());
         }
         let Some(writing) = &mut self.writing else { return Ok(()) };
         let (socket, written) = writing.await;
@@ -79,25 +98,28 @@ impl<S: Sink> Outbox<S> {
         written
     }
 
-    /// Says a last thing behind all the others.
-    pub(crate) async fn end(mut self, last: Vec<Out>) {
+    /// What waits is not for this client any more. What is half with the socket goes on: half a frame is none, and
+    /// nothing could be said behind it.
+    pub(crate) fn forget(&mut self) {
+        self.waiting.clear();
+        self.waiting_bytes = 0;
+    }
+
+    /// Says a last thing behind all the others, to whoever takes it in this time.
+    pub(crate) async fn end(mut self, last: Vec<Out>, within: Duration) {
         self.put(last);
         // The client may be gone: it is then nobody's to read.
-        while !self.is_empty() && self.written().await.is_ok() {}
+        let all = async { while !self.is_empty() && self.written().await.is_ok() {} };
+        let _ = tokio::time::timeout(within, all).await;
     }
 }
 
-async fn write<S: Sink>(mut socket: S, said: Vec<Said>) -> (S, io::Result<()>) {
-    for said in said {
-        let sent = match said {
-            Said::Lines(lines) => socket.send(&lines).await,
-            Said::Bytes(bytes) => socket.send_bytes(bytes).await,
-        };
-        if sent.is_err() {
-            return (socket, sent);
-        }
-    }
-    (socket, Ok(()))
+async fn write<S: Sink>(mut socket: S, said: Said) -> (S, io::Result<()>) {
+    let sent = match said {
+        Said::Lines(lines) => socket.send(&lines).await,
+        Said::Bytes(bytes) => socket.send_bytes(bytes).await,
+    };
+    (socket, sent)
 }
 
 pub(crate) fn push(lines: &mut String, frame: &ServerFrame) {
@@ -118,7 +140,6 @@ pub(crate) fn push(lines: &mut String, frame: &ServerFrame) {
 
 #[cfg(test)]
 mod tests {
-    use futures_util::FutureExt as _;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 
     use super::*;
@@ -153,7 +174,7 @@ mod tests {
         assert!(heard.len() < said.len(), "there is no room for all of it");
         let mut unread = String::new();
         let last = vec![Out::Line("the end\n".into())];
-        let (_, read) = tokio::join!(outbox.end(last), theirs.read_to_string(&mut unread));
+        let (_, read) = tokio::join!(outbox.end(last, LET_GO_WITHIN), theirs.read_to_string(&mut unread));
         read.unwrap();
         assert_eq!(heard + &unread, said + "the end\n");
     }
@@ -170,5 +191,31 @@ mod tests {
         }
         // The first is on its way already.
         assert_eq!(answers, 1 + WAITING_BYTES_MAX / FRAME_BYTES_MAX);
+    }
+
+    #[tokio::test]
+    async fn one_that_is_sent_away_hears_the_rest_of_a_line_and_why_and_nothing_else() {
+        let (ours, mut theirs) = tokio::io::duplex(3);
+        let mut outbox = Outbox::new(ours);
+        let long = format!("{}\n", "x".repeat(TOGETHER_BYTES));
+        outbox.put(vec![Out::Line("begun\n".into()), Out::Line(long.clone()), Out::Bytes(vec![0; FRAME_BYTES_MAX])]);
+        assert!(outbox.written().now_or_never().is_none());
+        outbox.forget();
+        assert!(outbox.has_room());
+        let (mut heard, last) = (String::new(), vec![Out::Line("signed out\n".into())]);
+        let (_, read) = tokio::join!(outbox.end(last, LET_GO_WITHIN), theirs.read_to_string(&mut heard));
+        read.unwrap();
+        assert_eq!(heard, "begun\nsigned out\n");
+    }
+
+    #[tokio::test]
+    async fn one_that_does_not_read_is_let_go_all_the_same() {
+        let (ours, mut theirs) = tokio::io::duplex(3);
+        let mut outbox = Outbox::new(ours);
+        outbox.put(vec![Out::Line("more than there is room for\n".into())]);
+        outbox.end(vec![Out::Line("the end\n".into())], Duration::from_millis(10)).await;
+        let mut heard = String::new();
+        theirs.read_to_string(&mut heard).await.unwrap();
+        assert_eq!(heard, "mor", "the socket is closed");
     }
 }

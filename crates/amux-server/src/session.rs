@@ -3,11 +3,15 @@
 //! The session is one task. Commands enter the writer's inbox in the order they came and are answered when they are
 //! committed; events, rows, entries and output are pulled by cursor when the client has room. A client that does not
 //! read holds up only itself: its frames wait in the kernel's buffers, and its cursors simply stay where they are. What
-//! it types is heard all the same.
+//! it types is heard all the same, while there is room for answers and fewer than [`IN_FLIGHT_MAX`] are under way; what
+//! it orders is begun before the next frame is heard.
 //!
 //! Of what there is to say the most urgent goes first: answers and the echo of keys, rows, entries, then output and
-//! events by the pageful.
+//! events by the pageful; every so often another begins, so that none waits for ever.
+//!
+//! One that says no more has its answers, and nothing else, within [`LET_GO_WITHIN`].
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,12 +27,14 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesOrdered, FuturesUnordered};
 
 use tokio::sync::watch;
+use tokio::time::Sleep;
 
 use crate::auth::{Admission, SignedIn};
 use crate::board::Watching;
 use crate::daemon::{Daemon, End};
 use crate::follow::Follows;
-use crate::outbox::{Outbox, push};
+use crate::outbox::{LET_GO_WITHIN, Outbox, push};
+use crate::turns::Turns;
 use crate::views::{Out, Urgency, Views};
 use crate::{acts, answers, attachments, auth};
 
@@ -54,7 +60,7 @@ pub(crate) enum Incoming {
     Bytes(Vec<u8>),
 }
 
-/// Commands of one client under way; the next is read when one of them is answered.
+/// Commands and questions of one client under way; the next frame is heard when one of them is answered.
 const IN_FLIGHT_MAX: usize = 64;
 
 /// The question whose answer may take a disk's seconds while somebody types; what he sends meanwhile is answered first.
@@ -83,12 +89,15 @@ pub(crate) async fn serve(
         Err(refusal) => Err(refusal),
     };
     let last = match outcome {
-        // One that only says no more still hears its answers.
-        Ok(Left::Gone) => Vec::new(),
+        Ok(Left::Gone) => return,
         Ok(Left::Told(why)) => vec![ServerFrame::closing(why)],
+        Ok(Left::SignedOut) => {
+            outbox.forget();
+            vec![ServerFrame::closing("signed out")]
+        }
         Err((id, refusal)) => vec![ServerFrame::error(id, refusal.clone()), ServerFrame::closing(refusal.message)],
     };
-    outbox.end(last.into_iter().map(Out::from).collect()).await;
+    outbox.end(last.into_iter().map(Out::from).collect(), LET_GO_WITHIN).await;
 }
 
 /// How a client left that broke no rules.
@@ -96,6 +105,8 @@ enum Left {
     Gone,
     /// We leave, and say why.
     Told(&'static str),
+    /// It may hear nothing more but that.
+    SignedOut,
 }
 
 struct Session {
@@ -111,8 +122,7 @@ struct Session {
     /// Ends with the connection.
     coming: attachments::Coming,
     signed_in: Option<SignedIn>,
-    /// Jobs that were done.
-    turns: u32,
+    turns: Turns,
 }
 
 /// Something that can be said now.
@@ -123,9 +133,6 @@ enum Job {
     Entries(usize),
     Events,
 }
-
-/// Every so many turns the least urgent goes first, so that it is only slow beside a program that never pauses.
-const FAIR_EVERY: u32 = 8;
 
 struct Subscription {
     id: FrameId,
@@ -186,35 +193,59 @@ impl Session {
             watching: None,
             coming: attachments::Coming::default(),
             signed_in,
-            turns: 0,
+            turns: Turns::default(),
         }))
     }
 
     async fn run<S: Sink>(mut self, source: &mut impl Source, outbox: &mut Outbox<S>) -> Result<Left, Rejection> {
         let mut head = self.daemon.engine.published().watch_head();
         let mut ending = self.daemon.ending.subscribe();
+        // Set when the client says no more.
+        let mut leaving: Option<Pin<Box<Sleep>>> = None;
         loop {
             let at = *head.borrow_and_update();
+            if leaving.is_some() {
+                self.views.keep_due();
+            }
             // One thing at a time: what is urgent by then goes next and does not wait behind what could have been said.
             let is_free = outbox.is_empty();
             let job = if is_free { self.job(at) } else { None };
             let is_idle = is_free && job.is_none();
+            let under_way = self.in_flight.len() + self.apart.len();
+            if leaving.is_some() && is_idle && under_way == 0 && self.views.is_empty() {
+                return Ok(Left::Gone);
+            }
+            let has_room = outbox.has_room() && !(job.is_some() && self.turns.is_saying_due());
+            let is_hearing = has_room && leaving.is_none() && under_way < IN_FLIGHT_MAX;
             let out = tokio::select! {
                 biased;
                 reason = ended(&mut ending) => return Ok(Left::Told(reason)),
-                () = signed_out(&mut self.signed_in) => return Ok(Left::Told("signed out")),
+                () = signed_out(&mut self.signed_in) => return Ok(Left::SignedOut),
+                () = over(&mut leaving) => return Ok(Left::Gone),
                 written = outbox.written(), if !is_free => match written {
                     Ok(()) => continue,
                     Err(_) => return Ok(Left::Gone),
                 },
-                Some(frame) = self.in_flight.next(), if is_free => vec![frame.into()],
-                Some(frame) = self.apart.next(), if is_free => vec![frame.into()],
-                frame = source.next(), if self.in_flight.len() + self.apart.len() < IN_FLIGHT_MAX && outbox.has_room() => {
-                    let Some(frame) = frame? else { return Ok(Left::Gone) };
-                    match self.take_in::<S>(frame).await? {
-                        Some(out) => out,
-                        None => return Ok(Left::Gone),
+                // Before the next frame is heard, so that what was ordered before it is begun before it.
+                Some(frame) = self.in_flight.next(), if has_room => {
+                    self.turns.heard();
+                    vec![frame.into()]
+                }
+                Some(frame) = self.apart.next(), if has_room => {
+                    self.turns.heard();
+                    vec![frame.into()]
+                }
+                frame = source.next(), if is_hearing => {
+                    self.turns.heard();
+                    let said = match frame? {
+                        Some(frame) => self.take_in::<S>(frame).await?,
+                        None => None,
+                    };
+                    if said.is_none() {
+                        leaving = Some(Box::pin(tokio::time::sleep(LET_GO_WITHIN)));
+                        self.follow_nothing();
                     }
+                    said.unwrap_or_default()
                 }
                 () = std::future::ready(()), if job.is_some() => {
                     self.daemon.engine.published().is_current(&self.principal)?;
@@ -236,24 +267,27 @@ impl Session {
         }
     }
 
-    /// The most urgent of what can be said.
+    /// But the screens that it asked for.
+    fn follow_nothing(&mut self) {
+        self.subscriptions.clear();
+        self.follows = Follows::default();
+        self.watching = None;
+    }
+
+    /// What goes next of what can be said.
     fn job(&mut self, head: Seq) -> Option<Job> {
         let is_behind = self.subscriptions.iter().any(|sub| sub.seq < head || !sub.caught_up);
-        let mut jobs = [
+        self.turns.choose([
             self.views.ready(Urgency::Echo).map(Job::View),
             self.watching.as_mut().is_some_and(Watching::is_ready).then_some(Job::Rows),
             self.follows.ready(&self.daemon).map(Job::Entries),
             self.views.ready(Urgency::Bulk).map(Job::View),
             is_behind.then_some(Job::Events),
-        ];
-        if self.turns % FAIR_EVERY == FAIR_EVERY - 1 {
-            jobs.reverse();
-        }
-        jobs.into_iter().flatten().next()
+        ])
     }
 
     async fn perform(&mut self, job: Job, head: Seq) -> Result<Vec<Out>, Rejection> {
-        self.turns = self.turns.wrapping_add(1);
+        self.turns.said();
         Ok(match job {
             Job::View(at) => self.views.step(&self.daemon, &self.principal, at).await,
             Job::Rows => self.watching.as_mut().map(|watching| Out::Line(watching.frame())).into_iter().collect(),
@@ -274,7 +308,6 @@ impl Session {
             Ok(frame) => frame,
             Err((id, refusal)) => return Ok(Some(vec![ServerFrame::error(id, refusal).into()])),
         };
-        let refused = |id: FrameId| move |refusal| vec![Out::from(ServerFrame::error(Some(id), refusal))];
         let frames = match frame {
             Client::Bye => return Ok(None),
             Client::Hello(_) => {
@@ -311,16 +344,16 @@ impl Session {
                 vec![self.subscribe(id, sub).unwrap_or_else(|refusal| ServerFrame::error(Some(id), refusal))]
             }
             Client::View { id, view } => {
-                let viewed = self.views.open(&self.daemon, &self.principal, id, &view, S::TAKES_BYTES).await;
-                return Ok(Some(viewed.unwrap_or_else(refused(id))));
+                let refused = self.views.open(&self.daemon, &self.principal, id, &view, S::TAKES_BYTES).await.err();
+                refused.map(|refusal| ServerFrame::error(Some(id), refusal)).into_iter().collect()
             }
             Client::Typed(typed) => {
                 let refused = self.views.typed(&self.daemon, &self.principal, &typed).await.err();
                 refused.map(|refusal| ServerFrame::error(Some(typed.view), refusal)).into_iter().collect()
             }
             Client::Resized(resized) => {
-                let screen = self.views.resized(&self.daemon, &self.principal, resized).await;
-                return Ok(Some(screen.unwrap_or_else(refused(resized.view))));
+                let refused = self.views.resized(&self.daemon, &self.principal, resized).await.err();
+                refused.map(|refusal| ServerFrame::error(Some(resized.view), refusal)).into_iter().collect()
             }
             Client::Credit(credit) => {
                 let refused = self.views.credit(credit).err();
@@ -539,6 +572,14 @@ fn greet(daemon: &Daemon, hello: &Hello, admission: Admission) -> Result<Princip
 async fn ended(ending: &mut watch::Receiver<Option<End>>) -> &'static str {
     let end = ending.wait_for(Option::is_some).await;
     end.ok().and_then(|end| *end).map_or("the server ends", End::reason)
+}
+
+/// Waits until whoever says no more has had its time.
+async fn over(leaving: &mut Option<Pin<Box<Sleep>>>) {
+    match leaving {
+        Some(leaving) => leaving.await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Waits for the end of the browser's session, if it is one's.

@@ -14,6 +14,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use futures_util::future::select_all;
 use tokio::sync::oneshot;
+use tokio::sync::oneshot::error::TryRecvError;
 
 use crate::acts::ask_live;
 use crate::daemon::Daemon;
@@ -34,7 +35,7 @@ const TYPED_BYTES_MAX: usize = 256 * 1024;
 const ECHO_BYTES: u64 = 4 * 1024;
 
 /// So much of what comes after a key is its answer, a screen that is drawn anew among them, and goes before what others
-/// print. Of a program that prints without end it is as much for each key and no more.
+/// print. Of a program that prints without end, or has much to say from before, it is as much for each key and no more.
 const ANSWER_BYTES: u64 = 64 * 1024;
 
 #[derive(Default)]
@@ -59,6 +60,19 @@ impl From<ServerFrame> for Out {
     }
 }
 
+/// Whether its screen is to be shown, which is done where there is something to say and not where it is asked for: what
+/// stands above it takes a while to read, and meanwhile the client is heard.
+enum Due {
+    /// It was shown.
+    Not,
+    /// As it is then.
+    Anew,
+    /// What stands above it is being read. One at a time: a size that changes meanwhile is seen afterwards.
+    Reading(oneshot::Receiver<Vec<u8>>),
+    /// With this above it.
+    Read(Vec<u8>),
+}
+
 /// How urgent it is what a terminal says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Urgency {
@@ -73,8 +87,9 @@ struct Viewed {
     view: View,
     /// Sent up to here.
     at: u64,
-    /// Up to here it is what answers a key.
-    answers_to: u64,
+    /// So much of what comes next is taken for what answers a key.
+    answer_left: u64,
+    due: Due,
     /// Lines of what scrolled away that its screen comes with.
     history: Option<u16>,
     /// Set where it travels in binary messages.
@@ -106,7 +121,7 @@ impl Views {
         id: FrameId,
         wanted: &ViewTerminal,
         takes_bytes: bool,
-    ) -> Result<Vec<Out>, Rejection> {
+    ) -> Result<(), Rejection> {
         let published = daemon.engine.published();
         if self.all.len() >= VIEWS_MAX {
             return Err(Rejection::new(Code::Limit, format!("at most {VIEWS_MAX} terminals on one connection")));
@@ -130,11 +145,20 @@ impl Views {
         let run = published.agent(&agent.to_string())?.agent.run.unwrap_or(RunNo(0));
         let credit = wanted.binary.then(Spent::default);
         let history = wanted.history.filter(|_| wanted.binary);
-        let mut viewed = Viewed { id, agent, run, at: view.offset, answers_to: 0, history, view, credit };
-        viewed.recall(daemon).await;
-        let out = viewed.screen(daemon);
+        let mut viewed =
+            Viewed { id, agent, run, at: view.offset, answer_left: 0, due: Due::Not, history, view, credit };
+        viewed.recall(daemon);
         self.all.push(viewed);
-        Ok(out)
+        Ok(())
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    /// Of those that only wait for what they asked for.
+    pub(crate) fn keep_due(&mut self) {
+        self.all.retain(|viewed| !matches!(viewed.due, Due::Not));
     }
 
     pub(crate) fn close(&mut self, id: FrameId) -> bool {
@@ -168,27 +192,26 @@ impl Views {
             let message = format!("too many keys at once: {} bytes, at most {TYPED_BYTES_MAX}", bytes.len());
             return Err(Rejection::new(Code::TooLarge, message));
         }
-        viewed.answers_to = *viewed.view.grown.borrow() + ANSWER_BYTES;
-        let (viewer, agent) = (viewed.view.viewer, viewed.agent);
+        let (viewer, agent) = (viewed.types(), viewed.agent);
         ask_live(daemon, agent, |reply| Ask::Type { viewer, bytes, reply }).await?
     }
 
-    /// The answer is the screen, whoever says how large it is: a window of another size shows it anew, with what scrolled
-    /// away above it.
+    /// The answer is the screen, whoever says how large it is.
     pub(crate) async fn resized(
         &mut self,
-        daemon: &Arc<Daemon>,
+        daemon: &Daemon,
         principal: &Principal,
         resized: Resized,
-    ) -> Result<Vec<Out>, Rejection> {
+    ) -> Result<(), Rejection> {
         let viewed = self.find(resized.view)?;
         daemon.engine.published().may(principal, Right::Keys, viewed.agent)?;
         let size = Size { rows: resized.rows.clamp(1, 1000), cols: resized.cols.clamp(2, 1000) };
         let (viewer, agent) = (Some(viewed.view.viewer), viewed.agent);
         ask_live(daemon, agent, |reply| Ask::Resize { viewer, size, reply }).await??;
-        viewed.renew(daemon).await.ok_or_else(|| Rejection::new(Code::Conflict, ENDED))?;
-        viewed.recall(daemon).await;
-        Ok(viewed.screen(daemon))
+        if matches!(viewed.due, Due::Not) {
+            viewed.due = Due::Anew;
+        }
+        Ok(())
     }
 
     /// The client has shown so much of it.
@@ -243,7 +266,8 @@ impl Views {
         let said = match viewed.news(under_way) {
             None => return Vec::new(),
             Some(News::Output) => viewed.output(daemon, under_way).await,
-            Some(News::Screen) => viewed.again(daemon).await.ok_or_else(|| ENDED.to_owned()),
+            Some(News::Anew) => viewed.again(daemon).await.ok_or_else(|| ENDED.to_owned()),
+            Some(News::Screen) => Ok(viewed.screen(daemon)),
             Some(News::End) => Err(ENDED.to_owned()),
         };
         match said {
@@ -261,7 +285,9 @@ const ENDED: &str = "the agent ended";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum News {
     Output,
-    /// It is to be shown anew.
+    /// It is to be shown as it is now.
+    Anew,
+    /// It can be shown.
     Screen,
     End,
 }
@@ -271,6 +297,18 @@ impl Viewed {
     fn news(&mut self, under_way: usize) -> Option<News> {
         let end = *self.view.grown.borrow_and_update();
         let is_resized = *self.view.resized.borrow_and_update() != self.view.size;
+        if let Due::Reading(above) = &mut self.due {
+            match above.try_recv() {
+                Ok(above) => self.due = Due::Read(above),
+                Err(TryRecvError::Empty) => return None,
+                // A screen without it is better than none.
+                Err(TryRecvError::Closed) => self.due = Due::Read(Vec::new()),
+            }
+        }
+        // However much credit there is: there was some when it was begun.
+        if let Due::Read(_) = self.due {
+            return Some(News::Screen);
+        }
         if let Some(spent) = &mut self.credit {
             let share = spent.share(under_way);
             if spent.is_stalled && spent.bytes > share / 2 {
@@ -278,7 +316,7 @@ impl Viewed {
             }
             let is_far_behind = end.saturating_sub(self.at) > CREDIT_BYTES / 4;
             if spent.is_stalled && is_far_behind {
-                return Some(News::Screen);
+                return Some(News::Anew);
             }
             spent.is_stalled = false;
             if spent.bytes >= share {
@@ -286,8 +324,8 @@ impl Viewed {
                 return None;
             }
         }
-        if is_resized {
-            return Some(News::Screen);
+        if is_resized || matches!(self.due, Due::Anew) {
+            return Some(News::Anew);
         }
         if end > self.at {
             return Some(News::Output);
@@ -298,8 +336,19 @@ impl Viewed {
 
     fn urgency(&self, news: News) -> Urgency {
         let behind = self.view.grown.borrow().saturating_sub(self.at);
-        let is_answer = behind <= ECHO_BYTES || self.at < self.answers_to;
+        let is_answer = behind <= ECHO_BYTES || self.answer_left > 0;
         if news == News::Output && !is_answer { Urgency::Bulk } else { Urgency::Echo }
+    }
+
+    /// Somebody does, and is this viewer.
+    fn types(&mut self) -> u64 {
+        self.answer_left = ANSWER_BYTES;
+        self.view.viewer
+    }
+
+    fn was_sent(&mut self, bytes: u64) {
+        self.at += bytes;
+        self.answer_left = self.answer_left.saturating_sub(bytes);
     }
 
     fn is_stalled(&self) -> bool {
@@ -307,45 +356,56 @@ impl Viewed {
     }
 
     async fn changed(&mut self) {
+        if let Due::Reading(above) = &mut self.due {
+            self.due = Due::Read(above.await.unwrap_or_default());
+            return;
+        }
         tokio::select! {
             _ = self.view.grown.changed() => {}
             _ = self.view.resized.changed() => {}
         }
     }
 
+    /// Whole, however much credit there is: half a screen is none.
     fn screen(&mut self, daemon: &Daemon) -> Vec<Out> {
-        let View { offset, snapshot, size, .. } = &self.view;
+        let mut bytes = match std::mem::replace(&mut self.due, Due::Not) {
+            Due::Read(above) => above,
+            Due::Not | Due::Anew | Due::Reading(_) => Vec::new(),
+        };
+        bytes.append(&mut self.view.snapshot);
+        let View { offset, size, .. } = self.view;
         let is_binary = self.credit.is_some();
         let screen = ScreenFrame {
             agent: daemon.engine.published().label(self.agent),
             run: self.run,
             rows: size.rows,
             cols: size.cols,
-            offset: *offset,
-            bytes: if is_binary { String::new() } else { BASE64.encode(snapshot) },
+            offset,
+            bytes: if is_binary { String::new() } else { BASE64.encode(&bytes) },
         };
         let frame = ServerFrame { id: Some(self.id), screen: Some(screen), ..ServerFrame::default() };
         if !is_binary {
             return vec![frame.into()];
         }
-        // Whole, however much credit there is: half a screen is none.
-        let bytes = self.spend(Binary::Screen, *offset, &self.view.snapshot.clone());
+        let bytes = self.spend(Binary::Screen, offset, &bytes);
         vec![frame.into(), bytes]
     }
 
-    /// Puts what scrolled away before the screen. A screen without it is better than none.
-    async fn recall(&mut self, daemon: &Daemon) {
-        let Some(lines) = self.history else { return };
+    /// Begins to read what scrolled away, where it is wanted above the screen.
+    fn recall(&mut self, daemon: &Daemon) {
+        let Some(lines) = self.history else {
+            self.due = Due::Read(Vec::new());
+            return;
+        };
         let (runner, agent, run) = (daemon.runner.clone(), self.agent, self.run);
         let (size, end) = (self.view.size, self.view.offset);
-        let read = tokio::task::spawn_blocking(move || runner.history(agent, run, size, end, usize::from(lines)));
-        match read.await.map_err(std::io::Error::other).and_then(|read| read) {
-            Ok(mut history) => {
-                history.append(&mut self.view.snapshot);
-                self.view.snapshot = history;
-            }
-            Err(error) => tracing::warn!(%error, agent = %self.agent, "What scrolled off a terminal cannot be read."),
-        }
+        let (reply, above) = oneshot::channel();
+        self.due = Due::Reading(above);
+        tokio::task::spawn_blocking(move || match runner.history(agent, run, size, end, usize::from(lines)) {
+            // The client may be gone.
+            Ok(history) => drop(reply.send(history)),
+            Err(error) => tracing::warn!(%error, %agent, "What scrolled off a terminal cannot be read."),
+        });
     }
 
     fn spend(&mut self, kind: Binary, offset: u64, bytes: &[u8]) -> Out {
@@ -356,13 +416,12 @@ impl Viewed {
         Out::Bytes(kind.frame(u32::try_from(self.id).unwrap_or(u32::MAX), offset, bytes))
     }
 
-    /// The screen as it is now, for the same viewer.
-    async fn again(&mut self, daemon: &Arc<Daemon>) -> Option<Vec<Out>> {
-        self.renew(daemon).await?;
-        Some(self.screen(daemon))
-    }
-
-    async fn renew(&mut self, daemon: &Arc<Daemon>) -> Option<()> {
+    /// The screen as it is now, for the same viewer. Nothing yet where what stands above it is read first: in another size
+    /// it is other lines, and where it was asked for, what the client did not hear is among them. Of one that cannot
+    /// follow, what it missed is not sent.
+    async fn again(&mut self, daemon: &Daemon) -> Option<Vec<Out>> {
+        let (size, at) = (self.view.size, self.at);
+        let is_asked = matches!(self.due, Due::Anew);
         let (reply, answer) = oneshot::channel();
         let viewer = self.view.viewer;
         daemon.runner.ask(self.agent, Ask::ViewAgain { viewer, reply }).await.ok()?;
@@ -371,7 +430,12 @@ impl Viewed {
         if let Some(spent) = &mut self.credit {
             spent.is_stalled = false;
         }
-        Some(())
+        if self.view.size != size || (is_asked && self.at != at) {
+            self.recall(daemon);
+        } else {
+            self.due = Due::Read(Vec::new());
+        }
+        Some(if let Due::Read(_) = self.due { self.screen(daemon) } else { Vec::new() })
     }
 
     async fn output(&mut self, daemon: &Arc<Daemon>, under_way: usize) -> Result<Vec<Out>, String> {
@@ -389,7 +453,7 @@ impl Viewed {
         if count == 0 {
             return Err("its tape ends before its output does".to_owned());
         }
-        self.at += count as u64;
+        self.was_sent(count as u64);
         if self.credit.is_some() {
             return Ok(vec![self.spend(Binary::Output, offset, &bytes[..count])]);
         }
@@ -418,17 +482,25 @@ mod tests {
             resized: resized.subscribe(),
         };
         let agent = AgentId(uuid::Uuid::nil());
+        let (due, credit) = (Due::Not, None);
         let mut viewed =
-            Viewed { id: 1, agent, run: RunNo(1), view, at: 0, answers_to: 0, history: None, credit: None };
+            Viewed { id: 1, agent, run: RunNo(1), view, at: 0, answer_left: 0, due, history: None, credit };
         let urgency = |viewed: &Viewed| viewed.urgency(News::Output);
         grown.send_replace(ECHO_BYTES);
         assert_eq!(urgency(&viewed), Urgency::Echo, "so little is an echo or as welcome");
         grown.send_replace(10 * ANSWER_BYTES);
         assert_eq!(urgency(&viewed), Urgency::Bulk);
-        viewed.answers_to = ANSWER_BYTES;
+        assert_eq!(viewed.types(), 1);
         assert_eq!(urgency(&viewed), Urgency::Echo, "somebody typed");
-        viewed.at = ANSWER_BYTES;
-        assert_eq!(urgency(&viewed), Urgency::Bulk, "it prints without end");
+        viewed.was_sent(ANSWER_BYTES - 1);
+        assert_eq!(urgency(&viewed), Urgency::Echo);
+        viewed.was_sent(1);
+        assert_eq!(urgency(&viewed), Urgency::Bulk, "what it had to say before is no answer, however much it is");
+        for _ in 0..9 {
+            viewed.types();
+        }
+        viewed.was_sent(ANSWER_BYTES);
+        assert_eq!(urgency(&viewed), Urgency::Bulk, "nor do keys add up");
     }
 
     #[test]

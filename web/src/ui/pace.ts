@@ -71,9 +71,14 @@ export class Pace {
     });
   }
 
+  private hasOthers(): boolean {
+    for (const sink of this.waiting.keys()) if (sink !== this.favoured) return true;
+    return false;
+  }
+
   private goOn(): void {
     this.awaited = undefined;
-    this.isOwed = this.waiting.size > 0;
+    this.isOwed = this.hasOthers();
     this.next();
   }
 
@@ -94,6 +99,8 @@ export class Pace {
   drop(sink: Sink): void {
     const queue = this.waiting.get(sink);
     this.waiting.delete(sink);
+    // To one that is gone nothing is owed.
+    this.isOwed &&= this.hasOthers();
     for (const piece of queue ?? []) piece.done();
     // One that is gone may never say that it took what it has; the others do not wait for that.
     if (this.taking?.sink !== sink) return;
@@ -109,6 +116,7 @@ export class Pace {
     if (!found) return;
     const [sink, queue] = found;
     const first = queue[0]!;
+    if (sink !== this.favoured) this.isOwed = false;
     const bytes = first.bytes.subarray(0, this.isTyping() ? PIECE_TYPING_BYTES : PIECE_BYTES);
     const isWhole = bytes.length === first.bytes.length;
     if (isWhole) queue.shift();
@@ -163,11 +171,42 @@ export class Pace {
       // What is drawn in this frame anyway may take more of it.
       if (!this.drawn.has(entry[0]) && this.drawn.size >= width) continue;
       this.drawn.add(entry[0]);
-      if (entry[0] !== this.favoured) this.isOwed = false;
       return entry;
     }
     return undefined;
   }
 }
 
-export const pace = new Pace({ frame: (then) => requestAnimationFrame(then), after: (ms, then) => void setTimeout(then, ms), now: () => performance.now() });
+/** A window that is dragged has a size for every frame of it, and every size is a screen that a program draws anew for all who
+ * look. The first is told at once, as of a pane that was opened beside; the last when it has rested so long: a drag is over,
+ * and it is too short to be noticed. */
+const REST_MS = 100;
+
+export class Rest {
+  private newest: object | undefined;
+
+  constructor(
+    private readonly clock: Pick<Clock, 'after'>,
+    private readonly tell: () => void,
+  ) {}
+
+  /** What changed is told again when it rests. */
+  get isMoving(): boolean {
+    return this.newest !== undefined;
+  }
+
+  changed(): void {
+    const mine = {};
+    if (!this.newest) this.tell();
+    this.newest = mine;
+    this.clock.after(REST_MS, () => {
+      if (this.newest !== mine) return;
+      this.newest = undefined;
+      // Whoever tells knows what was told: the first may have come before there was anybody to tell.
+      this.tell();
+    });
+  }
+}
+
+export const clock: Clock = { frame: (then) => requestAnimationFrame(then), after: (ms, then) => void setTimeout(then, ms), now: () => performance.now() };
+export const pace = new Pace(clock);

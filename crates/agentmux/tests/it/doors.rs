@@ -2,9 +2,11 @@
 //! server, over its real sockets.
 
 use std::collections::HashMap;
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{Shutdown, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use amux_server::http::{Access, ROUTES};
@@ -140,6 +142,77 @@ fn commands_on_one_connection_are_answered_in_order_and_retried_for_free() {
         json!({ "cmd": "team.create", "args": { "name": "t7" }, "cmd_id": "00000000-0000-4000-8000-000000000007" });
     let answer = world.connect().call(again).unwrap();
     assert_eq!(first[&answer["seq"].as_u64().unwrap()], answer["ok"]);
+}
+
+#[test]
+fn one_that_says_no_more_has_its_answers_and_then_the_end() {
+    let world = World::start();
+    let mut sh = world.connect();
+    let cwd = tempfile::tempdir().unwrap();
+    sh.must("agent.create", json!({ "name": "sh", "kind": "shell", "cwd": cwd.path() }));
+    until("it has a terminal", || {
+        let look = sh.call(json!({ "get": "look", "args": { "agent": "sh" } })).unwrap();
+        look["ok"].is_object().then_some(())
+    });
+    let orders = [
+        json!({ "id": 1, "cmd": "team.create", "args": { "name": "quiet" } }),
+        json!({ "id": 2, "get": "teams" }),
+        json!({ "id": 3, "get": "files", "args": { "agent": "sh" } }),
+        json!({ "id": 4, "view": { "agent": "sh" } }),
+        // It is told what there is, and nobody waits for more.
+        json!({ "id": 5, "sub": {} }),
+    ];
+    let said: Vec<_> = orders.iter().map(|order| format!("{order}\n")).collect();
+    for is_with_bye in [false, true] {
+        let mut socket = UnixStream::connect(world.home.socket()).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let bye = if is_with_bye { "{\"bye\":true}\n" } else { "" };
+        let hello = "{\"hello\":{\"protocol\":1}}\n";
+        socket.write_all([hello, &said.concat(), bye].concat().as_bytes()).unwrap();
+        if !is_with_bye {
+            socket.shutdown(Shutdown::Write).unwrap();
+        }
+        let mut heard = String::new();
+        socket.read_to_string(&mut heard).unwrap();
+        let frames: Vec<Value> = heard.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        for id in 1..=5 {
+            assert!(frames.iter().any(|frame| frame["id"] == id), "{id} has its answer: {heard}");
+        }
+    }
+    assert!(world.connect().get("teams", json!({})).to_string().contains("\"quiet\""));
+}
+
+#[test]
+fn who_types_without_a_pause_hears_of_what_happens_meanwhile() {
+    let world = World::start();
+    let mut wire = world.connect();
+    wire.must("agent.create", json!({ "name": "sh", "kind": "shell", "cwd": "/" }));
+    until("it has a terminal", || {
+        let look = wire.call(json!({ "get": "look", "args": { "agent": "sh" } })).unwrap();
+        look["ok"].is_object().then_some(())
+    });
+    let mut writer = UnixStream::connect(world.home.socket()).unwrap();
+    let reader = writer.try_clone().unwrap();
+    reader.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let hello = json!({ "hello": { "protocol": 1 } });
+    let (view, sub) = (json!({ "id": 1, "view": { "agent": "sh" } }), json!({ "id": 2, "sub": {} }));
+    writer.write_all(format!("{hello}\n{view}\n{sub}\n").as_bytes()).unwrap();
+    let lines = BufReader::new(reader).lines().map_while(Result::ok);
+    let mut lines = lines.map(|line| serde_json::from_str::<Value>(&line).unwrap());
+    assert!(lines.by_ref().any(|frame| !frame["caught_up"].is_null()));
+    let is_heard = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let nothing = format!("{}\n", json!({ "typed": { "view": 1, "bytes": "" } })).repeat(1000);
+            while !is_heard.load(Ordering::Relaxed) {
+                writer.write_all(nothing.as_bytes()).unwrap();
+            }
+        });
+        scope.spawn(|| wire.must("team.create", json!({ "name": "news" })));
+        let heard = lines.find(|frame| frame["event"].to_string().contains("news"));
+        is_heard.store(true, Ordering::Relaxed);
+        assert!(heard.is_some());
+    });
 }
 
 #[test]

@@ -83,7 +83,6 @@ impl Browser {
         self.runtime.block_on(self.socket.send(Message::binary(bytes))).unwrap();
     }
 
-    /// `None` when nothing comes in this time.
     /// Bytes that have come and were not read.
     fn waiting(&mut self) -> usize {
         // More than any socket holds.
@@ -94,6 +93,7 @@ impl Browser {
         }
     }
 
+    /// `None` when nothing comes in this time.
     fn hear_within(&mut self, limit: Duration) -> Option<Heard> {
         let next = async { tokio::time::timeout(limit, self.socket.next()).await };
         match self.runtime.block_on(next) {
@@ -626,6 +626,48 @@ fn a_terminal_that_is_opened_again_has_what_scrolled_away_above_it_also_after_a_
 }
 
 #[test]
+fn a_terminal_of_another_size_has_what_scrolled_away_above_it_for_everybody_who_looks() {
+    let world = World::new();
+    let script = "stty -echo; printf 'red\r\n'; seq 1 500; printf 'the end'; exec cat";
+    world.json(&["new", "sh", "--agent", "cmd", "--cwd", "/", "--", "/bin/sh", "-c", script]);
+    until("it has printed", || world.json(&["look", "sh"])["lines"].to_string().contains("the end").then_some(()));
+    let none = Size { rows: 0, cols: 0 };
+    let open = || {
+        let mut browser = Browser::open(&world);
+        let view = json!({ "agent": "sh", "rows": 41, "cols": 100, "binary": true, "history": 1000 });
+        browser.say(&json!({ "id": 7, "view": view }));
+        let shown = Shown { screen: None, size: none, at: 0, received: 0, screens: 0 };
+        (browser, shown)
+    };
+    let next = |(browser, shown): &mut (Browser, Shown)| {
+        let before = shown.screens;
+        while shown.screens == before {
+            shown.take(browser.hear());
+        }
+        (shown.size.rows, shown.screen.as_mut().unwrap().rows(Some(1000), false))
+    };
+    let is_whole = |(rows, lines): (u16, Vec<String>), size: u16| {
+        assert_eq!((rows, lines[0].as_str()), (size, "red"));
+        assert_eq!((lines[1].as_str(), lines.last().map(String::as_str)), ("1", Some("the end")));
+    };
+    let (mut other, mut mine) = (open(), open());
+    is_whole(next(&mut other), 41);
+    is_whole(next(&mut mine), 41);
+    // Whoever came last has the size.
+    mine.0.say(&json!({ "resized": { "view": 7, "rows": 37, "cols": 100 } }));
+    is_whole(next(&mut mine), 37);
+    is_whole(next(&mut other), 37);
+    // One whose size stays and who missed nothing has what is above it; who has not the size is answered, too.
+    for (one, rows) in [(&mut mine, 37), (&mut other, 25)] {
+        let at = one.1.at;
+        one.0.say(&json!({ "resized": { "view": 7, "rows": rows, "cols": 100 } }));
+        let (size, lines) = next(one);
+        assert_eq!((size, lines.len() <= 37, one.1.at), (37, true, at), "the screen and nothing above it");
+        assert_eq!(lines.last().map(String::as_str), Some("the end"));
+    }
+}
+
+#[test]
 fn terminals_that_print_at_once_share_what_is_under_way_to_a_page() {
     const CREDIT: u64 = 1024 * 1024;
     const FRAME: u64 = 64 * 1024;
@@ -696,7 +738,12 @@ fn who_reads_nothing_is_still_heard_when_he_types() {
         let known = std::mem::replace(&mut came, browser.waiting());
         (known == came).then_some(())
     });
-    browser.say_bytes([&[3][..], &7_u32.to_be_bytes(), b"typed words"].concat());
+    // However much he asks and in whichever way he types: the keys arrive in their order.
+    for id in 100..200 {
+        browser.say(&json!({ "id": id, "get": "status" }));
+    }
+    browser.say(&json!({ "id": 200, "cmd": "agent.keys", "args": { "agent": "quiet", "keys": ["typed "] } }));
+    browser.say_bytes([&[3][..], &7_u32.to_be_bytes(), b"words"].concat());
     until("they arrive", || (fs::read(&typed).ok()? == b"typed words").then_some(()));
     browser.say(&json!({ "id": 9, "get": "status" }));
     until("it is answered behind all that was said before", || match browser.hear() {
