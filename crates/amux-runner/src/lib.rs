@@ -211,15 +211,23 @@ impl Runner {
         Ok(screen)
     }
 
-    /// What scrolled off the screen of a run before it had printed up to `end`, for a terminal that is shown the screen of
-    /// that moment. Blocks.
-    pub fn history(&self, agent: AgentId, run: RunNo, size: Size, end: u64, lines: usize) -> std::io::Result<Vec<u8>> {
+    /// What scrolled off the screen of a run, for a terminal that is shown it as it was at `offset`, in `size`, by this
+    /// snapshot. Blocks.
+    pub fn history(
+        &self,
+        agent: AgentId,
+        run: RunNo,
+        (size, offset, snapshot): (Size, u64, &[u8]),
+        lines: usize,
+    ) -> std::io::Result<Vec<u8>> {
         let dir = tape::dir(&self.shared.world.tapes, agent, run);
         let (from, mut bytes) = tape::tail(&dir, tape::OUT, REPLAY_BYTES)?;
-        bytes.truncate(usize::try_from(end.saturating_sub(from)).unwrap_or(usize::MAX));
-        let mut screen = screen::Screen::of_tape(size);
-        screen.feed(&bytes);
-        Ok(screen.scrolled_off(lines, HISTORY_BYTES_MAX))
+        bytes.truncate(usize::try_from(offset.saturating_sub(from)).unwrap_or(usize::MAX));
+        let (mut replayed, mut shown) = (screen::Screen::of_tape(size), screen::Screen::live(size));
+        replayed.feed(&bytes);
+        shown.feed(snapshot);
+        let above = replayed.rows_above(&mut shown);
+        Ok(replayed.scrolled_off(above, lines, HISTORY_BYTES_MAX))
     }
 
     /// What removed agents left on the disk goes, by and by.

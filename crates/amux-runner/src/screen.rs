@@ -231,11 +231,23 @@ impl Screen {
         rows
     }
 
-    /// What scrolled off it last, in at most so many lines and bytes, such that a fresh terminal of this size that is fed it
-    /// has all of it above its screen.
-    pub fn scrolled_off(&self, lines: usize, bytes: usize) -> Vec<u8> {
+    /// How many rows of this screen scrolled off the other one, which printed the same in less room: a screen that keeps no
+    /// history has nothing to take back when it grows.
+    pub fn rows_above(&mut self, other: &mut Self) -> usize {
+        let written = |mut rows: Vec<String>| {
+            rows.truncate(rows.iter().rposition(|row| !row.is_empty()).map_or(0, |last| last + 1));
+            rows
+        };
+        let (all, shown) = (written(self.rows(None, false)), written(other.rows(None, false)));
+        (0..all.len()).find(|above| all[*above..] == shown[..]).unwrap_or(0)
+    }
+
+    /// What scrolled off it last, with so many rows of its own, in at most so many lines and bytes, such that a fresh terminal
+    /// of this size that is fed it has all of it above its screen.
+    pub fn scrolled_off(&self, above: usize, lines: usize, bytes: usize) -> Vec<u8> {
         let mut room = bytes;
-        let newest = (1..=self.term.grid().history_size().min(lines)).map(|back| self.row(Line(-(back as i32)), true));
+        let count = self.term.grid().history_size() + above;
+        let newest = (1..=count.min(lines)).map(|back| self.row(Line(above as i32 - back as i32), true));
         let mut kept: Vec<String> = newest
             .take_while(|row| {
                 let fits = row.len() + 2 <= room;
@@ -451,6 +463,25 @@ mod tests {
         assert_eq!(cursor.map(|cursor| (cursor.row, cursor.col)), Some((1, 1)));
         let (rows, _) = screen.cut(Size { rows: 50, cols: 500 });
         assert_eq!(rows.len(), 3);
+    }
+
+    #[test]
+    fn nothing_is_lost_between_a_screen_of_any_size_and_what_scrolled_off_it() {
+        let tape: String = (0..100).map(|n| format!("line {n}\r\n")).chain(["$ ".to_owned()]).collect();
+        let whole: Vec<String> = (0..100).map(|n| format!("line {n}")).chain(["$".to_owned()]).collect();
+        for (printed_in, shown_in) in [(5, 12), (12, 5), (7, 7), (3, 200)] {
+            let (small, size) = (Size { rows: printed_in, cols: 20 }, Size { rows: shown_in, cols: 20 });
+            let mut live = Screen::live(small);
+            live.feed(tape.as_bytes());
+            live.resize(size);
+            let mut replayed = Screen::of_tape(size);
+            replayed.feed(tape.as_bytes());
+            let above = replayed.rows_above(&mut live);
+            let mut client = Screen::of_tape(size);
+            client.feed(&replayed.scrolled_off(above, 5_000, 512 * 1024));
+            client.feed(&live.snapshot());
+            assert_eq!(client.rows(Some(5_000), false), whole, "{printed_in} rows, then {shown_in}");
+        }
     }
 
     #[test]

@@ -398,10 +398,11 @@ impl Viewed {
             return;
         };
         let (runner, agent, run) = (daemon.runner.clone(), self.agent, self.run);
-        let (size, end) = (self.view.size, self.view.offset);
+        let (size, offset, snapshot) = (self.view.size, self.view.offset, self.view.snapshot.clone());
         let (reply, above) = oneshot::channel();
         self.due = Due::Reading(above);
-        tokio::task::spawn_blocking(move || match runner.history(agent, run, size, end, usize::from(lines)) {
+        let below = move || runner.history(agent, run, (size, offset, &snapshot), usize::from(lines));
+        tokio::task::spawn_blocking(move || match below() {
             // The client may be gone.
             Ok(history) => drop(reply.send(history)),
             Err(error) => tracing::warn!(%error, %agent, "What scrolled off a terminal cannot be read."),

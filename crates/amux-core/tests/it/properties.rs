@@ -110,9 +110,12 @@ struct Readers {
     given: BTreeMap<(MessageId, Recipient), BTreeSet<u32>>,
 }
 
+/// That a copy was given with the words of this edition.
+type Told = (MessageId, Recipient, u32);
+
 impl Readers {
     /// What one of them does next; with the copy and the edition, where it is told of one.
-    fn next(&mut self, walk: &mut Walk) -> Option<(Principal, Command, Option<(MessageId, Recipient, u32)>)> {
+    fn next(&mut self, walk: &mut Walk) -> Option<(Principal, Command, Option<Told>)> {
         use command::message::{Ack, Command as Order, Edit, Seen, Send};
         let state = &walk.state;
         let rng = &mut walk.rng;
