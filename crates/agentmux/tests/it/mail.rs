@@ -192,6 +192,8 @@ fn ask_gets_the_answer_through_a_server_that_is_killed_in_between() {
     let asked = || post.json(&["inbox", "--agent", "api", "--all"]).as_array().unwrap().clone();
     let id = until("it is asked", || asked().first().map(|mail| text_of(&mail["id"])));
     post.is_followed();
+    // While it is typed a kill would leave unproven whether it was given, and nobody waits for an answer to that.
+    until("it is given", || (post.delivery(&id)["stage"] == "acked").then_some(()));
     post.kill();
     post.as_agent("api", &format!("reply {} -m pong", end_of(&id)));
     let out = json.wait_with_output().unwrap();
