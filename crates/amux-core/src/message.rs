@@ -129,7 +129,7 @@ fn send(case: &mut Case<'_>, order: &Send) -> Result<Value, Rejection> {
         case.recall(replied);
         fetched(case, replied, copy, None);
         let stage = Stage::Answered { by: id };
-        case.emit(Event::Staged(Staged { message: replied.id, to: copy.to, stage, evidence: None, edition: None }));
+        self::stage(case, (replied.id, copy.to), stage, None);
     }
     Ok(answer)
 }
@@ -249,10 +249,10 @@ pub(crate) fn decided(case: &mut Case<'_>, request: &Request, answer: &Answer) {
         if is_let_through {
             case.emit(Event::Released(Released { message, to }));
             let evidence = Some(format!("{by} let it through"));
-            case.emit(Event::Staged(Staged { message, to, stage: Stage::Accepted, evidence, edition: None }));
+            self::stage(case, (message, to), Stage::Accepted, evidence);
         } else {
             let stage = Stage::Cancelled { by: by.clone() };
-            case.emit(Event::Staged(Staged { message, to, stage, evidence: None, edition: None }));
+            self::stage(case, (message, to), stage, None);
         }
     }
 }
@@ -325,6 +325,11 @@ pub(crate) fn seen(case: &mut Case<'_>, of: (AgentId, RunNo), input: &Input<'_>)
 
 const BOTH_WORDS: &str = "it was given what it said before it was changed, and after";
 const CHANGED_TOO_LATE: &str = "it was on its way already when it was changed";
+
+/// A copy is at another stage; of its words nothing is learned by that.
+fn stage(case: &mut Case<'_>, (message, to): (MessageId, Recipient), stage: Stage, evidence: Option<String>) {
+    case.emit(Event::Staged(Staged { message, to, stage, evidence, edition: None }));
+}
 
 /// A run has it, with these words where somebody tells which: they may be others than the newest.
 fn routed(
@@ -452,13 +457,7 @@ pub(crate) fn run_ended(case: &mut Case<'_>, of: (AgentId, RunNo), never_opened:
             | Stage::Refused { .. }
             | Stage::Failed { .. } => continue,
         };
-        case.emit(Event::Staged(Staged {
-            message: message.id,
-            to,
-            stage,
-            evidence: Some(evidence.to_owned()),
-            edition: None,
-        }));
+        self::stage(case, (message.id, to), stage, Some(evidence.to_owned()));
     }
 }
 
@@ -587,13 +586,7 @@ fn ack(case: &mut Case<'_>, order: &Ack) -> Result<Value, Rejection> {
         Stage::Accepted | Stage::Routed { .. } | Stage::Handed | Stage::Shown | Stage::Begun | Stage::Held { .. } => {
             fetched(case, message, delivery, None);
             let evidence = Some("the recipient said so".to_owned());
-            case.emit(Event::Staged(Staged {
-                message: message.id,
-                to: delivery.to,
-                stage: Stage::Acked,
-                evidence,
-                edition: None,
-            }));
+            self::stage(case, (message.id, delivery.to), Stage::Acked, evidence);
         }
         over @ (Stage::Unproven { .. }
         | Stage::Expired
@@ -652,7 +645,7 @@ fn cancel(case: &mut Case<'_>, order: &Cancel) -> Result<Value, Rejection> {
         if copy.stage.is_waiting() {
             withdraw(case, copy, "the message was cancelled");
             let stage = Stage::Cancelled { by: actor.clone() };
-            case.emit(Event::Staged(Staged { message: message.id, to: copy.to, stage, evidence: None, edition: None }));
+            self::stage(case, (message.id, copy.to), stage, None);
             cancelled.push(recipient_name(case.state, copy.to));
             waiting += 1;
         } else if matches!(copy.stage, Stage::Cancelled { .. }) {
@@ -700,13 +693,7 @@ fn retry(case: &mut Case<'_>, order: &Retry) -> Result<Value, Rejection> {
         if is_there && ended_badly {
             case.recall(message);
             let evidence = Some(format!("{} wants it given again", case.ctx.actor));
-            case.emit(Event::Staged(Staged {
-                message: message.id,
-                to: copy.to,
-                stage: Stage::Accepted,
-                evidence,
-                edition: None,
-            }));
+            self::stage(case, (message.id, copy.to), Stage::Accepted, evidence);
             again.push(recipient_name(case.state, copy.to));
         }
     }
@@ -729,13 +716,7 @@ fn release(case: &mut Case<'_>, order: &Release) -> Result<Value, Rejection> {
         if matches!(copy.stage, Stage::Held { request: Some(_), .. }) {
             withdraw(case, copy, "the message was let through");
             let evidence = Some(format!("{} let it through", case.ctx.actor));
-            case.emit(Event::Staged(Staged {
-                message: message.id,
-                to: copy.to,
-                stage: Stage::Accepted,
-                evidence,
-                edition: None,
-            }));
+            self::stage(case, (message.id, copy.to), Stage::Accepted, evidence);
         }
         released.push(recipient_name(case.state, copy.to));
     }
@@ -844,13 +825,7 @@ fn expire(case: &mut Case<'_>, order: &Expire) -> Result<Value, Rejection> {
     }
     for copy in message.deliveries.iter().filter(|copy| copy.stage.is_waiting()) {
         withdraw(case, copy, "the message has expired");
-        case.emit(Event::Staged(Staged {
-            message: message.id,
-            to: copy.to,
-            stage: Stage::Expired,
-            evidence: None,
-            edition: None,
-        }));
+        self::stage(case, (message.id, copy.to), Stage::Expired, None);
     }
     Ok(json!({ "id": message.id }))
 }

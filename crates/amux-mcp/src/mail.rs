@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use amux_proto::command::message::Seen;
 use amux_proto::entity::{Class, Priority};
 use amux_proto::view::{self, Message};
 use amux_proto::{Code, Rejection};
@@ -289,20 +290,12 @@ pub(crate) async fn inbox(world: &impl World, args: List) -> Result<Inbox, Rejec
     let limit = args.limit.map(|limit| limit.min(LIST_MAX));
     let args = json!({ "unread": args.unread, "all": args.all, "limit": limit });
     let inbox = listed(world, args).await?;
-    let unread: Vec<_> = inbox.messages.iter().filter(|mail| mail.unread).collect();
-    if !unread.is_empty() {
-        world.order("message.seen", seen(&unread)).await?;
+    let unread = inbox.messages.iter().filter(|mail| mail.unread);
+    let seen = Seen::of(unread.map(|mail| (mail.id.clone(), mail.edition)));
+    if !seen.messages.is_empty() {
+        world.order("message.seen", json!(seen)).await?;
     }
     Ok(inbox)
-}
-
-/// A server that says nothing of editions refuses a command that does.
-fn seen(unread: &[&Mail]) -> serde_json::Value {
-    let mut args = json!({ "messages": unread.iter().map(|mail| &mail.id).collect::<Vec<_>>() });
-    if let Some(editions) = unread.iter().map(|mail| mail.edition).collect::<Option<Vec<_>>>() {
-        args["editions"] = json!(editions);
-    }
-    args
 }
 
 /// Own unread mail, without touching it.
@@ -422,26 +415,5 @@ mod tests {
             let copy = self::Copy { to: "api".to_owned(), stage: stage.to_owned(), reason: None };
             assert_eq!(stands(&copy, Stage::Begun), expected, "{stage}");
         }
-    }
-    #[test]
-    fn a_server_that_lists_no_editions_hears_of_none() {
-        let mail = |id: &str, edition| Mail {
-            id: id.to_owned(),
-            from: "operator".to_owned(),
-            text: "hello".to_owned(),
-            thread: id.to_owned(),
-            reply_to: None,
-            priority: Priority::Normal,
-            class: Class::Request,
-            created: String::new(),
-            stage: "accepted".to_owned(),
-            unread: true,
-            edition,
-            attached: Vec::new(),
-        };
-        let (first, changed) = (mail("a", Some(0)), mail("b", Some(2)));
-        let editions = json!({ "messages": ["a", "b"], "editions": [0, 2] });
-        assert_eq!(seen(&[&first, &changed]), editions, "what was listed first may be changed since");
-        assert_eq!(seen(&[&mail("a", None)]), json!({ "messages": ["a"] }));
     }
 }

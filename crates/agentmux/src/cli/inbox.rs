@@ -6,6 +6,7 @@ use std::io::{ErrorKind, IsTerminal as _, Write as _};
 use std::process::{Child, Command, ExitCode, Stdio};
 
 use amux_client::follow::{Flow, Heard, follow};
+use amux_proto::command::message::Seen;
 use amux_proto::exit::Exit;
 use amux_proto::frame::CursorAt;
 use serde_json::{Value, json};
@@ -68,7 +69,11 @@ impl Inbox {
             each(&mail).filter(|mail| mail["unread"] == true && (self.agent.is_none() || mail["to"] == *me)).collect();
         if !self.peek && !context.out.is_quiet() && !unread.is_empty() {
             // What cannot be marked is listed as unread again, and nothing is lost by that.
-            let _ = context.without_start().order("message.seen", &seen(&unread));
+            let seen = Seen::of(unread.iter().map(|mail| {
+                let edition = mail["edition"].as_u64().and_then(|edition| u32::try_from(edition).ok());
+                (word(&mail["id"]), edition)
+            }));
+            let _ = context.without_start().order("message.seen", &json!(seen));
         }
         Ok(code)
     }
@@ -117,17 +122,6 @@ impl Inbox {
 }
 
 const OPERATOR: &str = "operator";
-
-/// These were before somebody's eyes, with the words they had. A server from before words could be changed lists no
-/// editions, and refuses a command that speaks of them.
-fn seen(unread: &[&Value]) -> Value {
-    let of = |name: &str| unread.iter().map(|mail| mail[name].clone()).collect::<Vec<_>>();
-    let (messages, editions) = (of("id"), of("edition"));
-    match editions.iter().all(Value::is_u64) {
-        true => json!({ "messages": messages, "editions": editions }),
-        false => json!({ "messages": messages }),
-    }
-}
 
 /// After these there may be something new.
 const NEWS: [&str; 5] = ["request.opened", "message.sent", "run.failed", "run.exited", "run.lost"];
@@ -321,17 +315,4 @@ fn undecided(context: &Context) -> Result<Vec<Thing>, Failure> {
     let agents = context.ask("agents", &json!({}))?;
     let failed = each(&agents).filter(|agent| agent["state"] == "failed");
     Ok(each(&requests).map(Thing::request).chain(failed.map(Thing::failed)).collect())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_server_that_lists_no_editions_hears_of_none() {
-        let (first, changed) = (json!({ "id": "a", "edition": 0 }), json!({ "id": "b", "edition": 2 }));
-        let editions = json!({ "messages": ["a", "b"], "editions": [0, 2] });
-        assert_eq!(seen(&[&first, &changed]), editions, "what was listed first may be changed since");
-        assert_eq!(seen(&[&json!({ "id": "a" })]), json!({ "messages": ["a"] }));
-    }
 }

@@ -28,7 +28,7 @@ commands! {
     "message.seen" "MessageSeen" Seen {
         messages: Vec<String>,
         /// Which words of each; the newest where nothing is said.
-        #[serde(default)] #[ts(as = "Option<Vec<u32>>")] editions: Vec<u32>,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")] #[ts(as = "Option<Vec<u32>>")] editions: Vec<u32>,
     }
     /// Only what is not handed over yet; all copies, or one.
     "message.cancel" "MessageCancel" Cancel {
@@ -57,4 +57,30 @@ commands! {
     "message.expire" "MessageExpire" Expire { message: String }
     /// Puts away what is settled and old, so that memory holds what is of today; only the server says this.
     "message.file" "MessageFile" File {}
+}
+
+impl Seen {
+    /// Of mail as it was listed. A server from before words could be changed lists no editions, and refuses a command that
+    /// speaks of them.
+    pub fn of(listed: impl IntoIterator<Item = (String, Option<u32>)>) -> Self {
+        let (messages, editions): (Vec<_>, Vec<_>) = listed.into_iter().unzip();
+        Self { messages, editions: editions.into_iter().collect::<Option<_>>().unwrap_or_default() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{json, to_value};
+
+    use super::*;
+
+    #[test]
+    fn a_server_that_lists_no_editions_hears_of_none() {
+        let of = |listed: &[(&str, Option<u32>)]| {
+            to_value(Seen::of(listed.iter().map(|(id, edition)| ((*id).to_owned(), *edition)))).unwrap()
+        };
+        let editions = json!({ "messages": ["a", "b"], "editions": [0, 2] });
+        assert_eq!(of(&[("a", Some(0)), ("b", Some(2))]), editions, "what was listed first may be changed since");
+        assert_eq!(of(&[("a", None)]), json!({ "messages": ["a"] }));
+    }
 }
