@@ -31,6 +31,9 @@ const LINE_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Lines that tmux has not read. Whoever has more is told so.
 const OUTBOX_BYTES_MAX: usize = 8 * 1024 * 1024;
 
+/// What is typed while the pane is looked for, which takes a tmux that answers some milliseconds.
+const HELD_BYTES_MAX: usize = 64 * 1024;
+
 /// A busy tmux learns of the end of a program later than we do. One that stays silent about it for a minute has started
 /// another program in the pane.
 const LOOK_FIRST: Duration = Duration::from_millis(50);
@@ -51,6 +54,8 @@ pub(crate) struct Pane {
     carry: Vec<u8>,
     block: Box<[u8]>,
     asked: BTreeMap<u64, Asked>,
+    /// Typed before the pane was found, or found again, and by whom if he waits for it.
+    held: Vec<(Vec<u8>, Option<Reply>)>,
     /// The program of the pane: its end leaves no trace in control mode when the pane is kept open.
     program: Option<AsyncFd<OwnedFd>>,
     /// Who of the pane's terminal reads, found by the program the pane was opened with.
@@ -74,9 +79,11 @@ enum Hearing {
     },
 }
 
+type Reply = oneshot::Sender<Result<(), Rejection>>;
+
 /// What hangs on a command.
 enum Asked {
-    Keys(oneshot::Sender<Result<(), Rejection>>),
+    Keys(Reply),
     Paste,
     Enter,
 }
@@ -107,6 +114,7 @@ impl Pane {
             carry: Vec::new(),
             block: vec![0; 64 * 1024].into_boxed_slice(),
             asked: BTreeMap::new(),
+            held: Vec::new(),
             program: None,
             watch,
             leader: None,
@@ -269,6 +277,14 @@ impl Pane {
         // Its screen follows.
         self.display.await_anew();
         self.has_program(pid);
+        for (bytes, reply) in std::mem::take(&mut self.held) {
+            match reply {
+                // Whoever gave up is not to be surprised by what he typed.
+                Some(reply) if reply.is_closed() => {}
+                Some(reply) => self.type_bytes(&bytes, reply),
+                None => drop(self.typed(&bytes)),
+            }
+        }
         if let Hearing::All { is_taken_up } = &mut self.hearing
             && std::mem::take(is_taken_up)
         {
@@ -305,7 +321,8 @@ impl Pane {
         };
         self.display.feed();
         self.display.is_untold(&words);
-        for (_, asked) in std::mem::take(&mut self.asked) {
+        let held = std::mem::take(&mut self.held).into_iter().filter_map(|(_, reply)| reply).map(Asked::Keys);
+        for asked in std::mem::take(&mut self.asked).into_values().chain(held) {
             self.refuse(asked, &Rejection::new(Code::Conflict, words.clone()));
         }
         self.display.give_up(&words);
@@ -367,14 +384,21 @@ impl Pane {
     }
 
     /// Answered when the bytes are with the pane's terminal.
-    pub(crate) fn type_keys(&mut self, keys: &[String], reply: oneshot::Sender<Result<(), Rejection>>) {
+    pub(crate) fn type_keys(&mut self, keys: &[String], reply: Reply) {
         match keys::encode(keys, self.display.screen.application_cursor()) {
             Ok(bytes) => self.type_bytes(&bytes, reply),
             Err(refusal) => drop(reply.send(Err(refusal))),
         }
     }
 
-    pub(crate) fn type_bytes(&mut self, bytes: &[u8], reply: oneshot::Sender<Result<(), Rejection>>) {
+    pub(crate) fn type_bytes(&mut self, bytes: &[u8], reply: Reply) {
+        if self.is_sought() {
+            match self.is_room_for(bytes) {
+                Ok(()) => self.held.push((bytes.to_vec(), Some(reply))),
+                Err(refusal) => drop(reply.send(Err(refusal))),
+            }
+            return;
+        }
         match self.order(|control| control.keys(bytes)) {
             Ok(command) => {
                 self.display.typed(bytes);
@@ -386,8 +410,26 @@ impl Pane {
 
     /// What a viewer types is taken or refused at once.
     pub(crate) fn typed(&mut self, bytes: &[u8]) -> Result<(), Rejection> {
+        if self.is_sought() {
+            self.is_room_for(bytes)?;
+            self.held.push((bytes.to_vec(), None));
+            return Ok(());
+        }
         self.order(|control| control.keys(bytes))?;
         self.display.typed(bytes);
+        Ok(())
+    }
+
+    /// Whether tmux has not said yet where the pane is.
+    fn is_sought(&self) -> bool {
+        !self.is_ready && !self.is_gone
+    }
+
+    fn is_room_for(&self, bytes: &[u8]) -> Result<(), Rejection> {
+        let held: usize = self.held.iter().map(|(bytes, _)| bytes.len()).sum();
+        if held + bytes.len() > HELD_BYTES_MAX {
+            return Err(Rejection::new(Code::Busy, "the pane is not found yet, and more was typed than is kept"));
+        }
         Ok(())
     }
 

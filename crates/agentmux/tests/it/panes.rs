@@ -166,6 +166,28 @@ fn a_server_that_dies_finds_its_panes_again() {
     assert!(why.contains("the pane was closed"), "{why}");
 }
 
+#[test]
+fn what_is_typed_while_a_pane_is_looked_for_again_goes_there_when_it_is_found() {
+    let Some(tmux) = Tmux::new() else { return };
+    let world = World::new();
+    tmux.adopted(&world, "api", "work:0.0");
+    let stopped = Stopped::new(tmux.run(&["display-message", "-p", "#{pid}"]).parse().unwrap());
+    kill_server(&world);
+    let mut wire = world.home.connect().unwrap();
+    let keys = |keys: &str| json!({ "cmd": "agent.keys", "args": { "agent": "api", "keys": [keys, "Enter"] } });
+    let first = wire.start(keys("echo first$((1+1))")).unwrap();
+    let second = wire.start(keys("echo second$((1+1))")).unwrap();
+    // Another that asks after them is answered, and they are not.
+    assert!(!screen(&world, "api").contains("first2"));
+    drop(stopped);
+    for id in [first, second] {
+        let answer = wire.answer(id).unwrap();
+        assert!(answer["error"].is_null(), "{answer}");
+    }
+    let shown = until("both are there", || Some(screen(&world, "api")).filter(|shown| shown.contains("second2")));
+    assert!(shown.find("first2") < shown.find("second2"), "in their order: {shown}");
+}
+
 /// What the program of the pane reads, line by line, is in this file.
 fn reads_into(world: &World, tmux: &Tmux, pane: &str, modes: &str) -> std::path::PathBuf {
     let got = world.home.dir.join("got");
