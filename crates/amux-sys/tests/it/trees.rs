@@ -190,9 +190,11 @@ fn in_a_control_group_even_a_process_that_is_always_another_one_is_caught() {
         return;
     };
     // Each starts its successor in a session of its own and ends at once: no walk over the table is as fast.
-    let hop = r#"trap '' TERM HUP; setsid sh -c "$HOP" & exit 0"#;
+    // It ends with this test also where nothing catches it.
+    let hop = r#"kill -0 "$TEST" || exit 0; trap '' TERM HUP; setsid sh -c "$HOP" & exit 0"#;
     let mut hopping = spec("sh", &["-c", hop], Stdio::Null);
     hopping.env.push(("HOP".into(), hop.into()));
+    hopping.env.push(("TEST".into(), std::process::id().to_string().into()));
     let mut child = spawn::spawn_in(&hopping, &leaf).unwrap();
     child.wait().unwrap();
     assert!(leaf.is_populated());
