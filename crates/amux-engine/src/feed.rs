@@ -66,6 +66,15 @@ pub struct Published {
     uncompacted: OnceLock<String>,
 }
 
+/// What was published and not told yet.
+#[derive(Default)]
+pub(crate) struct News {
+    head: Option<Seq>,
+    board: Option<(Arc<Touched>, BTreeSet<Touch>)>,
+    wishes_moved: bool,
+    concerned: BTreeSet<AgentId>,
+}
+
 /// Rows of the board that may have changed since somebody last looked. One that is touched often is there once, so
 /// this is never larger than the board.
 #[derive(Default)]
@@ -203,8 +212,9 @@ impl Published {
         self.fold.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    pub(crate) fn append(&self, records: &[Record]) {
-        let Some(last) = records.last() else { return };
+    /// Readers see it from here on; those who wait for something new hear of it when they are told.
+    pub(crate) fn append(&self, records: &[Record]) -> News {
+        let Some(last) = records.last() else { return News::default() };
         let mut concerned = BTreeSet::new();
         let follower = self.touched.lock().unwrap_or_else(PoisonError::into_inner).upgrade();
         let mut touched = BTreeSet::new();
@@ -229,15 +239,21 @@ impl Published {
                 ring.push(entry(self.epoch, record));
             }
         }
-        self.head.send_replace(last.seq);
-        if let Some(follower) = follower.filter(|_| !touched.is_empty()) {
+        let board = follower.filter(|_| !touched.is_empty()).map(|follower| (follower, touched));
+        News { head: Some(last.seq), board, wishes_moved, concerned }
+    }
+
+    pub(crate) fn tell(&self, news: News) {
+        let Some(head) = news.head else { return };
+        self.head.send_replace(head);
+        if let Some((follower, touched)) = news.board {
             follower.add(touched);
         }
-        if wishes_moved {
+        if news.wishes_moved {
             self.wishes_moved.send_modify(|count| *count += 1);
         }
         let watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
-        for moved in concerned.iter().filter_map(|agent| watched.get(agent)) {
+        for moved in news.concerned.iter().filter_map(|agent| watched.get(agent)) {
             moved.send_modify(|count| *count += 1);
         }
     }

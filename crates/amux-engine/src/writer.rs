@@ -15,8 +15,8 @@ use amux_proto::{CmdId, Code, Command, Effect, Epoch, Event, Principal, Rejectio
 use rusqlite::{Connection, TransactionBehavior};
 use serde_json::value::RawValue;
 
-use crate::feed::Feed;
 pub use crate::feed::Published;
+use crate::feed::{Feed, News};
 use crate::store::{self, Digest, Error, Keep, Opened, Store, Stored, filed};
 
 /// An order with everything it needs to be decided.
@@ -77,6 +77,8 @@ pub struct Writer {
     epoch: Epoch,
     pending: Fold,
     published: Arc<Published>,
+    /// Whoever waits for an answer has it before those who follow are woken.
+    news: News,
     rejections: Rejections,
     observe: Option<Box<dyn FnMut(Boundary) + Send>>,
     /// Messages that have left memory since [`Self::is_lighter`] said so.
@@ -101,7 +103,8 @@ impl Writer {
         let pending = Fold { state, head, wishes };
         let mode = if is_full { Mode::ReadOnly } else { Mode::ReadWrite };
         let published = Arc::new(Published::new(epoch, floor, pending.clone(), mode));
-        Self { store, epoch, pending, published, rejections: Rejections::default(), observe: None, left: 0 }
+        let (news, rejections) = (News::default(), Rejections::default());
+        Self { store, epoch, pending, published, news, rejections, observe: None, left: 0 }
     }
 
     /// Calls `observe` at every boundary of every batch.
@@ -168,6 +171,7 @@ impl Writer {
         };
         let before = self.pending.state.messages.len();
         let answers = self.step(&[order], now, entropy)?;
+        self.tell();
         self.left += before.saturating_sub(self.pending.state.messages.len());
         Ok(answers.iter().flatten().any(|done| done.answer.get().contains("\"more\":true")))
     }
@@ -196,8 +200,9 @@ impl Writer {
         }
     }
 
-    /// To be called when the answers of a step are on their way.
+    /// To be called when the answers of a step are on their way: those who follow hear of it then.
     pub fn answered(&mut self) {
+        self.tell();
         self.reach(Boundary::Answered);
     }
 
@@ -324,7 +329,12 @@ impl Writer {
     }
 
     fn publish(&mut self, records: &[Record]) {
-        self.published.append(records);
+        self.tell();
+        self.news = self.published.append(records);
+    }
+
+    fn tell(&mut self) {
+        self.published.tell(std::mem::take(&mut self.news));
     }
 
     /// Without room nothing new is taken, but what was acknowledged stays acknowledged.
