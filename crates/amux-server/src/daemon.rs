@@ -212,8 +212,9 @@ pub fn run(config: Config) -> SrvExit {
         }
     };
     let runtime = boot.fatal("runtime", || {
-        // Two: the writer and the runners' blocking work have threads of their own.
-        tokio::runtime::Builder::new_multi_thread().worker_threads(2).thread_name("srv").enable_all().build()
+        // One: the writer and whatever blocks have threads of their own. With a second, each commit wakes both, and what
+        // a client waits for goes from one to the other.
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).thread_name("srv").enable_all().build()
     });
     let runtime = match runtime {
         Ok(runtime) => runtime,
@@ -707,12 +708,12 @@ const TOLD_BYTES_MAX: u64 = 64 * 1024;
 async fn follow_lifeline(daemon: Arc<Daemon>, lifeline: OwnedFd, notifier: Arc<Notifier>) {
     use tokio::io::AsyncReadExt as _;
     let stream = std::os::unix::net::UnixStream::from(lifeline);
-    let pipe = stream.set_nonblocking(true).and_then(|()| polled::readable(stream.into()));
+    let pipe = stream.set_nonblocking(true).and_then(|()| polled::Reader::new(stream.into()));
     let Ok(pipe) = pipe else {
         tracing::error!("The life-line cannot be watched.");
         return;
     };
-    let mut reader = BufReader::new(Lifeline(pipe));
+    let mut reader = BufReader::new(pipe);
     loop {
         let mut line = String::new();
         match (&mut reader).take(TOLD_BYTES_MAX).read_line(&mut line).await {
@@ -723,28 +724,6 @@ async fn follow_lifeline(daemon: Arc<Daemon>, lifeline: OwnedFd, notifier: Arc<N
         {
             daemon.runner.orphan_exited(OrphanExit { pid, start_ticks, code, signal });
             let _ = notifier.send(&[(REAPED_KEY, &format!("{pid}:{start_ticks}"))]);
-        }
-    }
-}
-
-/// A pipe or a socket, read without a thread.
-struct Lifeline(AsyncFd<OwnedFd>);
-
-impl tokio::io::AsyncRead for Lifeline {
-    fn poll_read(
-        self: std::pin::Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-        buf: &mut tokio::io::ReadBuf<'_>,
-    ) -> std::task::Poll<io::Result<()>> {
-        loop {
-            let mut ready = std::task::ready!(self.0.poll_read_ready(cx))?;
-            match ready.try_io(|fd| amux_sys::pty::read(fd.get_ref().as_fd(), buf.initialize_unfilled())) {
-                Ok(count) => {
-                    buf.advance(count?);
-                    return std::task::Poll::Ready(Ok(()));
-                }
-                Err(_would_block) => {}
-            }
         }
     }
 }

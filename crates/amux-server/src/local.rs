@@ -1,11 +1,14 @@
 //! The local socket: one frame a line, peers known by the kernel.
 
+use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
 
 use amux_proto::frame::ServerFrame;
 use amux_proto::{Code, FRAME_BYTES_MAX, Rejection};
+use amux_runner::polled;
+use amux_sys::pty;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
 
 use crate::auth;
@@ -54,12 +57,19 @@ pub(crate) async fn accept(daemon: Arc<Daemon>, listener: UnixListener) {
                 continue;
             }
         };
+        let (source, sink) = match lines(stream) {
+            Ok(lines) => lines,
+            Err(error) => {
+                tracing::warn!(%error, "A connection could not be watched.");
+                continue;
+            }
+        };
         let serving = Arc::clone(&daemon);
         // The place is given back when the session is over, however it ends.
         daemon.tasks.spawn("session", async move {
             let _place = place;
             let _counted = serving.counters.connected();
-            session::serve(Arc::clone(&serving), lines(stream), admission, None).await;
+            session::serve(Arc::clone(&serving), (source, sink), admission, None).await;
         });
     }
 }
@@ -75,13 +85,14 @@ async fn refuse(mut stream: UnixStream, refusal: Rejection) {
     }
 }
 
-fn lines(stream: UnixStream) -> (Lines, OwnedWriteHalf) {
-    let (reader, writer) = stream.into_split();
-    (Lines { reader: BufReader::new(reader), partial: Vec::new() }, writer)
+fn lines(stream: UnixStream) -> io::Result<(Lines, Writer)> {
+    let socket = OwnedFd::from(stream.into_std()?);
+    let writer = Writer(socket.try_clone()?);
+    Ok((Lines { reader: BufReader::new(polled::Reader::new(socket)?), partial: Vec::new() }, writer))
 }
 
 struct Lines {
-    reader: BufReader<OwnedReadHalf>,
+    reader: BufReader<polled::Reader>,
     /// What of the next line has come; kept here so that a read that is dropped loses nothing.
     partial: Vec<u8>,
 }
@@ -114,14 +125,32 @@ impl Source for Lines {
     }
 }
 
-impl Sink for OwnedWriteHalf {
+/// Watched only while there is no room: a client that reads its answer would wake the server otherwise.
+struct Writer(OwnedFd);
+
+impl Sink for Writer {
     const TAKES_BYTES: bool = false;
 
-    async fn send(&mut self, lines: &str) -> std::io::Result<()> {
-        self.write_all(lines.as_bytes()).await
+    async fn send(&mut self, lines: &str) -> io::Result<()> {
+        let mut left = lines.as_bytes();
+        let mut room = None;
+        while !left.is_empty() {
+            match pty::write(self.0.as_fd(), left) {
+                Ok(count) => left = &left[count..],
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    let room = match &room {
+                        Some(room) => room,
+                        None => room.insert(polled::writable(self.0.try_clone()?)?),
+                    };
+                    room.writable().await?.clear_ready();
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
-    async fn send_bytes(&mut self, _: Vec<u8>) -> std::io::Result<()> {
-        Err(std::io::ErrorKind::Unsupported.into())
+    async fn send_bytes(&mut self, _: Vec<u8>) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
     }
 }
