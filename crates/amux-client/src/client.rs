@@ -15,7 +15,7 @@ use serde_json::value::RawValue;
 const HELLO_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A command waits for its commit and whatever the disk is doing.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Snapshots are the largest answers; beyond this the other side is not a server of ours.
 const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -119,12 +119,30 @@ impl Client {
         cmd_id: CmdId,
         expect: Option<Rev>,
     ) -> Result<Answer, Error> {
-        let (cmd, args, cmd_id) = (Some(name.to_owned()), Some(raw(args)?), Some(cmd_id));
-        self.call(ClientFrame { cmd, args, cmd_id, expect, ..ClientFrame::default() })
+        let id = self.begin_cmd(name, args, cmd_id, expect)?;
+        self.wait_for(id)
     }
 
     pub fn get(&mut self, name: &str, args: &impl serde::Serialize) -> Result<Answer, Error> {
-        self.call(ClientFrame { get: Some(name.to_owned()), args: Some(raw(args)?), ..ClientFrame::default() })
+        let id = self.begin_get(name, args)?;
+        self.wait_for(id)
+    }
+
+    /// Its answer is had with [`Client::answer`].
+    pub fn begin_cmd(
+        &mut self,
+        name: &str,
+        args: &impl serde::Serialize,
+        cmd_id: CmdId,
+        expect: Option<Rev>,
+    ) -> Result<u64, Error> {
+        let (cmd, args, cmd_id) = (Some(name.to_owned()), Some(raw(args)?), Some(cmd_id));
+        self.begin(ClientFrame { cmd, args, cmd_id, expect, ..ClientFrame::default() })
+    }
+
+    /// Its answer is had with [`Client::answer`].
+    pub fn begin_get(&mut self, name: &str, args: &impl serde::Serialize) -> Result<u64, Error> {
+        self.begin(ClientFrame { get: Some(name.to_owned()), args: Some(raw(args)?), ..ClientFrame::default() })
     }
 
     /// The frames that follow are read with [`Client::read`]. The first says `resumed` or `reset`.
@@ -163,18 +181,27 @@ impl Client {
         }
     }
 
-    fn call(&mut self, mut frame: ClientFrame) -> Result<Answer, Error> {
+    fn begin(&mut self, mut frame: ClientFrame) -> Result<u64, Error> {
         let id = self.id();
         frame.id = Some(id);
         self.send(&frame)?;
+        Ok(id)
+    }
+
+    fn wait_for(&mut self, id: u64) -> Result<Answer, Error> {
+        self.answer(id)?.ok_or_else(|| self.silent())
+    }
+
+    /// The answer with this id, once it has come; `None` when a read may wait no longer.
+    pub fn answer(&mut self, id: u64) -> Result<Option<Answer>, Error> {
         loop {
             let frame = match self.read() {
-                Err(Error::Lost(error)) if is_timeout(&error) => return Err(self.silent()),
+                Err(Error::Lost(error)) if is_timeout(&error) => return Ok(None),
                 frame => frame?,
             };
             match frame {
                 ServerFrame { id: Some(of), ok: Some(body), seq, .. } if of == id => {
-                    return Ok(Answer { body, seq: seq.unwrap_or_default() });
+                    return Ok(Some(Answer { body, seq: seq.unwrap_or_default() }));
                 }
                 ServerFrame { id: of, error: Some(rejection), .. } if of.is_none_or(|of| of == id) => {
                     return Err(rejection.into());
@@ -194,12 +221,13 @@ impl Client {
         self.writer.write_all(format!("{text}\n").as_bytes()).map_err(Error::Lost)
     }
 
-    fn silent(&self) -> Error {
+    /// What is said of a server that does not answer in time.
+    pub fn silent(&self) -> Error {
         Error::Silent { pid: self.server_pid, socket: self.socket.clone() }
     }
 
     /// From here on neither reading nor writing waits: there is [`amux_sys::poll`] for that.
-    pub(crate) fn never_wait(&mut self) -> Result<(), Error> {
+    pub fn never_wait(&mut self) -> Result<(), Error> {
         self.writer.set_nonblocking(true).map_err(Error::Lost)
     }
 

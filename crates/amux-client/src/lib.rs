@@ -11,5 +11,5 @@ pub mod follow;
 mod viewer;
 
 pub use bootstrap::{Bootstrap, Start, ensure, persist};
-pub use client::{Answer, Client, Error, new_cmd_id};
+pub use client::{ANSWER_TIMEOUT, Answer, Client, Error, new_cmd_id};
 pub use viewer::{Seen, Viewer};

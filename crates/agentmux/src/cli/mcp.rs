@@ -2,22 +2,25 @@
 //! in every call; nothing but the protocol is ever written to stdout.
 
 use std::io::Seek as _;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use amux_client::follow::{Flow, Heard, follow};
-use amux_client::{Answer, Client, Error as ClientError, new_cmd_id};
+use amux_client::{ANSWER_TIMEOUT, Answer, Client, Error as ClientError, new_cmd_id};
 use amux_mcp::World;
 use amux_proto::entity::Attachment;
 use amux_proto::exit::Exit;
 use amux_proto::frame::CursorAt;
 use amux_proto::view::Stored;
-use amux_proto::{Code, Rejection, Seq, env};
+use amux_proto::{CmdId, Code, Rejection, Seq, env};
+use amux_runner::polled;
 use serde_json::Value;
 use serde_json::value::RawValue;
-use tokio::sync::{Semaphore, watch};
+use tokio::io::unix::AsyncFd;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::cli::Global;
 use crate::cli::letter::opened_with_name;
@@ -93,13 +96,44 @@ struct Found {
     /// Whether a server was found: from then on none is started, as somebody may have stopped it.
     once: bool,
     me: Option<String>,
-    idle: Vec<Client>,
+    idle: Vec<Kept>,
+}
+
+/// A connection for one call after the other, whose answers the runtime waits for. It never waits itself.
+struct Kept {
+    client: Client,
+    answered: AsyncFd<OwnedFd>,
+}
+
+impl Kept {
+    /// Within a runtime.
+    fn new(mut client: Client) -> Result<Self, ClientError> {
+        client.never_wait()?;
+        let socket = client.as_fd().try_clone_to_owned().map_err(ClientError::Lost)?;
+        Ok(Self { client, answered: polled::readable(socket).map_err(ClientError::Lost)? })
+    }
+
+    /// Without a thread that blocks, and through which each call would go.
+    async fn call(
+        &mut self,
+        begin: impl FnOnce(&mut Client) -> Result<u64, ClientError>,
+    ) -> Result<Answer, ClientError> {
+        let id = begin(&mut self.client)?;
+        let deadline = tokio::time::Instant::now() + ANSWER_TIMEOUT;
+        loop {
+            let waited = tokio::time::timeout_at(deadline, self.answered.readable()).await;
+            let mut ready = waited.map_err(|_| self.client.silent())?.map_err(ClientError::Lost)?;
+            match self.client.answer(id)? {
+                Some(answer) => return Ok(answer),
+                None => ready.clear_ready(),
+            }
+        }
+    }
 }
 
 impl Host {
     /// A command keeps its identity through all attempts, so that it happens once.
-    fn order(&self, name: &str, args: &Value) -> Result<Box<RawValue>, Rejection> {
-        let cmd_id = new_cmd_id();
+    fn order(&self, name: &str, args: &Value, cmd_id: CmdId) -> Result<Box<RawValue>, Rejection> {
         self.persist(|client| client.cmd_as(name, args, cmd_id, None), ClientError::is_passing)
     }
 
@@ -124,8 +158,10 @@ impl Host {
     }
 
     fn me(&self) -> Result<String, Rejection> {
-        let known = self.found().me.clone();
-        known.map_or_else(|| self.reach(Instant::now() + PATIENCE).map(|client| client.welcome.principal), Ok)
+        let client = self.reach(Instant::now() + PATIENCE)?;
+        let me = client.welcome.principal.clone();
+        self.keep_client(client);
+        Ok(me)
     }
 
     fn persist(
@@ -134,15 +170,11 @@ impl Host {
         again: impl Fn(&ClientError) -> bool,
     ) -> Result<Box<RawValue>, Rejection> {
         let deadline = Instant::now() + PATIENCE;
-        let mut idle = self.found().idle.pop();
         loop {
-            let mut client = match idle.take() {
-                Some(client) => client,
-                None => self.reach(deadline)?,
-            };
+            let mut client = self.reach(deadline)?;
             match attempt(&mut client) {
                 Ok(answer) => {
-                    self.keep(client);
+                    self.keep_client(client);
                     return Ok(answer.body);
                 }
                 Err(error) if again(&error) && Instant::now() < deadline => {
@@ -151,7 +183,7 @@ impl Host {
                     std::thread::sleep(PAUSE);
                 }
                 Err(ClientError::Refused(rejection)) => {
-                    self.keep(client);
+                    self.keep_client(client);
                     return Err(rejection);
                 }
                 Err(error) => return Err(Failure::from(error).rejection),
@@ -159,10 +191,17 @@ impl Host {
         }
     }
 
-    fn keep(&self, client: Client) {
+    /// One that cannot be kept is as good as one for which there is no place.
+    fn keep_client(&self, client: Client) {
+        if let Ok(kept) = Kept::new(client) {
+            self.keep(kept);
+        }
+    }
+
+    fn keep(&self, kept: Kept) {
         let idle = &mut self.found().idle;
         if idle.len() < IDLE_MAX {
-            idle.push(client);
+            idle.push(kept);
         }
     }
 
@@ -253,41 +292,73 @@ fn is_agent(principal: &str, only: &str) -> bool {
 }
 
 impl Door {
-    /// A client blocks; the protocol does not.
+    async fn place(&self) -> Result<OwnedSemaphorePermit, Rejection> {
+        let place = Arc::clone(&self.places).acquire_owned().await;
+        place.map_err(|error| Rejection::new(Code::Internal, error.to_string()))
+    }
+
+    /// On the connection that is kept; `None` where there is none, or no server behind it any more.
+    async fn at_once(
+        &self,
+        begin: impl FnOnce(&mut Client) -> Result<u64, ClientError>,
+    ) -> Option<Result<Box<RawValue>, Rejection>> {
+        let mut kept = self.host.found().idle.pop()?;
+        let answer = match kept.call(begin).await {
+            Ok(answer) => Ok(answer.body),
+            Err(error) if error.is_passing() => return None,
+            Err(ClientError::Refused(rejection)) => Err(rejection),
+            Err(error) => return Some(Err(Failure::from(error).rejection)),
+        };
+        self.host.keep(kept);
+        Some(answer)
+    }
+
+    /// To find a server and to wait for one blocks; the protocol does not.
     async fn blocking<T: Send + 'static>(
         &self,
+        place: OwnedSemaphorePermit,
         call: impl FnOnce(&Host) -> Result<T, Rejection> + Send + 'static,
     ) -> Result<T, Rejection> {
-        let broken = |error: &dyn std::fmt::Display| Rejection::new(Code::Internal, error.to_string());
-        let place = Arc::clone(&self.places).acquire_owned().await.map_err(|error| broken(&error))?;
         let host = Arc::clone(&self.host);
         let called = tokio::task::spawn_blocking(move || {
             let _place = place;
             call(&host)
         });
-        called.await.map_err(|error| broken(&error))?
+        called.await.map_err(|error| Rejection::new(Code::Internal, error.to_string()))?
     }
 }
 
 impl World for Door {
     async fn me(&self) -> Result<String, Rejection> {
-        self.blocking(Host::me).await
+        let known = self.host.found().me.clone();
+        match known {
+            Some(me) => Ok(me),
+            None => self.blocking(self.place().await?, Host::me).await,
+        }
     }
 
     async fn order(&self, name: &'static str, args: Value) -> Result<Box<RawValue>, Rejection> {
-        self.blocking(move |host| host.order(name, &args)).await
+        let (place, cmd_id) = (self.place().await?, new_cmd_id());
+        match self.at_once(|client| client.begin_cmd(name, &args, cmd_id, None)).await {
+            Some(answer) => answer,
+            None => self.blocking(place, move |host| host.order(name, &args, cmd_id)).await,
+        }
     }
 
     async fn ask(&self, name: &'static str, args: Value) -> Result<Box<RawValue>, Rejection> {
-        self.blocking(move |host| host.ask(name, &args)).await
+        let place = self.place().await?;
+        match self.at_once(|client| client.begin_get(name, &args)).await {
+            Some(answer) => answer,
+            None => self.blocking(place, move |host| host.ask(name, &args)).await,
+        }
     }
 
     async fn upload(&self, path: String) -> Result<Attachment, Rejection> {
-        self.blocking(move |host| host.upload(&path)).await
+        self.blocking(self.place().await?, move |host| host.upload(&path)).await
     }
 
     async fn bell(&self) -> Result<watch::Receiver<Seq>, Rejection> {
-        self.blocking(Host::bell).await
+        self.blocking(self.place().await?, Host::bell).await
     }
 }
 
