@@ -171,8 +171,9 @@ pub(super) fn mcp() -> Vec<Row> {
     let mut write = child.stdin.take().expect("a pipe");
     let mut read = BufReader::new(child.stdout.take().expect("a pipe")).lines();
     let mut call = |id: u64, method: &str, params: Value| {
-        let line = json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params });
-        writeln!(write, "{line}").expect("it reads");
+        // At once, as a host does: each piece of a line would wake the other side.
+        let line = format!("{}\n", json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params }));
+        write.write_all(line.as_bytes()).expect("it reads");
         loop {
             let line = read.next().expect("it lives").expect("a line");
             let heard: Value = serde_json::from_str(&line).expect("JSON");
