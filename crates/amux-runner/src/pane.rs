@@ -34,6 +34,9 @@ const OUTBOX_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// What is typed while the pane is looked for, which takes a tmux that answers some milliseconds.
 const HELD_BYTES_MAX: usize = 64 * 1024;
 
+/// Whoever waits for what he typed waits at most this long for a pane that is not found.
+const HELD_AT_MOST: Duration = Duration::from_secs(2);
+
 /// A busy tmux learns of the end of a program later than we do. One that stays silent about it for a minute has started
 /// another program in the pane.
 const LOOK_FIRST: Duration = Duration::from_millis(50);
@@ -54,8 +57,7 @@ pub(crate) struct Pane {
     carry: Vec<u8>,
     block: Box<[u8]>,
     asked: BTreeMap<u64, Asked>,
-    /// Typed before the pane was found, or found again, and by whom if he waits for it.
-    held: Vec<(Vec<u8>, Option<Reply>)>,
+    held: Held,
     /// The program of the pane: its end leaves no trace in control mode when the pane is kept open.
     program: Option<AsyncFd<OwnedFd>>,
     /// Who of the pane's terminal reads, found by the program the pane was opened with.
@@ -77,6 +79,47 @@ enum Hearing {
         /// The pane may have been paused while nobody listened.
         is_taken_up: bool,
     },
+}
+
+/// Typed before the pane was found, or found again.
+#[derive(Default)]
+struct Held {
+    typed: Vec<(Vec<u8>, Option<Reply>)>,
+    /// When the first came whose typist waits.
+    awaited_since: Option<Instant>,
+}
+
+impl Held {
+    fn put(&mut self, bytes: &[u8], reply: Option<Reply>) {
+        if reply.is_some() {
+            self.awaited_since.get_or_insert_with(Instant::now);
+        }
+        match (self.typed.last_mut(), &reply) {
+            (Some((before, None)), None) => before.extend_from_slice(bytes),
+            _ => self.typed.push((bytes.to_vec(), reply)),
+        }
+    }
+
+    fn has_room_for(&self, bytes: &[u8]) -> Result<(), Rejection> {
+        let held: usize = self.typed.iter().map(|(bytes, _)| bytes.len()).sum();
+        if held + bytes.len() > HELD_BYTES_MAX {
+            return Err(Rejection::new(Code::Busy, "the pane is not found yet, and more was typed than is kept"));
+        }
+        Ok(())
+    }
+
+    fn gives_up_at(&self) -> Option<Instant> {
+        self.awaited_since.map(|since| since + HELD_AT_MOST)
+    }
+
+    /// What viewers typed stays.
+    fn take_awaited(&mut self) -> Vec<Reply> {
+        self.awaited_since = None;
+        let (awaited, left) = std::mem::take(&mut self.typed).into_iter().partition(|(_, reply)| reply.is_some());
+        self.typed = left;
+        let awaited: Vec<(Vec<u8>, Option<Reply>)> = awaited;
+        awaited.into_iter().filter_map(|(_, reply)| reply).collect()
+    }
 }
 
 type Reply = oneshot::Sender<Result<(), Rejection>>;
@@ -114,7 +157,7 @@ impl Pane {
             carry: Vec::new(),
             block: vec![0; 64 * 1024].into_boxed_slice(),
             asked: BTreeMap::new(),
-            held: Vec::new(),
+            held: Held::default(),
             program: None,
             watch,
             leader: None,
@@ -149,7 +192,8 @@ impl Pane {
     /// One piece of what happens. It may be dropped at any time: every wait is in the select, nothing is taken before
     /// one ends, and whatever follows from it is done without another.
     pub(crate) async fn step(&mut self) {
-        let due = [self.display.awaits_until(), self.look_at].into_iter().flatten().min().filter(|_| self.is_ready);
+        let due = [self.display.awaits_until(), self.look_at].into_iter().flatten().filter(|_| self.is_ready);
+        let due = due.chain(self.held.gives_up_at()).min();
         tokio::select! {
             biased;
             heard = read(self.stdout.as_ref(), &mut self.block), if self.stdout.is_some() => self.read(heard),
@@ -169,8 +213,14 @@ impl Pane {
             }
             () = at(due) => {}
         }
-        // Both after each of them, so that a pane that never pauses delays neither.
+        // All of it after each of them, so that a pane that never pauses delays nothing.
         self.write();
+        if self.held.gives_up_at().is_some_and(|at| at <= Instant::now()) {
+            for reply in self.held.take_awaited() {
+                let late = "tmux does not say where the pane is; nothing was typed";
+                let _ = reply.send(Err(Rejection::new(Code::TimedOut, late)));
+            }
+        }
         if self.look_at.is_some_and(|at| at <= Instant::now()) || (self.is_ready && self.display.is_to_enter()) {
             self.look_who_is_there();
         }
@@ -277,12 +327,14 @@ impl Pane {
         // Its screen follows.
         self.display.await_anew();
         self.has_program(pid);
-        for (bytes, reply) in std::mem::take(&mut self.held) {
+        for (bytes, reply) in std::mem::take(&mut self.held).typed {
             match reply {
-                // Whoever gave up is not to be surprised by what he typed.
-                Some(reply) if reply.is_closed() => {}
                 Some(reply) => self.type_bytes(&bytes, reply),
-                None => drop(self.typed(&bytes)),
+                None => {
+                    if let Err(refusal) = self.typed(&bytes) {
+                        tracing::warn!(%refusal, "What was typed while a pane was looked for is lost.");
+                    }
+                }
             }
         }
         if let Hearing::All { is_taken_up } = &mut self.hearing
@@ -321,7 +373,7 @@ impl Pane {
         };
         self.display.feed();
         self.display.is_untold(&words);
-        let held = std::mem::take(&mut self.held).into_iter().filter_map(|(_, reply)| reply).map(Asked::Keys);
+        let held = std::mem::take(&mut self.held).take_awaited().into_iter().map(Asked::Keys);
         for asked in std::mem::take(&mut self.asked).into_values().chain(held) {
             self.refuse(asked, &Rejection::new(Code::Conflict, words.clone()));
         }
@@ -383,7 +435,8 @@ impl Pane {
         }
     }
 
-    /// Answered when the bytes are with the pane's terminal.
+    /// Answered when the bytes are with the pane's terminal. In the modes that its screen had last; one that was never
+    /// seen has none.
     pub(crate) fn type_keys(&mut self, keys: &[String], reply: Reply) {
         match keys::encode(keys, self.display.screen.application_cursor()) {
             Ok(bytes) => self.type_bytes(&bytes, reply),
@@ -392,9 +445,9 @@ impl Pane {
     }
 
     pub(crate) fn type_bytes(&mut self, bytes: &[u8], reply: Reply) {
-        if self.is_sought() {
-            match self.is_room_for(bytes) {
-                Ok(()) => self.held.push((bytes.to_vec(), Some(reply))),
+        if self.is_sought() && !bytes.is_empty() {
+            match self.held.has_room_for(bytes) {
+                Ok(()) => self.held.put(bytes, Some(reply)),
                 Err(refusal) => drop(reply.send(Err(refusal))),
             }
             return;
@@ -410,9 +463,9 @@ impl Pane {
 
     /// What a viewer types is taken or refused at once.
     pub(crate) fn typed(&mut self, bytes: &[u8]) -> Result<(), Rejection> {
-        if self.is_sought() {
-            self.is_room_for(bytes)?;
-            self.held.push((bytes.to_vec(), None));
+        if self.is_sought() && !bytes.is_empty() {
+            self.held.has_room_for(bytes)?;
+            self.held.put(bytes, None);
             return Ok(());
         }
         self.order(|control| control.keys(bytes))?;
@@ -423,14 +476,6 @@ impl Pane {
     /// Whether tmux has not said yet where the pane is.
     fn is_sought(&self) -> bool {
         !self.is_ready && !self.is_gone
-    }
-
-    fn is_room_for(&self, bytes: &[u8]) -> Result<(), Rejection> {
-        let held: usize = self.held.iter().map(|(bytes, _)| bytes.len()).sum();
-        if held + bytes.len() > HELD_BYTES_MAX {
-            return Err(Rejection::new(Code::Busy, "the pane is not found yet, and more was typed than is kept"));
-        }
-        Ok(())
     }
 
     pub(crate) fn view(&mut self) -> View {

@@ -175,10 +175,10 @@ fn what_is_typed_while_a_pane_is_looked_for_again_goes_there_when_it_is_found() 
     kill_server(&world);
     let mut wire = world.home.connect().unwrap();
     let keys = |keys: &str| json!({ "cmd": "agent.keys", "args": { "agent": "api", "keys": [keys, "Enter"] } });
+    let refused = wire.call(keys("echo never$((1+1))")).unwrap();
+    assert_eq!(refused["error"]["code"], "timed_out", "nobody waits for a tmux that is stopped: {refused}");
     let first = wire.start(keys("echo first$((1+1))")).unwrap();
     let second = wire.start(keys("echo second$((1+1))")).unwrap();
-    // Another that asks after them is answered, and they are not.
-    assert!(!screen(&world, "api").contains("first2"));
     drop(stopped);
     for id in [first, second] {
         let answer = wire.answer(id).unwrap();
@@ -186,6 +186,7 @@ fn what_is_typed_while_a_pane_is_looked_for_again_goes_there_when_it_is_found() 
     }
     let shown = until("both are there", || Some(screen(&world, "api")).filter(|shown| shown.contains("second2")));
     assert!(shown.find("first2") < shown.find("second2"), "in their order: {shown}");
+    assert!(!shown.contains("never2"), "what was refused is not typed: {shown}");
 }
 
 /// What the program of the pane reads, line by line, is in this file.
