@@ -70,8 +70,10 @@ pub struct Published {
 #[derive(Default)]
 pub(crate) struct News {
     head: Option<Seq>,
+    /// Who follows, and which rows.
     board: Option<(Arc<Touched>, BTreeSet<Touch>)>,
     wishes_moved: bool,
+    /// Agents of which something is wished, or no longer.
     concerned: BTreeSet<AgentId>,
 }
 

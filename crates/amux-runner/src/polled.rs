@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use amux_sys::pty;
@@ -31,11 +32,16 @@ fn watch(fd: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
 
 /// A pipe or a socket that does not block, read without a thread. What the other end takes wakes nobody, as it would
 /// with a stream of the runtime's own, which is watched in both directions.
-pub struct Reader(AsyncFd<OwnedFd>);
+pub struct Reader(Arc<AsyncFd<OwnedFd>>);
 
 impl Reader {
     pub fn new(fd: OwnedFd) -> io::Result<Self> {
-        Ok(Self(readable(fd)?))
+        Ok(Self(Arc::new(readable(fd)?)))
+    }
+
+    /// For whoever writes to it.
+    pub fn shared(&self) -> Arc<AsyncFd<OwnedFd>> {
+        Arc::clone(&self.0)
     }
 }
 

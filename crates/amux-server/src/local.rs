@@ -8,6 +8,7 @@ use amux_proto::frame::ServerFrame;
 use amux_proto::{Code, FRAME_BYTES_MAX, Rejection};
 use amux_runner::polled;
 use amux_sys::pty;
+use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 
@@ -86,9 +87,9 @@ async fn refuse(mut stream: UnixStream, refusal: Rejection) {
 }
 
 fn lines(stream: UnixStream) -> io::Result<(Lines, Writer)> {
-    let socket = OwnedFd::from(stream.into_std()?);
-    let writer = Writer(socket.try_clone()?);
-    Ok((Lines { reader: BufReader::new(polled::Reader::new(socket)?), partial: Vec::new() }, writer))
+    let reader = polled::Reader::new(OwnedFd::from(stream.into_std()?))?;
+    let writer = Writer(reader.shared());
+    Ok((Lines { reader: BufReader::new(reader), partial: Vec::new() }, writer))
 }
 
 struct Lines {
@@ -126,21 +127,23 @@ impl Source for Lines {
 }
 
 /// Watched only while there is no room: a client that reads its answer would wake the server otherwise.
-struct Writer(OwnedFd);
+struct Writer(Arc<AsyncFd<OwnedFd>>);
 
 impl Sink for Writer {
     const TAKES_BYTES: bool = false;
 
     async fn send(&mut self, lines: &str) -> io::Result<()> {
+        // One who takes all that he is told is no reason to let the others wait.
+        tokio::task::coop::consume_budget().await;
         let mut left = lines.as_bytes();
         let mut room = None;
         while !left.is_empty() {
-            match pty::write(self.0.as_fd(), left) {
+            match pty::write(self.0.get_ref().as_fd(), left) {
                 Ok(count) => left = &left[count..],
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     let room = match &room {
                         Some(room) => room,
-                        None => room.insert(polled::writable(self.0.try_clone()?)?),
+                        None => room.insert(polled::writable(self.0.get_ref().try_clone()?)?),
                     };
                     room.writable().await?.clear_ready();
                 }

@@ -68,7 +68,7 @@ impl Mcp {
     }
 }
 
-/// Connections to the server at once, and how many of them are kept: several hosts of one agent share what it may have.
+/// Calls at once, and how many connections are kept beside them: several hosts of one agent share what it may have.
 const CALLS_MAX: usize = 3;
 const IDLE_MAX: usize = 1;
 
@@ -113,7 +113,8 @@ impl Kept {
         Ok(Self { client, answered: polled::readable(socket).map_err(ClientError::Lost)? })
     }
 
-    /// Without a thread that blocks, and through which each call would go.
+    /// No thread blocks for it, which each call would go through and back. What does not fit into the socket at once is
+    /// lost with the connection, and left to the way that blocks.
     async fn call(
         &mut self,
         begin: impl FnOnce(&mut Client) -> Result<u64, ClientError>,
