@@ -192,7 +192,7 @@ impl Client {
         self.answer(id)?.ok_or_else(|| self.silent())
     }
 
-    /// The answer with this id, once it has come; `None` when a read may wait no longer.
+    /// The answer with this id, once it has come; `None` when a read has waited as long as it may.
     pub fn answer(&mut self, id: u64) -> Result<Option<Answer>, Error> {
         loop {
             let frame = match self.read() {

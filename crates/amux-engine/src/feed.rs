@@ -73,7 +73,7 @@ pub(crate) struct News {
     /// Who follows, and which rows.
     board: Option<(Arc<Touched>, BTreeSet<Touch>)>,
     wishes_moved: bool,
-    /// Agents of which something is wished, or no longer.
+    /// Agents of which something is wished, or has come true.
     concerned: BTreeSet<AgentId>,
 }
 
