@@ -212,7 +212,11 @@ impl Server {
                 "while :; do sleep 0.05; done"
             )
             .to_owned(),
-            _ => format!("while [ ! -e '{}' ]; do sleep 0.01; done; exit {code}", end.display()),
+            // One that nobody ends goes with the directory of its test.
+            _ => {
+                let (dir, end) = (end.parent().expect("it is in a directory").display(), end.display());
+                format!("while [ -d '{dir}' ] && [ ! -e '{end}' ]; do sleep 0.01; done; exit {code}")
+            }
         };
         let socket = std::env::var_os(env::SRV_PIPE_PATH).expect("a launcher says where the socket is");
         let mut environment = vec![(env::TAG.into(), format!("{name}:1").into())];
