@@ -181,7 +181,7 @@ pub fn owed(state: &State, agent: AgentId) -> Vec<MessageId> {
     owed
 }
 
-/// How often it was given.
+/// How often a run was to be given it: each time has a name of its own on the way there.
 pub fn attempts(copy: &Delivery) -> u32 {
     let routed = copy.history.iter().filter(|passed| matches!(passed.stage, Stage::Routed { .. }));
     u32::try_from(routed.count()).unwrap_or(u32::MAX)

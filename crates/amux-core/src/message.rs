@@ -790,7 +790,7 @@ fn edit(case: &mut Case<'_>, order: &Edit) -> Result<Value, Rejection> {
     let message = case.message(&order.message)?;
     case.expect(message.rev)?;
     check_body(&order.body)?;
-    if !message.deliveries.iter().all(|copy| copy.stage.is_waiting() && mail::attempts(copy) == 0) {
+    if !message.deliveries.iter().all(|copy| copy.stage.is_waiting() && !was_given(copy)) {
         return Err(Rejection::new(Code::Conflict, format!("somebody was given it already: {}", message.id)));
     }
     if message.body != order.body {
@@ -940,7 +940,7 @@ pub(crate) fn shown(state: &State, message: &Message, now: Time) -> proto_view::
             reason,
             until,
             history: copy.history.iter().map(passed).collect(),
-            attempts: mail::attempts(copy),
+            attempts: times_given(copy),
             place: copy.place,
             edition,
         }
@@ -975,6 +975,12 @@ fn edition_shown(message: &Message) -> u32 {
 /// Whether its recipient has or had it, as far as anybody knows.
 fn was_given(copy: &Delivery) -> bool {
     !copy.given().is_empty()
+}
+
+/// How often a run was given it. What a conversation was handed that did not open counts for nothing.
+fn times_given(copy: &Delivery) -> u32 {
+    let routed = copy.given().iter().filter(|passed| matches!(passed.stage, Stage::Routed { .. })).count();
+    u32::try_from(routed).unwrap_or(u32::MAX)
 }
 
 /// Whether these words were given to anybody, at whatever time.

@@ -192,7 +192,7 @@ pub struct Delivery {
     /// When what it waits for is over by itself.
     pub until: Option<Time>,
     pub history: Vec<Passed>,
-    /// How often it was given.
+    /// How often it was given, as far as anybody knows.
     pub attempts: u32,
     /// Where it stands among what waits for the same agent; the lower the sooner.
     #[serde(default)]

@@ -590,6 +590,32 @@ fn what_nobody_read_counts_as_given_to_nobody() {
 }
 
 #[test]
+fn what_a_conversation_that_did_not_open_was_handed_can_be_changed() {
+    let mut world = World::new();
+    let scout = world.running("scout");
+    let message = MessageId(id(&world.says(send(&["scout"], "old")).answer, "id"));
+    world.sees(scout, &[given(message, 0)]);
+    assert_eq!(shown(&world, message).deliveries[0].attempts, 1);
+    world.refused_with(Code::Conflict, edit(message, "new"));
+    world.sees(scout, &[Fact::SessionLost { session: "s".into(), why: "not found".into() }]);
+    world.says(exited(scout, 1));
+    assert_eq!(shown(&world, message).deliveries[0].attempts, 0, "nobody was given it");
+    world.says(edit(message, "new"));
+    assert_eq!(words(&shown(&world, message)), ["new"]);
+    // The next run is given what it says then.
+    world.says(start(scout));
+    world.says(started(scout, 2));
+    world.sees(scout, &[given(message, 1)]);
+    let receipt = shown(&world, message);
+    assert_eq!((words(&receipt), receipt.deliveries[0].attempts), (vec!["new"], 1));
+    world.refused_with(Code::Conflict, edit(message, "newer"));
+    // What may have been read and is given again was given, whatever became of it.
+    world.says(exited(scout, 2));
+    world.says(Command::Retry(Retry { message: message.to_string(), to: None }));
+    world.refused_with(Code::Conflict, edit(message, "newer"));
+}
+
+#[test]
 fn that_it_read_other_words_than_it_was_given_is_told_as_what_it_says() {
     let mut world = World::new();
     let scout = world.running("scout");
