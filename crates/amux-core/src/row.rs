@@ -159,6 +159,10 @@ pub fn load(rows: impl Iterator<Item = (Table, String, String)>) -> Result<State
         }
         state.put_message(message);
     }
+    if let Some((id, _)) = words.pop_first() {
+        let source = serde::de::Error::custom("what it says is there, and it is not");
+        return Err(Error { table: Table::Message, id, source });
+    }
     Ok(state)
 }
 
