@@ -881,6 +881,15 @@ fn before_the_eyes(case: &mut Case<'_>, order: &Seen) -> Result<Value, Rejection
             Some(_) => format!("{READ_INBOX}; {SAYS_EARLIER}"),
             None => READ_INBOX.to_owned(),
         };
+        if let Some(too_late) = overtaken_list(copy).filter(|_| case.state.messages.contains_key(&message.id)) {
+            if let Principal::Agent { run, .. } = case.ctx.actor {
+                routed(case, message, copy.to, run, edition, None);
+            }
+            let edition = edition.filter(|_| copy.to == Recipient::Operator && message.edition > 0);
+            let (stage, evidence) = (Stage::Shown, Some(format!("{too_late}: {evidence}")));
+            case.emit(Event::Staged(Staged { message: message.id, to: copy.to, stage, evidence, edition }));
+            continue;
+        }
         if rank(&copy.stage) >= rank(&Stage::Shown) {
             // Of what was put away nothing was said meanwhile.
             if let Some(edition) = edition.filter(|_| case.state.messages.contains_key(&message.id)) {
@@ -896,6 +905,15 @@ fn before_the_eyes(case: &mut Case<'_>, order: &Seen) -> Result<Value, Rejection
         case.emit(Event::Staged(Staged { message: message.id, to: copy.to, stage, evidence, edition }));
     }
     Ok(json!({ "seen": seen.len() }))
+}
+
+/// What is cancelled is not listed as unread: whoever says that it read its inbox had listed it before. What was stopped is
+/// listed to nobody. What has expired may be read at any time, and has expired all the same.
+fn overtaken_list(copy: &Delivery) -> Option<&'static str> {
+    let was_stopped = |passed: &Passed| matches!(passed.stage, Stage::Held { request: Some(_), .. });
+    let before = copy.history.iter().rev().nth(1);
+    let is_cancelled = matches!(copy.stage, Stage::Cancelled { .. });
+    (is_cancelled && !before.is_some_and(was_stopped)).then_some("it was listed already when it was cancelled")
 }
 
 const READ_INBOX: &str = "the recipient read its inbox";

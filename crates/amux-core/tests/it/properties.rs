@@ -184,13 +184,13 @@ impl Readers {
                 self.listed.get(at)?;
                 let (who, to, message, edition) = self.listed.swap_remove(at);
                 let seen = Seen { messages: vec![message.to_string()], editions: vec![edition] };
-                // What was stopped or called back meanwhile stays so, whoever looked at it.
+                // What was stopped stays so, also where it was called back then, and what has expired: nobody looked at it.
                 let copies = state.messages.get(&message).into_iter().flat_map(|message| &message.deliveries);
-                let stays = |copy: &Delivery| {
-                    matches!(
-                        copy.stage,
-                        Stage::Held { request: Some(_), .. } | Stage::Cancelled { .. } | Stage::Expired
-                    )
+                let is_stopped = |stage: &Stage| matches!(stage, Stage::Held { request: Some(_), .. });
+                let stays = |copy: &Delivery| match copy.stage {
+                    Stage::Cancelled { .. } => is_stopped(&copy.history[copy.history.len() - 2].stage),
+                    Stage::Expired => true,
+                    ref stage => is_stopped(stage),
                 };
                 let is_told = copies.into_iter().any(|copy| copy.to == to && !stays(copy));
                 Some((who, Order::Seen(seen).into(), is_told.then_some((message, to, edition))))
@@ -395,10 +395,18 @@ proptest! {
                     let before = delivery.expect("what is staged was sent");
                     let is_retry = matches!(&turn.command, Command::Message(command::message::Command::Retry(_)));
                     let begins_again = is_retry && *stage == Stage::Accepted;
-                    // It was said of what was on its way already.
-                    let is_too_late = matches!(before.stage, Stage::Cancelled { .. } | Stage::Expired)
-                        && matches!(turn.command, Command::Run(command::run::Command::Seen(_)))
-                        && matches!(stage, Stage::Routed { .. });
+                    // It was said of what was on its way already, or listed.
+                    let is_too_late = match &turn.command {
+                        Command::Run(command::run::Command::Seen(_)) => {
+                            matches!(before.stage, Stage::Cancelled { .. } | Stage::Expired)
+                                && matches!(stage, Stage::Routed { .. })
+                        }
+                        Command::Message(command::message::Command::Seen(_)) => {
+                            matches!(before.stage, Stage::Cancelled { .. })
+                                && matches!(stage, Stage::Routed { .. } | Stage::Shown)
+                        }
+                        _ => false,
+                    };
                     // Which words it was may be learned of what has ended.
                     let is_learned = before.stage == *stage && edition.is_some();
                     prop_assert!(!before.stage.is_end() || begins_again || is_too_late || is_learned, "{event:?} after {before:?}");

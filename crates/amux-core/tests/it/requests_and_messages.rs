@@ -616,6 +616,27 @@ fn what_a_conversation_that_did_not_open_was_handed_can_be_changed() {
 }
 
 #[test]
+fn what_was_read_before_it_was_cancelled_was_read() {
+    let seen = |message: MessageId| Command::Seen(Seen { messages: vec![message.to_string()], editions: vec![0] });
+    for (to, reader) in [("scout", as_agent as fn(AgentId) -> Principal), ("operator", |_| Principal::Operator)] {
+        let mut world = World::new();
+        let scout = world.running("scout");
+        let message = MessageId(id(&world.says(send(&[to], "old")).answer, "id"));
+        // It is listed here, with these words; before that is told, it is changed and cancelled.
+        world.says(edit(message, "new"));
+        world.says(cancel(message));
+        world.try_as(reader(scout), None, seen(message)).unwrap();
+        let receipt = shown(&world, message);
+        let copy = &receipt.deliveries[0];
+        assert_eq!((copy.stage.as_str(), words(&receipt)), ("shown", vec!["old"]), "{to}");
+        let why = copy.history.last().unwrap().evidence.as_deref().unwrap();
+        assert!(why.starts_with("it was listed already when it was cancelled: the recipient read its inbox"), "{why}");
+        // It goes on from there like any other.
+        world.try_as(reader(scout), None, ack(message)).unwrap();
+    }
+}
+
+#[test]
 fn that_it_read_other_words_than_it_was_given_is_told_as_what_it_says() {
     let mut world = World::new();
     let scout = world.running("scout");
