@@ -56,6 +56,25 @@ fn head(writer: &Writer) -> Seq {
     writer.published().read(|_, head| head)
 }
 
+#[test]
+fn whoever_follows_is_woken_when_the_answers_are_on_their_way() {
+    let disk = Disk::new();
+    let mut writer = disk.open();
+    let mut heard = writer.published().watch_head();
+    heard.borrow_and_update();
+    step(&mut writer, &[create(1, "one")]);
+    let committed = head(&writer);
+    assert!(!heard.has_changed().unwrap(), "whoever is answered looks at it first");
+    assert!(committed > *heard.borrow(), "it is there to be read all the same");
+    writer.answered();
+    assert_eq!(*heard.borrow_and_update(), committed);
+    // Nobody need be answered for them to hear of it at last.
+    step(&mut writer, &[create(2, "two")]);
+    let committed = head(&writer);
+    step(&mut writer, &[create(3, "three")]);
+    assert_eq!(*heard.borrow_and_update(), committed);
+}
+
 fn assert_healthy(db: &Path) {
     let findings = doctor::check(db);
     assert_eq!(findings[0].level, Level::Ok, "{findings:?}");
