@@ -37,6 +37,10 @@ const HELD_BYTES_MAX: usize = 64 * 1024;
 /// Whoever waits for what he typed waits at most this long for a pane that is not found.
 const HELD_AT_MOST: Duration = Duration::from_secs(2);
 
+/// A tmux that was handed keys answers in milliseconds, and a very busy one in a second. Of one that stays silent longer
+/// nobody knows whether it lives.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(5);
+
 /// A busy tmux learns of the end of a program later than we do. One that stays silent about it for a minute has started
 /// another program in the pane.
 const LOOK_FIRST: Duration = Duration::from_millis(50);
@@ -115,10 +119,7 @@ impl Held {
     /// What viewers typed stays.
     fn take_awaited(&mut self) -> Vec<Reply> {
         self.awaited_since = None;
-        let (awaited, left) = std::mem::take(&mut self.typed).into_iter().partition(|(_, reply)| reply.is_some());
-        self.typed = left;
-        let awaited: Vec<(Vec<u8>, Option<Reply>)> = awaited;
-        awaited.into_iter().filter_map(|(_, reply)| reply).collect()
+        self.typed.extract_if(.., |(_, reply)| reply.is_some()).filter_map(|(_, reply)| reply).collect()
     }
 }
 
@@ -126,7 +127,7 @@ type Reply = oneshot::Sender<Result<(), Rejection>>;
 
 /// What hangs on a command.
 enum Asked {
-    Keys(Reply),
+    Keys { reply: Reply, since: Instant },
     Paste,
     Enter,
 }
@@ -193,7 +194,7 @@ impl Pane {
     /// one ends, and whatever follows from it is done without another.
     pub(crate) async fn step(&mut self) {
         let due = [self.display.awaits_until(), self.look_at].into_iter().flatten().filter(|_| self.is_ready);
-        let due = due.chain(self.held.gives_up_at()).min();
+        let due = due.chain(self.held.gives_up_at()).chain(self.is_unanswered_at()).min();
         tokio::select! {
             biased;
             heard = read(self.stdout.as_ref(), &mut self.block), if self.stdout.is_some() => self.read(heard),
@@ -220,6 +221,10 @@ impl Pane {
                 let late = "tmux does not say where the pane is; nothing was typed";
                 let _ = reply.send(Err(Rejection::new(Code::TimedOut, late)));
             }
+        }
+        while let Some(reply) = self.take_unanswered() {
+            let late = "tmux does not answer; whether this was typed is not known";
+            let _ = reply.send(Err(Rejection::new(Code::TimedOut, late)));
         }
         if self.look_at.is_some_and(|at| at <= Instant::now()) || (self.is_ready && self.display.is_to_enter()) {
             self.look_who_is_there();
@@ -373,9 +378,12 @@ impl Pane {
         };
         self.display.feed();
         self.display.is_untold(&words);
-        let held = std::mem::take(&mut self.held).take_awaited().into_iter().map(Asked::Keys);
-        for asked in std::mem::take(&mut self.asked).into_values().chain(held) {
-            self.refuse(asked, &Rejection::new(Code::Conflict, words.clone()));
+        let refusal = Rejection::new(Code::Conflict, words.clone());
+        for asked in std::mem::take(&mut self.asked).into_values() {
+            self.refuse(asked, &refusal);
+        }
+        for reply in std::mem::take(&mut self.held).take_awaited() {
+            let _ = reply.send(Err(refusal.clone()));
         }
         self.display.give_up(&words);
         // A client may outlive the pane; nothing keeps it.
@@ -394,7 +402,7 @@ impl Pane {
 
     fn done(&mut self, command: u64) {
         match self.asked.remove(&command) {
-            Some(Asked::Keys(reply)) => drop(reply.send(Ok(()))),
+            Some(Asked::Keys { reply, .. }) => drop(reply.send(Ok(()))),
             Some(Asked::Paste) => self.display.pasted(),
             Some(Asked::Enter) => drop(self.display.entered()),
             None => {}
@@ -408,8 +416,28 @@ impl Pane {
 
     fn refuse(&mut self, asked: Asked, refusal: &Rejection) {
         match asked {
-            Asked::Keys(reply) => drop(reply.send(Err(refusal.clone()))),
+            Asked::Keys { reply, .. } => drop(reply.send(Err(refusal.clone()))),
             Asked::Paste | Asked::Enter => self.display.give_up(&refusal.message),
+        }
+    }
+
+    /// Whoever waits longest for tmux to take his keys.
+    fn longest_unanswered(&self) -> Option<(u64, Instant)> {
+        self.asked.iter().find_map(|(command, asked)| match asked {
+            Asked::Keys { since, .. } => Some((*command, *since)),
+            Asked::Paste | Asked::Enter => None,
+        })
+    }
+
+    fn is_unanswered_at(&self) -> Option<Instant> {
+        self.longest_unanswered().map(|(_, since)| since + ANSWERED_WITHIN)
+    }
+
+    fn take_unanswered(&mut self) -> Option<Reply> {
+        let (command, _) = self.longest_unanswered().filter(|(_, since)| *since + ANSWERED_WITHIN <= Instant::now())?;
+        match self.asked.remove(&command)? {
+            Asked::Keys { reply, .. } => Some(reply),
+            Asked::Paste | Asked::Enter => None,
         }
     }
 
@@ -455,7 +483,7 @@ impl Pane {
         match self.order(|control| control.keys(bytes)) {
             Ok(command) => {
                 self.display.typed(bytes);
-                self.asked.insert(command, Asked::Keys(reply));
+                self.asked.insert(command, Asked::Keys { reply, since: Instant::now() });
             }
             Err(refusal) => drop(reply.send(Err(refusal))),
         }

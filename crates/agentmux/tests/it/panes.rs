@@ -189,6 +189,25 @@ fn what_is_typed_while_a_pane_is_looked_for_again_goes_there_when_it_is_found() 
     assert!(!shown.contains("never2"), "what was refused is not typed: {shown}");
 }
 
+#[test]
+fn whoever_types_into_a_pane_of_a_tmux_that_stands_still_is_told_that_nothing_is_known() {
+    let Some(tmux) = Tmux::new() else { return };
+    let world = World::new();
+    tmux.adopted(&world, "api", "work:0.0");
+    let mut wire = world.home.connect().unwrap();
+    let keys = |keys: &str| json!({ "cmd": "agent.keys", "args": { "agent": "api", "keys": [keys, "Enter"] } });
+    let stopped = Stopped::new(tmux.run(&["display-message", "-p", "#{pid}"]).parse().unwrap());
+    let answer = wire.call(keys("echo late$((1+1))")).unwrap();
+    assert_eq!(answer["error"]["code"], "timed_out", "{answer}");
+    assert!(answer["error"]["message"].as_str().unwrap().contains("not known"), "{answer}");
+    drop(stopped);
+    // It had them all the same, and what is typed then comes behind them.
+    let answer = wire.call(keys("echo then$((1+1))")).unwrap();
+    assert!(answer["error"].is_null(), "{answer}");
+    let shown = until("both are there", || Some(screen(&world, "api")).filter(|shown| shown.contains("then2")));
+    assert!(shown.find("late2") < shown.find("then2"), "{shown}");
+}
+
 /// What the program of the pane reads, line by line, is in this file.
 fn reads_into(world: &World, tmux: &Tmux, pane: &str, modes: &str) -> std::path::PathBuf {
     let got = world.home.dir.join("got");
