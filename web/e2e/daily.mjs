@@ -1,7 +1,7 @@
 // The daily round: what a person does all day long with the inbox, the list, the composer and the panes.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promise, until } from './world.mjs';
 
@@ -378,4 +378,50 @@ promise('of two tabs one notifies, in the words of the server’s policy, and ta
   await ask();
   await until(async () => (await told()).length === 2, 'it is told again');
   await context.close();
+});
+
+promise('the raw frames are what crossed the pipes of an agent, and come by themselves while it works', async (here) => {
+  here.agentmux('new', 'live', '--agent', 'fake');
+  for (let n = 0; n < 60; n += 1) await here.later('send', 'live', '-m', `say:3 straw-${n}.`, '--wait', 'acked');
+  const page = await here.visit({ hash: `#/agent/${uidOf(here, 'live')}` });
+  await page.getByRole('article').getByRole('button', { name: 'More for live' }).click();
+  await page.getByRole('menuitemcheckbox', { name: 'Raw frames' }).click();
+  const raw = page.getByRole('region', { name: 'Raw frames of live' });
+  const told = (text) => raw.locator('.has-copy', { hasText: text }).filter({ has: page.locator('.told') });
+  await told('straw-59.').waitFor();
+  await until(() => raw.evaluate((box) => box.scrollTop > 0 && box.scrollHeight - box.scrollTop - box.clientHeight < 40), 'the newest is before the eyes');
+  // What comes while it is looked at, both ways and in their order.
+  await here.later('send', 'live', '-m', 'a word to be seen');
+  await told('a word to be seen').waitFor();
+  const ways = await raw.locator('.way').allInnerTexts();
+  assert.ok(ways.includes('told') && ways.includes('said'), ways.join());
+  // A line is opened by a key, as the tree it is, and taken along whole.
+  const one = told('a word to be seen');
+  await one.locator('summary').first().focus();
+  await page.keyboard.press('Enter');
+  await one.locator('.name', { hasText: 'message' }).first().waitFor();
+  await one.locator('summary').first().focus();
+  await page.keyboard.press('Enter');
+  await one.locator('.whole').waitFor({ state: 'detached' });
+  // The way back, to the first line there was.
+  const dir = join(here.root, 'state', 'tapes', uidOf(here, 'live'), '1');
+  const lines = (name) => readFileSync(join(dir, name), 'utf8').trimEnd().split('\n');
+  await until(() => here.agentmux('ls', '--all')[0].state === 'idle', 'it rests');
+  const shown = async () => (await page.getByRole('status').filter({ hasText: 'of run 1' }).innerText()).match(/^(\d+)/)[1];
+  const [printed, written] = [lines('out.000000000000000'), lines('in').map((line) => JSON.parse(line)).filter((record) => record.r === 'write').map((record) => record.line)];
+  assert.ok(Number(await shown()) < printed.length + written.length, 'at first a page of them');
+  const earlier = raw.getByRole('button', { name: 'Earlier frames' });
+  await until(async () => (await earlier.count()) === 0 || earlier.click({ timeout: 1000 }).then(() => false, () => false), 'nothing is earlier');
+  await until(async () => Number(await shown()) === printed.length + written.length, 'all are shown');
+  await page.getByText(/of run 1, which is all/).waitFor();
+  const texts = (way) => raw.locator('.has-copy', { has: page.locator(`.${way}`) }).locator('summary > code').allTextContents();
+  const brief = (line) => (line.length > 600 ? `${line.slice(0, 600)}…` : line);
+  assert.deepEqual(await texts('said'), printed.map(brief));
+  assert.deepEqual(await texts('told'), written.map(brief));
+  await page.getByLabel('Search in the raw frames').fill('STRAW-3.');
+  await page.keyboard.press('Enter');
+  await told('straw-3.').first().waitFor();
+  assert.equal(await told('straw-59.').count(), 0);
+  await page.getByRole('button', { name: 'Entries' }).click();
+  await page.getByRole('region', { name: 'Raw entries of live' }).waitFor();
 });

@@ -414,7 +414,8 @@ promise('the raw entries are read page by page, and searched to the beginning', 
   const uid = await told(here, 'fay', entries);
   const page = await here.visit({ hash: `#/agent/${uid}` });
   await page.getByRole('article').getByRole('button', { name: 'More for fay' }).click();
-  await page.getByRole('menuitemcheckbox', { name: 'Raw entries' }).click();
+  await page.getByRole('menuitemcheckbox', { name: 'Raw frames' }).click();
+  await page.getByRole('button', { name: 'Entries' }).click();
   const raw = page.getByRole('region', { name: 'Raw entries of fay' });
   await raw.getByText('"straw 4999"').waitFor();
   assert.equal(await raw.getByText('"straw 4700"').count(), 0);
@@ -428,7 +429,8 @@ promise('the raw entries are read page by page, and searched to the beginning', 
   here.agentmux('new', 'live', '--agent', 'fake');
   await page.evaluate((uid) => (location.hash = `#/agent/${uid}`), uidOf(here, 'live'));
   await page.getByRole('article').getByRole('button', { name: 'More for live' }).click();
-  await page.getByRole('menuitemcheckbox', { name: 'Raw entries' }).click();
+  await page.getByRole('menuitemcheckbox', { name: 'Raw frames' }).click();
+  await page.getByRole('button', { name: 'Entries' }).click();
   const fresh = page.getByRole('region', { name: 'Raw entries of live' });
   await fresh.waitFor();
   await here.later('send', 'live', '-m', 'a word to be seen');

@@ -60,7 +60,7 @@ async function look(width, height, theme) {
     if (view === 'team') await page.getByText('What this does').waitFor();
     if (view === 'write') await page.getByRole('button', { name: 'New message' }).click();
     if (view === 'jump') await page.keyboard.press('g'), await page.keyboard.press('t');
-    if (view === 'raw') await page.locator('article [aria-haspopup=menu]').last().click(), await page.getByRole('menuitemcheckbox', { name: 'Raw entries' }).click();
+    if (view === 'raw') await page.locator('article [aria-haspopup=menu]').last().click(), await page.getByRole('menuitemcheckbox', { name: 'Raw frames' }).click();
     if (view === 'cards') {
       for (const closed = page.locator('[data-tool] > button[aria-expanded=false]'); (await closed.count()) > 0; ) await closed.first().click();
       if (width !== 360) await page.evaluate(() => document.querySelector('figure .beside')?.click());

@@ -131,6 +131,18 @@ const items = [
 ];
 export const entries = items.map((item, n) => ({ n: n + 1, i: 0, offset: n * 100, at: at(640 - n * 18), item }));
 
+const frame = (n, way, s, value, more = {}) => ({ way, at: s === null ? undefined : at(s), text: typeof value === 'string' ? value : JSON.stringify(value), end: n, place: `${n}.0.0.0`, ...more });
+const frames = [
+  frame(11, 'told', 640, { type: 'user', message: { role: 'user', content: [{ type: 'text', text: 'Refunds need to be in by Thursday. Split it between api and web, and keep me posted.' }] }, session_id: '6a1f0f6e' }),
+  frame(12, 'said', 640, { type: 'system', subtype: 'init', session_id: '6a1f0f6e', cwd: '/home/mira/shop', tools: ['Bash', 'Edit', 'Read', 'Grep', 'Task'], model: 'opus-5' }),
+  frame(13, 'said', null, { type: 'stream_event', event: { type: 'content_block_delta', index: 0, delta: { type: 'text_delta', text: 'The cart keeps totals as floats in one place.' } } }),
+  frame(14, 'said', null, 'warning: \u202eevil\u202c \u001b[31mnot JSON\u001b[0m', { gone: 5120 }),
+  frame(15, 'said', 610, { type: 'control_request', request_id: 'r1', request: { subtype: 'can_use_tool', tool_name: 'Bash', input: { command: 'cargo check --workspace' } } }),
+  frame(16, 'told', 600, { type: 'control_response', response: { subtype: 'success', request_id: 'r1', response: { behavior: 'allow' } } }),
+  frame(17, 'said', 590, `{"type":"user","message":{"content":"${'x'.repeat(900)}`, { bytes: 2_400_000 }),
+  frame(18, 'told', 580, { type: 'user', message: { role: 'user', content: [{ type: 'text', text: 'Also add a test for partial refunds' }] } }, { doubt: 'begun' }),
+];
+
 export const screen =
   '\u001b[?25h$ cargo nextest run\r\n\u001b[32;1m    Finished\u001b[0m test profile in 3.1s\r\n    Starting 212 tests across 14 binaries\r\n' +
   Array.from({ length: 14 }, (_, i) => `\u001b[32;1m        PASS\u001b[0m [   0.${String(12 + i * 7).padStart(3, '0')}s] \u001b[35;1mcart\u001b[0m \u001b[36mtotal::case_${i}\u001b[0m\r\n`).join('') +
@@ -174,6 +186,7 @@ export function mock() {
       processes: { agent: 'x', processes: [{ pid: 4001, command: 'claude --input-format stream-json', rss_bytes: 412e6, cpu_ms: 91000 }, { pid: 4011, command: 'cargo check', rss_bytes: 122e6, cpu_ms: 4000 }], rss_bytes: 534e6, cpu_ms: 95000 },
       agent: { definition: { kind: 'claude', argv: [], cwd: '/home/mira/shop', env: {}, size: { rows: 24, cols: 80 }, worktree: false }, evidence: [{ fact: 'wanted: run 3', source: 'command', at: at(900) }, { fact: 'run 3: process 4001 runs', source: 'process', at: at(900) }, { fact: 'Edit src/cart/total.rs', source: 'agent', at: at(64) }] },
       transcript: { agent: 'x', run: 3, entries: [], from: 0, next: 0 },
+      frames: args.after ? { agent: 'x', run: 3, frames: [], next: args.after } : { agent: 'x', run: 3, frames, from: '1.1.1.1', next: '99.0.0.0' },
       team_file: args.text === undefined ? { ...teamFile, there: TEAM_TEXT } : teamFile,
       preview: { argv: ['claude', '--input-format', 'stream-json', '--output-format', 'stream-json', '--session-id', '<new id>', '--mcp-config', '<our tools>'] },
       inbox: [],

@@ -222,6 +222,7 @@ fn need_of_query(query: &Query) -> Need<'_> {
         Query::Queue(query) => look(&query.agent),
         Query::Look(query) => look(&query.agent),
         Query::Transcript(query) => look(&query.agent),
+        Query::Frames(query) => look(&query.agent),
         Query::Processes(query) => look(&query.agent),
         Query::Snapshot(_)
         | Query::Agents(_)
@@ -414,7 +415,7 @@ fn kind(verb: &str) -> Option<Kind> {
     Some(match verb {
         "snapshot" | "agents" | "agent" | "teams" | "requests" | "message" | "attachment" | "inbox" | "queue"
         | "thread" | "settings" | "kinds" | "rights" | "status" | "diag" | "look" | "events" | "processes"
-        | "transcript" => Kind::Read,
+        | "transcript" | "frames" => Kind::Read,
         "login_code" | "sessions" | "session.revoke" => Kind::SignIn,
         // The whole store is read for it, which takes a while.
         "doctor" => Kind::Serve,

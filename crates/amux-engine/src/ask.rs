@@ -115,6 +115,7 @@ impl Published {
                 | Query::Commands(_)
                 | Query::Files(_)
                 | Query::Transcript(_)
+                | Query::Frames(_)
                 | Query::Attachment(_)
                 | Query::Events(_)
                 | Query::Sessions(_)

@@ -70,6 +70,15 @@ mod questions {
             #[serde(default)] before: Option<u64>,
             #[serde(default)] limit: Option<u32>,
         }
+        /// The lines that crossed the pipes between us and its CLI, in their order: the newest `limit` of them, those
+        /// after a place, or the last ones before it. A place is a word of the answer before.
+        "frames" "GetFrames" Frames {
+            agent: String,
+            #[serde(default)] run: Option<u32>,
+            #[serde(default)] after: Option<String>,
+            #[serde(default)] before: Option<String>,
+            #[serde(default)] limit: Option<u32>,
+        }
         /// What its CLI takes as `/name`, as it said itself when it began.
         "commands" "GetCommands" Commands { agent: String }
         /// Files and directories of the directory it works in whose path has this word, the best first.

@@ -130,6 +130,7 @@ fn typescript() -> String {
     Declarations::add::<view::Snapshot>(&mut declarations);
     Declarations::add::<view::Status>(&mut declarations);
     Declarations::add::<view::TranscriptPage>(&mut declarations);
+    Declarations::add::<view::FramesPage>(&mut declarations);
     Declarations::add::<view::AgentCommands>(&mut declarations);
     Declarations::add::<view::AgentFiles>(&mut declarations);
     Declarations::add::<view::Session>(&mut declarations);

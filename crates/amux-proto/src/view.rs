@@ -354,6 +354,65 @@ pub struct TranscriptPage {
     pub next: u64,
 }
 
+/// A line that crossed a pipe between us and the CLI of an agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
+#[ts(optional_fields)]
+pub struct Frame {
+    pub way: Way,
+    /// When it was heard, or begun to be written. Absent where no file says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Time>,
+    /// Without the end of the line, and of a long one the beginning.
+    pub text: String,
+    /// How long all of it is, where that is not all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
+    /// So many bytes before it are gone, and with them its own beginning.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gone: Option<u64>,
+    /// Of what it was told and that is not known to have been taken whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub doubt: Option<Doubt>,
+    /// Where it ends: what was said on the tape, what was told in the journal. It is no other's of the same way.
+    pub end: u64,
+    /// The place behind it, to ask from.
+    pub place: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
+#[serde(rename_all = "snake_case")]
+pub enum Way {
+    /// To the standard input of the CLI.
+    Told,
+    /// From its standard output.
+    Said,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
+#[serde(rename_all = "snake_case")]
+pub enum Doubt {
+    /// It was begun to be written, and nothing says that it was finished.
+    Begun,
+    /// The server was killed meanwhile, and it was not repeated.
+    Unproven,
+}
+
+/// A part of what crossed the pipes of a run.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema, TS)]
+#[ts(optional_fields)]
+pub struct FramesPage {
+    /// `name@team`
+    pub agent: String,
+    pub run: RunNo,
+    /// Oldest first.
+    pub frames: Vec<Frame>,
+    /// Where the first of them begins, unless nothing is before it; what is, is asked for with `before`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// Where the next part begins; whoever gets no frame from there has them all.
+    pub next: String,
+}
+
 /// A browser that is signed in. Never with what it shows to be known.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]
 #[ts(rename = "SessionView")]

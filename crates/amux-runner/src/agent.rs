@@ -28,6 +28,7 @@ use tokio::time::Instant;
 
 use crate::book::{Book, Past, Untaken};
 use crate::display::View;
+use crate::frames::Place;
 use crate::front::Watch;
 use crate::kept::{self, Kept, Role};
 use crate::launch::{self, Launch};
@@ -79,6 +80,10 @@ pub enum Ask {
     /// The length of its transcript, from now on.
     Follow {
         reply: oneshot::Sender<Option<tokio::sync::watch::Receiver<u64>>>,
+    },
+    /// Where what crossed its pipes ends; `None` where that is no lines.
+    Place {
+        reply: oneshot::Sender<Option<Place>>,
     },
 }
 
@@ -958,6 +963,12 @@ impl Live {
             }
             (Ask::Follow { reply }, Body::Lines(lines)) => {
                 let _ = reply.send(Some(lines.grown()));
+            }
+            (Ask::Place { reply }, Body::Terminal(_) | Body::Pane(_)) => {
+                let _ = reply.send(None);
+            }
+            (Ask::Place { reply }, Body::Lines(lines)) => {
+                let _ = reply.send(Some(lines.book.place()));
             }
         }
         self.tell();

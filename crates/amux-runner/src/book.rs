@@ -17,6 +17,7 @@ use amux_sys::disk;
 use serde::{Deserialize, Serialize};
 
 use crate::bells::Bells;
+use crate::frames::Place;
 use crate::journal::{self, Lines, Record};
 
 pub(crate) struct Book {
@@ -567,12 +568,12 @@ impl Book {
     }
 
     /// Before bytes of the oldest line are put into the channel.
-    pub(crate) fn will_put(&mut self) {
+    pub(crate) fn will_put(&mut self, at: Time) {
         let Some(writing) = self.writes.front_mut() else { return };
         let k = writing.k;
         if !std::mem::replace(&mut writing.begun, true) {
             let line = String::from_utf8_lossy(&writing.line).trim_end().to_owned();
-            self.note(&Record::Write { k, line });
+            self.note(&Record::Write { k, line, after: Some(self.kept.n), at: Some(at) });
         }
         self.note(&Record::Put { k });
     }
@@ -666,6 +667,12 @@ impl Book {
 
     pub(crate) fn heard(&self) -> u64 {
         self.kept.heard
+    }
+
+    /// Where its files stand together.
+    pub(crate) fn place(&self) -> Place {
+        let (n, heard) = (self.kept.n, self.kept.heard);
+        Place { n, heard, journal: self.journal.end(), transcript: self.transcript.end() }
     }
 
     pub(crate) fn transcript_len(&self) -> u64 {

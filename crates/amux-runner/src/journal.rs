@@ -20,10 +20,15 @@ pub enum Record {
         at: Time,
         order: Box<Order>,
     },
-    /// About to be written: the `k`th line for its standard input.
+    /// About to be written: the `k`th line for its standard input, behind so many inputs. Journals of builds that did
+    /// not need to say when are read as well.
     Write {
         k: u64,
         line: String,
+        #[serde(default)]
+        after: Option<u64>,
+        #[serde(default)]
+        at: Option<Time>,
     },
     /// About to be put into the channel, as much of it as fits.
     Put {
@@ -240,7 +245,7 @@ mod tests {
     fn a_torn_last_line_was_never_begun() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("in");
-        let first = Record::Write { k: 1, line: "one".into() };
+        let first = Record::Write { k: 1, line: "one".into(), after: Some(0), at: Some(Time(1)) };
         Lines::open(&path).unwrap().append(&first).unwrap();
         std::fs::OpenOptions::new().append(true).open(&path).unwrap().write_all(b"{\"r\":\"wri").unwrap();
         let second = Record::Part { k: 2, bytes: 3 };

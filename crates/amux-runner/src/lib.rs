@@ -10,6 +10,7 @@ mod bells;
 mod book;
 mod display;
 mod envelope;
+pub mod frames;
 mod front;
 pub mod journal;
 mod kept;

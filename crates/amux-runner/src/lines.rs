@@ -185,7 +185,7 @@ impl Lines {
             self.book.was_taken(now());
             let Some(writing) = self.book.writes.front() else { return Ok(()) };
             let (k, sent) = (writing.k, writing.sent);
-            self.book.will_put();
+            self.book.will_put(now());
             let rest = self.book.writes.front().filter(|writing| writing.k == k).map(|writing| &writing.line[sent..]);
             let count = channel.put(rest.unwrap_or_default())?;
             self.book.was_put(count);

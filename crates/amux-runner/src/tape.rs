@@ -4,6 +4,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::ops::Range;
 use std::os::fd::BorrowedFd;
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
@@ -239,6 +240,19 @@ pub fn extent(dir: &Path, stream: &str) -> io::Result<(u64, u64)> {
     Ok((*first, last + std::fs::metadata(path(dir, stream, *last))?.len()))
 }
 
+/// The parts of a tape that are kept, oldest first. Between two of them bytes are gone.
+pub fn parts(dir: &Path, stream: &str) -> io::Result<Vec<Range<u64>>> {
+    let mut parts: Vec<Range<u64>> = Vec::new();
+    for start in segments(dir, stream)? {
+        let end = start + std::fs::metadata(path(dir, stream, start))?.len();
+        match parts.last_mut() {
+            Some(last) if last.end == start => last.end = end,
+            _ => parts.push(start..end),
+        }
+    }
+    Ok(parts)
+}
+
 /// The newest bytes, at most so many, and where they begin.
 pub fn tail(dir: &Path, stream: &str, bytes_max: u64) -> io::Result<(u64, Vec<u8>)> {
     let (first, end) = extent(dir, stream)?;
@@ -340,6 +354,7 @@ mod tests {
         let mut bytes = [0; 10];
         assert_eq!(read(dir.path(), OUT, 10, &mut bytes).unwrap_err().kind(), io::ErrorKind::NotFound);
         assert_eq!(after_gap(dir.path(), OUT, 10).unwrap(), Some(20));
+        assert_eq!(parts(dir.path(), OUT).unwrap(), [0..10, 20..40]);
         tape.skip_to(100).unwrap();
         tape.append(b"more");
         assert_eq!((tape.end(), extent(dir.path(), OUT).unwrap().1), (104, 104));

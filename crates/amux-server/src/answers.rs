@@ -37,6 +37,7 @@ pub(crate) async fn answer(daemon: &Daemon, principal: &Principal, name: &str, a
         Query::Commands(asked) => ask::raw(&composing::commands(daemon, &asked.agent).await?)?,
         Query::Files(asked) => ask::raw(&composing::files(daemon, asked).await?)?,
         Query::Transcript(asked) => ask::raw(&transcripts::page(daemon, asked).await?)?,
+        Query::Frames(asked) => ask::raw(&transcripts::frames(daemon, asked).await?)?,
         Query::Attachment(asked) => ask::raw(&attachments::part(daemon, principal, &old, asked).await?)?,
         Query::Events(events) => page(daemon, principal, events).await?,
         Query::LoginCode(_) => ask::raw(&json!({ "code": daemon.keys.new_code(), "web_url": daemon.web_url }))?,

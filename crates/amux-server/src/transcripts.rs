@@ -3,13 +3,16 @@
 use std::path::Path;
 
 use amux_engine::archive::{self, Key, Roots};
+use amux_proto::entity::RunState;
 use amux_proto::query;
-use amux_proto::view::{ProcessUse, Processes, TranscriptPage};
+use amux_proto::view::{FramesPage, ProcessUse, Processes, TranscriptPage};
 use amux_proto::{AgentId, Code, Rejection, RunNo, env};
-use amux_runner::journal;
+use amux_runner::frames::{Files, Page, Place, Room};
+use amux_runner::{Ask, journal};
 use amux_sys::clock;
 use serde_json::value::RawValue;
 
+use crate::acts::ask_live;
 use crate::daemon::Daemon;
 
 const ENTRIES_DEFAULT: u32 = 50;
@@ -17,6 +20,9 @@ const ENTRIES_MAX: u32 = 2000;
 
 /// One answer stays well below what a client takes.
 const PAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Frames are JSON in JSON, which may double them.
+const FRAMES_BYTES_MAX: usize = 1024 * 1024;
 
 pub(crate) async fn page(daemon: &Daemon, asked: &query::Transcript) -> Result<TranscriptPage, Rejection> {
     let published = daemon.engine.published();
@@ -37,6 +43,48 @@ pub(crate) async fn page(daemon: &Daemon, asked: &query::Transcript) -> Result<T
     };
     let Read { entries, from, next } = read(daemon, agent, run, part, limit, PAGE_BYTES_MAX).await?;
     Ok(TranscriptPage { agent: label, run, entries, from, next })
+}
+
+/// The lines that crossed its pipes.
+pub(crate) async fn frames(daemon: &Daemon, asked: &query::Frames) -> Result<FramesPage, Rejection> {
+    let published = daemon.engine.published();
+    let agent = published.resolve_agent(&asked.agent)?;
+    let label = published.label(agent);
+    if !published.has_no_terminal(agent) {
+        let message = format!("a terminal has bytes and no frames: {label}");
+        return Err(Rejection::new(Code::Unsupported, message).hint(format!("agentmux look {label}")));
+    }
+    let place = |text: &Option<String>| {
+        let read = text.as_deref().map(str::parse::<Place>).transpose();
+        read.map_err(|error| Rejection::new(Code::BadArgs, error.to_string()))
+    };
+    let (before, after) = (place(&asked.before)?, place(&asked.after)?);
+    if before.is_some() && after.is_some() {
+        return Err(Rejection::new(Code::BadArgs, "frames are asked for after a place or before one, not both"));
+    }
+    let newest = published.agent(&asked.agent)?.current_run;
+    let Some(run) = asked.run.map(RunNo).or(newest.as_ref().map(|run| run.no)) else {
+        let next = Place::default().to_string();
+        return Ok(FramesPage { agent: label, run: RunNo(0), frames: Vec::new(), from: None, next });
+    };
+    let is_live = newest.as_ref().is_some_and(|newest| newest.no == run && newest.is_live());
+    // Whoever ends a run is asked nothing until it has ended.
+    let is_running = newest.is_some_and(|newest| matches!(newest.state, RunState::Running { .. }));
+    let end = match is_live && is_running {
+        true => ask_live(daemon, agent, |reply| Ask::Place { reply }).await.ok().flatten(),
+        false => None,
+    };
+    let frames = asked.limit.unwrap_or(ENTRIES_DEFAULT).min(ENTRIES_MAX) as usize;
+    let room = Room { frames, bytes: FRAMES_BYTES_MAX };
+    let files = Files::of(daemon.runner.dir(agent, run), end, is_live);
+    let page = reading(daemon, agent, run, move || match (before, after) {
+        (Some(before), _) => files.before(before, room),
+        (None, Some(after)) => files.after(after, room),
+        (None, None) => files.newest(room),
+    });
+    let Page { frames, from, next } = page.await?;
+    let (from, next) = (from.map(|from| from.to_string()), next.to_string());
+    Ok(FramesPage { agent: label, run, frames, from, next })
 }
 
 /// Which part of a transcript.
@@ -69,16 +117,26 @@ pub(crate) async fn read(
         return Ok(Read { entries: Vec::new(), from: after, next: after });
     }
     let path = journal::transcript(&daemon.runner.dir(agent, run));
+    reading(daemon, agent, run, move || entries(&path, part, limit, bytes_max)).await
+}
+
+/// Reads the files of a run, which is brought back if it was archived.
+async fn reading<T: Send + 'static>(
+    daemon: &Daemon,
+    agent: AgentId,
+    run: RunNo,
+    read: impl FnOnce() -> std::io::Result<T> + Send + 'static,
+) -> Result<T, Rejection> {
+    let path = journal::transcript(&daemon.runner.dir(agent, run));
     let (roots, key) = (archived(daemon), Key { agent, run });
     let read = tokio::task::spawn_blocking(move || {
-        // An archived run that somebody reads is brought back.
         if !path.exists() {
             match roots.restore(key, clock::now_ms()) {
                 Ok(_) | Err(archive::Error::Missing(_)) => {}
                 Err(error) => return Err(std::io::Error::other(error)),
             }
         }
-        entries(&path, part, limit, bytes_max)
+        read()
     })
     .await;
     let unreadable = |why: String| Rejection::new(Code::Unavailable, format!("the transcript cannot be read: {why}"));

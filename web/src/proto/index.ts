@@ -567,6 +567,8 @@ export type Digest = string;
 
 export type Direction = "row" | "column";
 
+export type Doubt = "begun" | "unproven";
+
 export type Endpoint = { pid: number, launcher_pid: number | null, epoch: Epoch, version: string, socket: string, web_url: string, ws_url: string, };
 
 /**
@@ -646,6 +648,60 @@ run?: number,
 after?: number, tail?: number, };
 
 /**
+ * A line that crossed a pipe between us and the CLI of an agent.
+ */
+export type Frame = { way: Way, 
+/**
+ * When it was heard, or begun to be written. Absent where no file says it.
+ */
+at?: Time, 
+/**
+ * Without the end of the line, and of a long one the beginning.
+ */
+text: string, 
+/**
+ * How long all of it is, where that is not all.
+ */
+bytes?: number, 
+/**
+ * So many bytes before it are gone, and with them its own beginning.
+ */
+gone?: number, 
+/**
+ * Of what it was told and that is not known to have been taken whole.
+ */
+doubt?: Doubt, 
+/**
+ * Where it ends: what was said on the tape, what was told in the journal. It is no other's of the same way.
+ */
+end: number, 
+/**
+ * The place behind it, to ask from.
+ */
+place: string, };
+
+/**
+ * A part of what crossed the pipes of a run.
+ */
+export type FramesPage = { 
+/**
+ * `name@team`
+ */
+agent: string, run: RunNo, 
+/**
+ * Oldest first.
+ */
+frames: Array<Frame>, 
+/**
+ * Where the first of them begins, unless nothing is before it; what is, is asked for with `before`.
+ */
+from?: string, 
+/**
+ * Where the next part begins; whoever gets no frame from there has them all.
+ */
+next: string, };
+
+/**
  * Who has the keyboard of a terminal in which an agent is meant to be. The terminal outlives the program: what is typed
  * then is somebody else's.
  */
@@ -700,6 +756,12 @@ export type GetEvents = { from?: Seq, limit?: number, topics: Array<string>, };
  * Files and directories of the directory it works in whose path has this word, the best first.
  */
 export type GetFiles = { agent: string, word: string, limit?: number, };
+
+/**
+ * The lines that crossed the pipes between us and its CLI, in their order: the newest `limit` of them, those
+ * after a place, or the last ones before it. A place is a word of the answer before.
+ */
+export type GetFrames = { agent: string, run?: number, after?: string, before?: string, limit?: number, };
 
 /**
  * What came for an agent, or for whoever asks; newest last. Without `all` only what is not acknowledged.
@@ -1752,6 +1814,8 @@ history?: number, };
 
 export type Watch = Record<string, never>;
 
+export type Way = "told" | "said";
+
 export type Welcome = { protocol: number, 
 /**
  * Who the server says you are: `operator` or `agent:name@team`.
@@ -1977,6 +2041,7 @@ export type Queries = {
   "rights": GetRights;
   "processes": GetProcesses;
   "transcript": GetTranscript;
+  "frames": GetFrames;
   "commands": GetCommands;
   "files": GetFiles;
   "status": GetStatus;

@@ -22,6 +22,8 @@ export const ICONS = {
   down: 'm4 6 4 4 4-4',
   right: 'm6 4 4 4-4 4',
   left: 'm10 4-4 4 4 4',
+  onward: 'M3 8h10M9.5 4.5 13 8l-3.5 3.5',
+  back: 'M13 8H3M6.5 4.5 3 8l3.5 3.5',
   splitright: 'M2.5 3h11v10h-11zM8 3v10',
   splitdown: 'M2.5 3h11v10h-11zM2.5 8h11',
   magnify: 'M9.5 3H13v3.5M6.5 13H3V9.5M13 3 9 7M3 13l4-4',

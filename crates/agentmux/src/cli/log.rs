@@ -7,6 +7,7 @@ use amux_client::follow::{Flow, transcript};
 use amux_proto::exit::Exit;
 use amux_proto::frame::Follow;
 use amux_proto::{Code, Time};
+use amux_runner::frames::Place;
 use serde_json::{Value, json};
 
 use crate::context::Context;
@@ -23,10 +24,13 @@ pub(crate) struct Log {
     /// Entries as JSON, one a line
     #[arg(long)]
     raw: bool,
+    /// The lines that crossed the pipes of its CLI: `>` what it was told, `<` what it said
+    #[arg(long, conflicts_with_all = ["follow", "raw", "since"])]
+    frames: bool,
     /// Only what is younger: 10m, 2h, or a time
     #[arg(long, value_name = "T")]
     since: Option<String>,
-    /// The newest N entries; all of them unless given
+    /// The newest N entries or frames; all of them unless given
     #[arg(short = 'n', long, value_name = "N")]
     lines: Option<u32>,
     /// An earlier run
@@ -42,6 +46,9 @@ impl Log {
         let detail = context.ask("agent", &json!({ "agent": self.agent }))?;
         let uid = detail["agent"]["uid"].clone();
         let run = self.run.map(Value::from).unwrap_or(detail["agent"]["run"].clone());
+        if self.frames {
+            return self.say_frames(context, &uid, &run);
+        }
         let mut next = match self.lines {
             Some(lines) => {
                 let page = self.page(context, &uid, &run, None, lines)?;
@@ -61,6 +68,30 @@ impl Log {
         match self.follow {
             true => self.go_on(context, &uid, &run, &next, since),
             false => Ok(ExitCode::SUCCESS),
+        }
+    }
+
+    fn say_frames(&self, context: &Context, uid: &Value, run: &Value) -> Result<ExitCode, Failure> {
+        let mut asked = json!({ "agent": uid, "run": run, "limit": PAGE });
+        match self.lines {
+            Some(lines) => asked["limit"] = lines.into(),
+            None => asked["after"] = Place::default().to_string().into(),
+        }
+        loop {
+            let page = context.ask("frames", &asked)?;
+            let frames = page["frames"].as_array().map(Vec::as_slice).unwrap_or_default();
+            for frame in frames {
+                if context.out.is_json() {
+                    say(&frame.to_string());
+                } else {
+                    let sign = if frame["way"] == "told" { '>' } else { '<' };
+                    say(&format!("{sign} {}", plain(&word(&frame["text"]))));
+                }
+            }
+            if frames.is_empty() || self.lines.is_some() {
+                return Ok(ExitCode::SUCCESS);
+            }
+            asked["after"] = page["next"].clone();
         }
     }
 

@@ -7,6 +7,7 @@ mod doors;
 mod ending;
 mod faults;
 mod files;
+mod frames;
 mod harness;
 mod incidents;
 mod life;

@@ -226,6 +226,7 @@ fn a_foreign_conversation_comes_out_nowhere() {
         ("inbox", json!({ "agent": "operator", "all": true })),
         ("look", json!({ "agent": "db" })),
         ("transcript", json!({ "agent": "db" })),
+        ("frames", json!({ "agent": "db" })),
         ("processes", json!({ "agent": "vault" })),
         ("commands", json!({ "agent": "db" })),
         ("files", json!({ "agent": "db", "word": "key" })),
@@ -239,9 +240,19 @@ fn a_foreign_conversation_comes_out_nowhere() {
     ] {
         heard.push((get.to_owned(), wire.call(json!({ "get": get, "args": args })).unwrap()));
     }
-    for refused in
-        ["message", "thread", "queue", "inbox", "look", "transcript", "processes", "commands", "files", "doctor"]
-    {
+    for refused in [
+        "message",
+        "thread",
+        "queue",
+        "inbox",
+        "look",
+        "transcript",
+        "frames",
+        "processes",
+        "commands",
+        "files",
+        "doctor",
+    ] {
         let each = heard.iter().filter(|(get, _)| get == refused);
         assert!(each.clone().count() > 0 && each.clone().all(|(_, said)| !said["error"].is_null()), "{refused}");
     }

@@ -54,8 +54,19 @@ fn the_operator_may_say_everything_but_what_only_the_server_can_have_seen() {
 fn an_agent_may_read_and_talk_and_what_a_policy_can_give() {
     let allowed: BTreeSet<_> = verbs().filter(|verb| allows(&agent(), verb).is_ok()).collect();
     let reads = ["snapshot", "agents", "agent", "teams", "requests", "message", "settings", "kinds", "rights"];
-    let more =
-        ["processes", "transcript", "status", "diag", "look", "events", "inbox", "queue", "thread", "attachment"];
+    let more = [
+        "processes",
+        "transcript",
+        "frames",
+        "status",
+        "diag",
+        "look",
+        "events",
+        "inbox",
+        "queue",
+        "thread",
+        "attachment",
+    ];
     let talks = ["message.send", "message.ack", "message.cancel", "message.seen", "message.retry", "attachment.put"];
     assert_eq!(allowed, reads.into_iter().chain(more).chain(talks).chain(GIVEN).collect());
 }

@@ -79,6 +79,13 @@ impl Office {
                 ask(Query::Look(query::Look { agent: reference.clone(), lines: None, ansi: false })),
                 ask(Query::Queue(query::Queue { agent: reference.clone() })),
                 ask(Query::Processes(query::Processes { agent: reference.clone() })),
+                ask(Query::Frames(query::Frames {
+                    agent: reference.clone(),
+                    run: None,
+                    after: None,
+                    before: None,
+                    limit: None,
+                })),
                 ask(Query::Transcript(query::Transcript {
                     agent: reference,
                     run: None,
