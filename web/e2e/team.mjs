@@ -160,8 +160,8 @@ const teamFile = {
   },
 };
 
-/** A server in a page: answers every question of the interface. `put` changes rows on every page. */
-export function mock() {
+/** A server in a page: answers every question of the interface. `put` changes rows on every page; `more`: what an agent said last. */
+export function mock({ more = () => [] } = {}) {
   const open = new Set();
   const asked = [];
   let seq = 1000;
@@ -197,7 +197,7 @@ export function mock() {
           socket.watch = frame.id;
           open.add(socket);
           socket.say({ id: frame.id, rows: { seq, after: null, reset: true, rows: rows() } });
-        } else if (frame.follow) socket.say({ id: frame.id, entries: { agent: frame.follow.agent, run: 3, from: 0, next: entries.length * 100, reset: true, entries: frame.follow.agent === uid(5) ? [] : entries } });
+        } else if (frame.follow) socket.say({ id: frame.id, entries: { agent: frame.follow.agent, run: 3, from: 0, next: entries.length * 100, reset: true, entries: frame.follow.agent === uid(5) ? [] : [...entries, ...more(frame.follow.agent)] } });
         else if (frame.view) {
           socket.say({ id: frame.id, screen: { agent: 'tests@shop', run: 3, rows: frame.view.rows ?? 24, cols: frame.view.cols ?? 80, offset: 0, bytes: '' } });
           const bytes = Buffer.from(screen);
