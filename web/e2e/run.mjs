@@ -454,7 +454,7 @@ promise('what was recorded of real CLIs is drawn as the golden documents say, an
     await page.context().close();
   }
 });
-for (const more of ['panes', 'terminal', 'doors', 'hours', 'writing', 'reading']) await import(`./${more}.mjs`);
+for (const more of ['panes', 'terminal', 'doors', 'hours', 'writing', 'reading', 'saving', 'words', 'asks']) await import(`./${more}.mjs`);
 
 const done = await keep(process.argv.slice(2));
 process.exit(done ? 0 : 1);

@@ -3,12 +3,15 @@
 import { mkdirSync, readFileSync } from 'node:fs';
 import { launch } from './browser.mjs';
 import { serve } from './serve.mjs';
-import { mock, uid } from './team.mjs';
+import { mock, requests, uid } from './team.mjs';
 
 const VIEWS = {
   inbox: '#/inbox', agents: '#/agents', agent: `#/agent/${uid(1)}`, permission: `#/agent/${uid(2)}`, terminal: `#/agent/${uid(4)}`, empty: `#/agent/${uid(5)}`, tiles: `#/tab/${uid(301)}`, chooser: `#/tab/${uid(302)}`,
   messages: '#/messages', thread: `#/messages/${uid(201)}`, graph: '#/messages/graph', new: '#/new', team: '#/new/team', write: '#/messages', events: '#/events', system: '#/system', settings: '#/settings', palette: '#/inbox', sheet: '#/inbox', details: `#/agent/${uid(1)}`, cards: `#/agent/${uid(1)}`, jump: `#/agent/${uid(1)}`, raw: `#/agent/${uid(1)}`,
+  long: '#/inbox', opened: '#/inbox', why: '#/inbox', asked: `#/agent/${uid(2)}`, saving: `#/agent/${uid(1)}`, still: `#/agent/${uid(4)}`,
 };
+/** More than a card shows at first. */
+const LONG = { tool: 'Bash', subject: 'x', detail: JSON.stringify({ description: 'Moves the orders of last year into the archive', command: Array.from({ length: 320 }, (_, n) => `psql -c "insert into archive select * from orders_${n}"`).join('\n'), timeout: 600 }) };
 const SIZES = { 360: 780, 768: 1024, 1440: 900 };
 const THEMES = ['light', 'dark', 'contrast'];
 const words = process.argv.slice(2);
@@ -32,7 +35,8 @@ async function look(width, height, theme) {
   let looking = false;
   page.on('pageerror', (error) => finding(`page error ${error.message}`));
   page.on('console', (line) => line.type() === 'error' && !looking && finding(`console ${line.text()}`));
-  await page.routeWebSocket(/\/v1\/stream/, (ws) => mock().serve(ws));
+  const server = mock();
+  await page.routeWebSocket(/\/v1\/stream/, (ws) => server.serve(ws));
   await page.goto(site.url);
   await page.evaluate(() => document.fonts.ready);
   await page.evaluate(`${axe};0`);
@@ -54,6 +58,11 @@ async function look(width, height, theme) {
     if (!isWanted(view, width, theme)) continue;
     await page.evaluate((to) => (location.hash = to), hash);
     await still();
+    if (['long', 'opened', 'why', 'asked'].includes(view)) server.put([{ table: 'request', key: requests[0].id, row: { ...requests[0], ...LONG } }]);
+    if (view === 'opened') await page.getByRole('button', { name: 'Show more' }).first().click();
+    if (view === 'why') await page.getByRole('button', { name: 'Deny and say why…' }).first().click();
+    if (view === 'asked') await page.getByRole('button', { name: 'Show more' }).first().waitFor();
+    if (view === 'saving' || view === 'still') await page.keyboard.press('Control+k'), await page.keyboard.type('data saver on'), await page.keyboard.press('Enter'), await page.getByText('Live text is off to save data').waitFor();
     if (view === 'palette') await page.keyboard.press('Control+k');
     if (view === 'sheet') await page.keyboard.press('?');
     if (view === 'details') await page.getByRole('button', { name: 'Details' }).click();
@@ -66,7 +75,7 @@ async function look(width, height, theme) {
       if (width !== 360) await page.evaluate(() => document.querySelector('figure .beside')?.click());
       await page.setViewportSize({ width, height: 3200 });
     }
-    if (['palette', 'sheet', 'details', 'jump', 'raw', 'cards'].includes(view)) await still();
+    if (['palette', 'sheet', 'details', 'jump', 'raw', 'cards', 'long', 'opened', 'why', 'asked', 'saving', 'still'].includes(view)) await still();
     await page.screenshot({ path: `${out}${view}-${width}-${theme}.png` });
     looking = true;
     const { violations } = await page.evaluate(() => window.axe.run(document, { resultTypes: ['violations'], rules: { 'page-has-heading-one': { enabled: false } } }));
@@ -77,6 +86,8 @@ async function look(width, height, theme) {
     if (view === 'cards') await page.setViewportSize({ width, height });
     if (view === 'palette' || view === 'sheet' || view === 'jump') await page.keyboard.press('Escape');
     if (view === 'details') await page.getByRole('button', { name: 'Details' }).click();
+    if (view === 'opened') await page.getByRole('button', { name: 'Show less' }).first().click();
+    if (view === 'saving' || view === 'still') await page.keyboard.press('Control+k'), await page.keyboard.type('data saver off'), await page.keyboard.press('Enter');
   }
   await context.close();
 }

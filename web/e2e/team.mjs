@@ -172,8 +172,8 @@ const teamFile = {
   },
 };
 
-/** A server in a page: answers every question of the interface. `put` changes rows on every page. */
-export function mock() {
+/** A server in a page: answers every question of the interface. `put` changes rows on every page; `more`: what an agent said last. */
+export function mock({ more = () => [] } = {}) {
   const open = new Set();
   const asked = [];
   let seq = 1000;
@@ -185,8 +185,9 @@ export function mock() {
       sessions: [{ id: 'a', made: at(90000), used: at(4), until: at(-900000), agent: 'Firefox on Linux' }, { id: 'b', made: at(9000), used: at(3600), until: at(-900000), agent: 'Chrome on Android' }],
       processes: { agent: 'x', processes: [{ pid: 4001, command: 'claude --input-format stream-json', rss_bytes: 412e6, cpu_ms: 91000 }, { pid: 4011, command: 'cargo check', rss_bytes: 122e6, cpu_ms: 4000 }], rss_bytes: 534e6, cpu_ms: 95000 },
       agent: { definition: { kind: 'claude', argv: [], cwd: '/home/mira/shop', env: {}, size: { rows: 24, cols: 80 }, worktree: false }, evidence: [{ fact: 'wanted: run 3', source: 'command', at: at(900) }, { fact: 'run 3: process 4001 runs', source: 'process', at: at(900) }, { fact: 'Edit src/cart/total.rs', source: 'agent', at: at(64) }] },
-      transcript: { agent: 'x', run: 3, entries: [], from: 0, next: 0 },
       frames: args.after ? { agent: 'x', run: 3, frames: [], next: args.after } : { agent: 'x', run: 3, frames, from: '1.1.1.1', next: '99.0.0.0' },
+      transcript: { agent: 'x', run: 3, entries: args.before === undefined && args.after === undefined ? entries : [], from: 0, next: entries.length * 100 },
+      look: { agent: 'tests@shop', run: 3, rows: 24, cols: 80, lines: screen.split('\r\n'), cursor: { row: 18, col: 2 }, title: null },
       team_file: args.text === undefined ? { ...teamFile, there: TEAM_TEXT } : teamFile,
       preview: { argv: ['claude', '--input-format', 'stream-json', '--output-format', 'stream-json', '--session-id', '<new id>', '--mcp-config', '<our tools>'] },
       inbox: [],
@@ -210,7 +211,7 @@ export function mock() {
           socket.watch = frame.id;
           open.add(socket);
           socket.say({ id: frame.id, rows: { seq, after: null, reset: true, rows: rows() } });
-        } else if (frame.follow) socket.say({ id: frame.id, entries: { agent: frame.follow.agent, run: 3, from: 0, next: entries.length * 100, reset: true, entries: frame.follow.agent === uid(5) ? [] : entries } });
+        } else if (frame.follow) socket.say({ id: frame.id, entries: { agent: frame.follow.agent, run: 3, from: 0, next: entries.length * 100, reset: true, entries: frame.follow.agent === uid(5) ? [] : [...entries, ...more(frame.follow.agent)] } });
         else if (frame.view) {
           socket.say({ id: frame.id, screen: { agent: 'tests@shop', run: 3, rows: frame.view.rows ?? 24, cols: frame.view.cols ?? 80, offset: 0, bytes: '' } });
           const bytes = Buffer.from(screen);

@@ -9,6 +9,8 @@ import { placeOf, type Page } from './search';
 /** What is asked for at once; earlier pages come as the reader goes up. */
 const TAIL = 200;
 const PAGE = 300;
+/** Both, where data is saved: what fills a screen. */
+const STILL = 100;
 /** What is drawn more when the reader nears the top, and how much of it in one frame. */
 const STEP = 120;
 const STEP_GROW = 40;
@@ -35,6 +37,9 @@ export class Transcript {
   /** When the newest of it was said, or streamed. */
   lastAt = $state(0);
   error = $state('');
+  /** As of when it is, where nobody follows it. */
+  asOf = $state(0);
+  asks = $state(false);
   /** Whether what is drawn is of an earlier time, and the end goes on unseen. */
   away = $state(false);
   /** Whether something comes after what is drawn that does not come by itself. */
@@ -57,10 +62,16 @@ export class Transcript {
   private fresh = true;
   private version = $state(0);
   private draws = 0;
-  private readonly end: () => void;
+  private stream: { end(): void } | null = null;
+  private isClosed = false;
 
-  constructor(readonly agent: string) {
-    const stream = store.wire.stream({
+  constructor(readonly agent: string) {}
+
+  /** Everything as it comes, after what was missed. */
+  listen(): void {
+    const { agent } = this;
+    if (this.isClosed) return;
+    this.stream ??= store.wire.stream({
       open: () => {
         this.fresh = true;
         return { follow: { agent, tail: Math.min(2000, Math.max(TAIL, this.entries.length)) } };
@@ -73,12 +84,47 @@ export class Transcript {
         this.loaded = true;
       },
     });
-    this.end = () => stream.end();
+  }
+
+  /** Nothing comes by itself; what there is, is asked for. */
+  rest(): void {
+    this.stream?.end();
+    this.stream = null;
+    if (this.loaded) this.asOf = Date.now();
+    else void this.refresh();
+  }
+
+  /** What came since, once. Where that is much, the newest of it, and the rest as the reader goes up. */
+  async refresh(): Promise<void> {
+    if (this.asks) return;
+    this.asks = true;
+    const at = Date.now();
+    try {
+      const isSameRun = this.run > 0 && store.rows.agent.get(this.agent)?.run === this.run;
+      const since = isSameRun && this.ended > 0 ? { ...(await this.page({ after: this.ended }, STILL)), run: this.run } : null;
+      const page = since && since.entries.length < STILL ? since : await store.wire.get<Page & { run: number }>('transcript', { agent: this.agent, limit: STILL });
+      // What is followed meanwhile is newer.
+      if (this.stream || this.isClosed) return;
+      this.fresh = true;
+      this.error = '';
+      this.take({ run: page.run, from: page.from, next: page.next, reset: true, live: false, entries: page.entries });
+      this.asOf = at;
+    } catch (error) {
+      this.error = error instanceof Error ? error.message : String(error);
+      this.loaded = true;
+    } finally {
+      this.asks = false;
+    }
   }
 
   close(): void {
+    this.isClosed = true;
     cancelAnimationFrame(this.drawing);
-    this.end();
+    this.stream?.end();
+  }
+
+  private get much(): number {
+    return this.stream ? PAGE : STILL;
   }
 
   private take(frame: EntriesFrame): void {
@@ -233,7 +279,7 @@ export class Transcript {
     }
     const run = this.run;
     const place = Number.isFinite(at) ? await placeOf(at, this.from, (before) => this.page({ before }, 1)) : 0;
-    const [above, below] = await Promise.all([place > 0 ? this.page({ before: place }, FIRST) : null, this.page({ after: place }, PAGE)]);
+    const [above, below] = await Promise.all([place > 0 ? this.page({ before: place }, FIRST) : null, this.page({ after: place }, this.much)]);
     if (run !== this.run) return undefined;
     const entries = [...(above?.entries ?? []), ...below.entries];
     const doc = Doc.of(entries);
@@ -265,7 +311,7 @@ export class Transcript {
     const past = this.past;
     if (!past) return;
     try {
-      const page = await this.page({ after: past.next }, PAGE);
+      const page = await this.page({ after: past.next }, this.much);
       // Where it is looked at may have moved meanwhile.
       const now = this.past;
       if (now?.doc !== past.doc) return;
@@ -325,7 +371,7 @@ export class Transcript {
   private async earlierPage(): Promise<void> {
     try {
       const asked = this.from;
-      const page = await this.page({ before: asked }, PAGE);
+      const page = await this.page({ before: asked }, this.much);
       if (asked !== this.from) return;
       this.entries = [...page.entries, ...this.entries];
       this.from = page.from;
@@ -346,7 +392,7 @@ export class Transcript {
     const past = this.past;
     if (!past || past.from === 0) return;
     try {
-      const page = await this.page({ before: past.from }, PAGE);
+      const page = await this.page({ before: past.from }, this.much);
       const now = this.past;
       if (now?.doc !== past.doc) return;
       const entries = [...page.entries, ...now.entries];

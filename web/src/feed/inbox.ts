@@ -89,6 +89,9 @@ export function comesBack(snoozed: Readonly<Record<string, number>>, now: number
   return Number.isFinite(next) ? Math.ceil(next / STEP_MS) * STEP_MS : null;
 }
 
+/** Whether a message still waits for an answer of the person. */
+export const isOpen = (message: MessageView): boolean => message.deliveries.some((copy) => copy.to === 'operator' && !SETTLED.has(copy.stage));
+
 const SETTLED = new Set(['acked', 'answered', 'expired', 'cancelled', 'refused', 'failed']);
 
 const cmp = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);

@@ -203,6 +203,9 @@ export class Kept<T> {
   }
 }
 
+/** A browser that is told to save data says so, where it says anything. */
+const savesData = (): boolean => (navigator as Navigator & { connection?: { saveData?: boolean } }).connection?.saveData === true;
+
 export type ThemeName = 'system' | 'light' | 'dark' | 'contrast';
 
 export const prefs = {
@@ -214,6 +217,8 @@ export const prefs = {
   diffSides: new Kept('diff_sides', false),
   diffSpace: new Kept('diff_space', true),
   notify: new Kept('notify', false),
+  /** What agents say and print is fetched when it is asked for, and does not stream. */
+  dataSaver: new Kept('data_saver', savesData()),
   folded: new Kept<string[]>('folded', []),
   workspace: new Kept<string | null>('workspace', null, 'window'),
   /** Tab → pane with this device's focus. */

@@ -159,6 +159,8 @@ export const COMMANDS: readonly Command[] = [
   { id: 'theme.dark', label: 'Theme: dark', group: 'View', run: () => (prefs.theme.value = 'dark') },
   { id: 'theme.contrast', label: 'Theme: high contrast', group: 'View', run: () => (prefs.theme.value = 'contrast') },
   { id: 'theme.system', label: 'Theme: as the system', group: 'View', run: () => (prefs.theme.value = 'system') },
+  { id: 'data.save', label: 'Data saver: on, no live text', group: 'View', when: () => !prefs.dataSaver.value, run: () => saveData(true) },
+  { id: 'data.spend', label: 'Data saver: off, text comes as it is written', group: 'View', when: () => prefs.dataSaver.value, run: () => saveData(false) },
   { id: 'thinking', label: 'Show or hide thinking', group: 'View', keys: ['h'], run: () => (prefs.thinking.value = !prefs.thinking.value) },
 
   // Heard by the row under the focus; here for the sheet.
@@ -172,6 +174,11 @@ export const COMMANDS: readonly Command[] = [
   { id: 'inbox.done', label: 'Dismiss', group: 'Inbox', keys: ['e'] },
   { id: 'inbox.snooze', label: 'Put off an hour', group: 'Inbox', keys: ['s'] },
 ];
+
+function saveData(saves: boolean): void {
+  prefs.dataSaver.value = saves;
+  store.say(saves ? 'Live text is off on this device' : 'Text comes as it is written');
+}
 
 async function goLayout(): Promise<void> {
   const tab = shared.workspace?.active ?? shared.workspace?.tabs[0] ?? (await newTab());
