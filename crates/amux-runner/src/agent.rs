@@ -77,10 +77,6 @@ pub enum Ask {
     Commands {
         reply: oneshot::Sender<Vec<SlashCommand>>,
     },
-    /// The length of its transcript, from now on.
-    Follow {
-        reply: oneshot::Sender<Option<tokio::sync::watch::Receiver<u64>>>,
-    },
     /// Where what crossed its pipes ends; `None` where that is no lines.
     Place {
         reply: oneshot::Sender<Option<Place>>,
@@ -957,12 +953,6 @@ impl Live {
             }
             (Ask::Commands { reply }, Body::Lines(lines)) => {
                 let _ = reply.send(lines.book.machine().commands().to_vec());
-            }
-            (Ask::Follow { reply }, Body::Terminal(_) | Body::Pane(_)) => {
-                let _ = reply.send(None);
-            }
-            (Ask::Follow { reply }, Body::Lines(lines)) => {
-                let _ = reply.send(Some(lines.grown()));
             }
             (Ask::Place { reply }, Body::Terminal(_) | Body::Pane(_)) => {
                 let _ = reply.send(None);

@@ -675,10 +675,6 @@ impl Book {
         Place { n, heard, journal: self.journal.end(), transcript: self.transcript.end() }
     }
 
-    pub(crate) fn transcript_len(&self) -> u64 {
-        self.transcript.end()
-    }
-
     /// The process has ended: what it was saying and an open turn ended with it, and a conversation that was never there is said to be lost.
     pub(crate) fn ended(&mut self, at: Time) {
         let activity = self.kept.ledger.activity();

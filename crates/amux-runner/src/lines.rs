@@ -13,7 +13,6 @@ use amux_proto::entity::Activity;
 use amux_sys::pour::{self, Channel};
 use amux_sys::{clock, pty};
 use tokio::io::unix::AsyncFd;
-use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::book::{Book, Untaken};
@@ -47,8 +46,6 @@ pub(crate) struct Lines {
     read_to: u64,
     carry: Vec<u8>,
     block: Box<[u8]>,
-    /// How much transcript there is, for whoever follows it.
-    grown: watch::Sender<u64>,
 }
 
 pub(crate) struct Pipes {
@@ -73,7 +70,6 @@ impl Lines {
         pour::enlarge(channel.into.as_fd(), CHANNEL_BYTES);
         let read_to = book.heard();
         out.skip_to(read_to)?;
-        let grown = watch::Sender::new(book.transcript_len());
         Ok(Self {
             book,
             out,
@@ -86,7 +82,6 @@ impl Lines {
             read_to,
             carry: Vec::new(),
             block: vec![0; 64 * 1024].into_boxed_slice(),
-            grown,
         })
     }
 
@@ -158,12 +153,6 @@ impl Lines {
         if !self.book.write_entries() {
             self.full_until = Some(Instant::now() + FULL_PAUSE);
         }
-        let len = self.book.transcript_len();
-        self.grown.send_if_modified(|known| std::mem::replace(known, len) != len);
-    }
-
-    pub(crate) fn grown(&self) -> watch::Receiver<u64> {
-        self.grown.subscribe()
     }
 
     /// Passes on what is on its way, as far as it is taken.
