@@ -536,7 +536,7 @@ to: string, id: MessageId, stage: string, reason: string | null,
  */
 until: Time | null, history: Array<PassedView>, 
 /**
- * How often it was given.
+ * How often it was given, as far as anybody knows.
  */
 attempts: number, 
 /**
