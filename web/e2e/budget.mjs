@@ -307,7 +307,9 @@ part('keys', async () => {
   const here = await world();
   try {
     const bare = await floor(here.browser, TEXT);
-    for (let i = 0; i < 4; i += 1) here.agentmux('new', `t${i}`, '--agent', 'cmd', '--', ...stream(here.root));
+    // Written once: a program that begins while the words are written anew reads none, and is silent for ever.
+    const argv = stream(here.root);
+    for (let i = 0; i < 4; i += 1) here.agentmux('new', `t${i}`, '--agent', 'cmd', '--', ...argv);
     here.agentmux('new', 'fay', '--agent', 'fake');
     here.agentmux('new', 'echo', '--agent', 'cmd', '--', 'cat');
     const uids = Object.fromEntries(here.agentmux('ls', '--all').map((agent) => [agent.name, agent.uid]));
