@@ -85,7 +85,7 @@ promise('half a reply, half a message with its addressee, half an answer and hal
 
 promise('a reply that was on its way when the page closed is there again, and is dropped where it had arrived', async (here) => {
   here.agentmux('new', 'kay', '--agent', 'fake', '--no-start-agent');
-  here.agentmux('send', 'kay', '-m', 'hello kay');
+  const { id } = here.agentmux('send', 'kay', '-m', 'hello kay');
   const page = await here.visit({ hash: '#/messages' });
   const reply = page.getByRole('textbox', { name: 'Reply', exact: true });
   await page.getByRole('link', { name: /hello kay/ }).click();
@@ -96,16 +96,19 @@ promise('a reply that was on its way when the page closed is there again, and is
   await page.getByRole('button', { name: 'On its way' }).waitFor();
   assert.equal(await reply.inputValue(), '');
   await reply.fill('and more');
-  await page.reload();
+  // The page is gone before there is a server that it could come from again.
+  const at = page.url();
+  await page.goto('about:blank');
   here.agentmux('server', 'start');
+  await page.goto(at);
   await reply.waitFor({ timeout: 30_000 });
   await until(async () => (await reply.inputValue()) === 'on its way\n\nand more', 'both are there');
   here.agentmux('send', 'kay', '-m', 'hello again');
   // As a page leaves it that closed before it heard the answer.
-  await page.evaluate(() => {
+  await page.evaluate((id) => {
     const [key] = Object.keys(localStorage).filter((key) => key.startsWith('agentmux.reply.'));
-    localStorage.setItem(key, JSON.stringify({ going: 'hello kay', text: 'and more' }));
-  });
+    localStorage.setItem(key, JSON.stringify({ going: 'hello kay', id, text: 'and more' }));
+  }, id);
   await page.reload();
   await until(async () => (await reply.inputValue().catch(() => '')) === 'and more', 'what had arrived is not sent twice');
 });

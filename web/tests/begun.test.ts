@@ -6,7 +6,7 @@ describe('words that were begun', () => {
 
   it('leave nothing behind when they are taken back', () => {
     replies.hold('t', { text: 'half' });
-    expect(replies.of('t')).toEqual({ text: 'half', going: '' });
+    expect(replies.of('t')).toEqual({ text: 'half', going: '', id: '' });
     replies.hold('t', { text: '' });
     letters.hold('new', { to: ['api@shop'] });
     letters.hold('new', { to: [] });

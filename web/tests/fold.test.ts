@@ -25,6 +25,12 @@ describe('what a card shows first', () => {
     expect(fold(what).left).toBe(left);
   });
 
+  it('names each file that is to be written, also where nothing of it would differ', () => {
+    const same: Action = { about: '', fields: [], diffs: Array.from({ length: 6 }, (_, n) => ({ path: `f${n}`, change: { type: 'texts', old: 'a', new: 'a' } })) };
+    expect(fold(same).parts.map((part) => part.diff.path)).toEqual(['f0', 'f1', 'f2', 'f3', 'f4', 'f5']);
+    expect(fold(same).left).toBe('');
+  });
+
   it('is the beginning of what is there, in the room there is, and opened it is all of it', () => {
     const pieces = ({ about, command, raw, fields, parts }: Folded) => [about, command ?? '', raw ?? '', ...fields.map(({ value }) => value), ...parts.map(({ rows, first }) => rows.slice(0, first).map((row) => row.text).join('\n'))].filter(Boolean);
     for (const [, what, left] of cases) {

@@ -690,7 +690,9 @@ fn retry(case: &mut Case<'_>, order: &Retry) -> Result<Value, Rejection> {
             | Stage::Acked
             | Stage::Answered { .. } => false,
         };
-        if is_there && ended_badly {
+        // Also where it was on its way by then: what was called back comes again on a person's word only.
+        let was_called_back = matches!(before_it_was_given(copy), Stage::Cancelled { .. });
+        if is_there && ended_badly && (!was_called_back || case.ctx.actor == Principal::Operator) {
             case.recall(message);
             let evidence = Some(format!("{} wants it given again", case.ctx.actor));
             self::stage(case, (message.id, copy.to), Stage::Accepted, evidence);
@@ -907,13 +909,14 @@ fn before_the_eyes(case: &mut Case<'_>, order: &Seen) -> Result<Value, Rejection
     Ok(json!({ "seen": seen.len() }))
 }
 
-/// What is cancelled is not listed as unread: whoever says that it read its inbox had listed it before. What was stopped is
-/// listed to nobody. What has expired may be read at any time, and has expired all the same.
+/// What is cancelled is not listed as unread: whoever says that it read its inbox says that it had listed it before. What was
+/// stopped is listed to nobody. What has expired may be read at any time, and has expired all the same.
 fn overtaken_list(copy: &Delivery) -> Option<&'static str> {
     let was_stopped = |passed: &Passed| matches!(passed.stage, Stage::Held { request: Some(_), .. });
     let before = copy.history.iter().rev().nth(1);
     let is_cancelled = matches!(copy.stage, Stage::Cancelled { .. });
-    (is_cancelled && !before.is_some_and(was_stopped)).then_some("it was listed already when it was cancelled")
+    (is_cancelled && !before.is_some_and(was_stopped))
+        .then_some("its recipient says that it had listed it when it was cancelled")
 }
 
 const READ_INBOX: &str = "the recipient read its inbox";

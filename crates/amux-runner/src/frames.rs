@@ -87,8 +87,6 @@ struct Window {
     steps_to: u64,
     /// What became of the lines that were told, as far as the journal was read.
     fates: BTreeMap<u64, Fate>,
-    /// Nothing is in the journal behind what was read for the fates.
-    fates_are_all: bool,
     /// Whether there is more of each file in the direction of the walk.
     more: More,
     /// Where a walk back goes on when it is through: in front of a part of the tape that is gone.
@@ -300,7 +298,7 @@ impl Window {
         let doubt = match fate {
             Some(fate) if fate.is_taken => None,
             Some(_) => Some(Doubt::Unproven),
-            None => self.fates_are_all.then_some(Doubt::Begun),
+            None => Some(Doubt::Begun),
         };
         let (text, bytes) = shown(line.as_bytes(), line.len() as u64);
         let at = at.or(fate.filter(|fate| fate.is_taken).map(|fate| fate.at));

@@ -139,7 +139,8 @@ async fn reading<T: Send + 'static>(
         read()
     })
     .await;
-    let unreadable = |why: String| Rejection::new(Code::Unavailable, format!("the transcript cannot be read: {why}"));
+    let unreadable =
+        |why: String| Rejection::new(Code::Unavailable, format!("what is kept of this run cannot be read: {why}"));
     read.map_err(|error| unreadable(error.to_string()))?.map_err(|error| unreadable(error.to_string()))
 }
 

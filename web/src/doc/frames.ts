@@ -9,6 +9,9 @@ export const NONE: Held = { frames: [], from: undefined, next: '' };
 /** More is let go at the beginning while its reader is at the end; it is asked for again when they go up. */
 export const HELD_MAX = 2000;
 
+/** Before the first line of a run. */
+const BEGINNING = '0.0.0.0';
+
 /** Fewer than a page: what was asked for again must reach what comes since. */
 const AGAIN_MAX = 100;
 
@@ -19,8 +22,8 @@ export const held = (page: FramesPage): Held => ({ frames: page.frames, from: pa
 /** From where to ask for what came since: what was told and not yet taken is asked for again. */
 export function behind(of: Held): { after: string; kept: number } {
   const open = of.frames.findIndex((frame, at) => frame.doubt === 'begun' && at >= of.frames.length - AGAIN_MAX);
-  const after = open > 0 ? of.frames[open - 1]!.place : of.from;
-  return open < 0 || after === undefined ? { after: of.next, kept: of.frames.length } : { after, kept: open };
+  const after = open > 0 ? of.frames[open - 1]!.place : (of.from ?? BEGINNING);
+  return open < 0 ? { after: of.next, kept: of.frames.length } : { after, kept: open };
 }
 
 export const older = (of: Held, page: FramesPage): Held => ({ ...of, frames: [...page.frames, ...of.frames], from: page.from });

@@ -58,7 +58,7 @@ class Begun<T extends object> {
 }
 
 /** By thread. What is on its way comes back where it was not accepted, also after a reload. */
-export const replies = new Begun('reply', { text: '', going: '' });
+export const replies = new Begun('reply', { text: '', going: '', id: '' });
 /** By message of the inbox. */
 export const quick = new Begun('quick', { text: '' });
 /** By request; `why`: the option that the words are a reason for. */

@@ -39,6 +39,7 @@ export class Shelf<T extends object> {
       this.keeper().setItem(this.prefix + name, JSON.stringify({ ...value, at: this.now() }));
       this.held.delete(name);
     } catch {
+      this.drop(name);
       this.held.set(name, value);
     }
   }

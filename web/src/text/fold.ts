@@ -45,7 +45,8 @@ export function folded(action: Action, room: Room | null): Folded {
     let first = 0;
     while (first < part.rows.length && free >= height(part.rows[first]!.text, room.cols)) free -= height(part.rows[first++]!.text, room.cols);
     left.lines += part.rows.length - first;
-    if (first > 0) out.parts.push({ ...part, first });
+    // One without rows is a change of nothing that shows; that it was asked for does.
+    if (first > 0 || part.rows.length === 0) out.parts.push({ ...part, first });
     else left.changes += 1;
     // What comes behind something that is cut is not shown before the rest of it.
     if (first < part.rows.length) free = 0;
@@ -83,7 +84,7 @@ function head(text: string, free: number, cols: number): { text: string; rows: n
 }
 
 function said({ lines, chars, changes }: { lines: number; chars: number; changes: number }): string {
-  if (lines === 0) return '';
+  if (lines === 0) return changes > 0 ? plural(changes, 'more change') : '';
   // One line may be as long as a file.
   const much = lines === 1 && chars > 1 ? `${chars.toLocaleString('en')} more characters` : `${lines.toLocaleString('en')} more ${lines === 1 ? 'line' : 'lines'}`;
   return changes > 0 ? `${much}, ${plural(changes, 'more change')}` : much;

@@ -630,10 +630,33 @@ fn what_was_read_before_it_was_cancelled_was_read() {
         let copy = &receipt.deliveries[0];
         assert_eq!((copy.stage.as_str(), words(&receipt)), ("shown", vec!["old"]), "{to}");
         let why = copy.history.last().unwrap().evidence.as_deref().unwrap();
-        assert!(why.starts_with("it was listed already when it was cancelled: the recipient read its inbox"), "{why}");
+        assert!(
+            why.starts_with(
+                "its recipient says that it had listed it when it was cancelled: the recipient read its inbox"
+            ),
+            "{why}"
+        );
         // It goes on from there like any other.
         world.try_as(reader(scout), None, ack(message)).unwrap();
     }
+}
+
+#[test]
+fn what_was_called_back_comes_again_on_a_persons_word_only() {
+    let mut world = World::new();
+    let (lead, scout) = (world.running("lead"), world.running("scout"));
+    let sent = world.try_as(as_agent(lead), None, send(&["scout"], "old")).unwrap();
+    let message = MessageId(id(&sent.answer, "id"));
+    world.says(cancel(message));
+    let seen = Command::Seen(Seen { messages: vec![message.to_string()], editions: vec![0] });
+    world.try_as(as_agent(scout), None, seen).unwrap();
+    world.says(exited(scout, 1));
+    assert!(matches!(stages(&world, message)[0].1, Stage::Unproven { .. }));
+    let retry = || Command::Retry(Retry { message: message.to_string(), to: None });
+    let refusal = world.try_as(as_agent(lead), None, retry()).unwrap_err();
+    assert_eq!(refusal.code, Code::Conflict, "{refusal:?}");
+    world.says(retry());
+    assert_eq!(stages(&world, message)[0].1, Stage::Accepted);
 }
 
 #[test]

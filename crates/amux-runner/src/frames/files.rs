@@ -61,18 +61,21 @@ impl Files {
     pub fn before(&self, next: Place, mut room: Room) -> io::Result<Page> {
         let mut frames: Vec<Frame> = Vec::new();
         let mut from = next;
+        // Where there is room and no way on, nothing is before, whatever the places say: files may be gone.
+        let mut is_through = false;
         for _ in 0..WINDOWS_MAX {
             let walk = backward(from, &self.behind(from)?, room);
             let stays = walk.place == from;
             walk.frames.iter().for_each(|frame| room.take(frame));
             frames.splice(0..0, walk.frames);
             from = walk.place;
+            is_through = stays && !room.is_full();
             if stays || room.is_full() {
                 break;
             }
         }
         let first = tape::parts(&self.dir, tape::OUT)?.first().map_or(0, |part| part.start);
-        let is_all = from.journal == 0 && from.heard <= first;
+        let is_all = is_through || (from.journal == 0 && from.heard <= first);
         Ok(Page { frames, from: (!is_all).then_some(from), next })
     }
 
@@ -134,7 +137,7 @@ impl Files {
 
     fn ahead(&self, place: Place) -> io::Result<Window> {
         // The journal first: what was heard before it was written is on the tape by then.
-        let Steps { steps, steps_to, fates, fates_are_all, more: more_steps, .. } = self.steps_after(place.journal)?;
+        let Steps { steps, steps_to, fates, more: more_steps, .. } = self.steps_after(place.journal)?;
         let (mut marks, more_marks) = self.marks_after(place.transcript)?;
         let marked = marks.last().map_or(0, |mark| mark.n);
         let known = marks.partition_point(|mark| mark.n <= place.n);
@@ -142,11 +145,11 @@ impl Files {
         let (bytes, pieces, more_pieces) = self.pieces_after(place.heard)?;
         let more = More { pieces: more_pieces, steps: more_steps, marks: more_marks };
         let floor = None;
-        Ok(Window { bytes, pieces, steps, marks, marks_from, marked, steps_to, fates, fates_are_all, more, floor })
+        Ok(Window { bytes, pieces, steps, marks, marks_from, marked, steps_to, fates, more, floor })
     }
 
     fn behind(&self, place: Place) -> io::Result<Window> {
-        let Steps { from, mut steps, fates, fates_are_all, .. } = self.steps_before(place.journal)?;
+        let Steps { from, mut steps, fates, .. } = self.steps_before(place.journal)?;
         let (mut marks, marks_from) = self.marks_before(place.transcript, usize::MAX)?;
         let marked = marks.first().map_or(u64::MAX, |mark| mark.n);
         marks.retain(|mark| mark.n <= place.n);
@@ -168,7 +171,7 @@ impl Files {
             }
         }
         let steps_to = from;
-        Ok(Window { bytes, pieces, steps, marks, marks_from, marked, steps_to, fates, fates_are_all, more, floor })
+        Ok(Window { bytes, pieces, steps, marks, marks_from, marked, steps_to, fates, more, floor })
     }
 
     /// The place at the end of a part of the tape, from the last entry that was written before it.
