@@ -1,5 +1,6 @@
 //! `agentmux log`: what an agent said and did.
 
+use std::collections::VecDeque;
 use std::process::ExitCode;
 
 use amux_client::Error;
@@ -72,27 +73,32 @@ impl Log {
     }
 
     fn say_frames(&self, context: &Context, uid: &Value, run: &Value) -> Result<ExitCode, Failure> {
-        let mut asked = json!({ "agent": uid, "run": run, "limit": PAGE });
+        let of_run = json!({ "agent": uid, "run": run });
+        let ask = |key: &str, place: &Value, limit: usize| {
+            let mut asked = of_run.clone();
+            (asked[key], asked["limit"]) = (place.clone(), limit.into());
+            context.ask("frames", &asked)
+        };
         match self.lines {
-            Some(lines) => asked["limit"] = lines.into(),
-            None => asked["after"] = Place::default().to_string().into(),
-        }
-        loop {
-            let page = context.ask("frames", &asked)?;
-            let frames = page["frames"].as_array().map(Vec::as_slice).unwrap_or_default();
-            for frame in frames {
-                if context.out.is_json() {
-                    say(&frame.to_string());
-                } else {
-                    let sign = if frame["way"] == "told" { '>' } else { '<' };
-                    say(&format!("{sign} {}", plain(&word(&frame["text"]))));
+            Some(lines) => newest(lines as usize, |before, left| ask("before", before, left))?
+                .iter()
+                .for_each(|frame| say_frame(context, frame)),
+            None => {
+                // Up to what is there now, however fast more comes.
+                let end = place(&ask("before", &Value::Null, 1)?["next"]);
+                let mut next = json!(Place::default().to_string());
+                while place(&next) != end {
+                    let page = ask("after", &next, PAGE as usize)?;
+                    frames(&page).iter().for_each(|frame| say_frame(context, frame));
+                    next = page["next"].clone();
+                    let at = place(&next);
+                    if frames(&page).is_empty() || (at.heard >= end.heard && at.journal >= end.journal) {
+                        break;
+                    }
                 }
             }
-            if frames.is_empty() || self.lines.is_some() {
-                return Ok(ExitCode::SUCCESS);
-            }
-            asked["after"] = page["next"].clone();
         }
+        Ok(ExitCode::SUCCESS)
     }
 
     /// From a place on, as it is written; with `--run`, for as long as there is no other run.
@@ -154,6 +160,47 @@ impl Log {
             }
         }
     }
+}
+
+/// So many of the newest frames, oldest first: one answer may hold fewer.
+fn newest(lines: usize, ask: impl Fn(&Value, usize) -> Result<Value, Failure>) -> Result<VecDeque<Value>, Failure> {
+    let mut found = VecDeque::new();
+    let mut before = Value::Null;
+    while found.len() < lines {
+        let page = ask(&before, lines - found.len())?;
+        frames(&page).iter().rev().for_each(|frame| found.push_front(frame.clone()));
+        if page["from"].is_null() || page["from"] == before {
+            break;
+        }
+        before = page["from"].clone();
+    }
+    Ok(found)
+}
+
+fn frames(page: &Value) -> &[Value] {
+    page["frames"].as_array().map(Vec::as_slice).unwrap_or_default()
+}
+
+fn place(text: &Value) -> Place {
+    word(text).parse().unwrap_or_default()
+}
+
+fn say_frame(context: &Context, frame: &Value) {
+    if context.out.is_json() {
+        say(&frame.to_string());
+        return;
+    }
+    if let Some(gone) = frame["gone"].as_u64() {
+        say(&format!("! {gone} bytes that it said here are gone"));
+    }
+    let sign = if frame["way"] == "told" { '>' } else { '<' };
+    let cut = frame["bytes"].as_u64().map(|bytes| format!(" … of {bytes} bytes")).unwrap_or_default();
+    let doubt = match frame["doubt"].as_str() {
+        Some("unproven") => " (not known to have arrived)",
+        Some(_) => " (not known to be taken)",
+        None => "",
+    };
+    say(&format!("{sign} {}{cut}{doubt}", plain(&word(&frame["text"]))));
 }
 
 fn entries(page: &Value) -> Vec<String> {

@@ -329,7 +329,8 @@ fn nothing_is_typed_into_the_shell_that_an_agent_has_left_its_pane_to() {
         told().lines().nth(1).is_some_and(|line| line.starts_with("touch ")).then_some(())
     });
     assert!(!made.exists());
-    assert_eq!(world.agent("api")["state"], "unknown");
+    // It reads before tmux has said that it was handed.
+    until("it is known to have it", || (world.agent("api")["state"] == "unknown").then_some(()));
 }
 
 #[test]
