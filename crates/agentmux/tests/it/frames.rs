@@ -144,23 +144,6 @@ fn frames_are_the_lines_that_crossed_the_pipes_in_their_order() {
 }
 
 #[test]
-fn as_many_frames_are_printed_as_are_asked_for_also_where_one_answer_holds_fewer() {
-    let world = world();
-    fake(&world, "fay");
-    world.json(&["send", "fay", "-m", "say:2300", "--wait", "acked"]);
-    until("it is idle", || (world.agent("fay")["state"] == "idle").then_some(()));
-    let all = all(&world, "fay", 2000);
-    assert!(all.len() > 2200, "{}", all.len());
-    let printed = |args: &[&str]| {
-        let out = world.run(&[&["log", "fay", "--frames", "--json"], args].concat());
-        let lines = String::from_utf8(out.stdout).unwrap();
-        lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect::<Vec<Value>>()
-    };
-    assert_eq!(printed(&["-n", "2200"])[..], all[all.len() - 2200..]);
-    assert_eq!(printed(&[]), all);
-}
-
-#[test]
 fn who_asks_for_frames_that_are_not_there_is_told_why() {
     let world = world();
     world.shell("bash");
