@@ -4,7 +4,7 @@ use std::io::Read as _;
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixDatagram;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use amux_sys::{fdpass, notify, process, socket};
@@ -36,20 +36,24 @@ fn a_socket_is_replaced_without_a_moment_in_which_there_is_none() {
     let path = dir.path().join("s.sock");
     let mut current = socket::bind_stream(&path).unwrap();
     let done = AtomicBool::new(false);
+    let connected = AtomicUsize::new(0);
     std::thread::scope(|scope| {
         let connecting = scope.spawn(|| {
-            let mut connected = 0;
-            while !done.load(Ordering::Relaxed) || connected == 0 {
+            while !done.load(Ordering::Relaxed) {
                 assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
-                // Whoever had found the older one when it was closed is refused by it, and finds the next at once.
-                let connect = || socket::connect_stream(&path, Duration::from_secs(5));
-                connect().or_else(|_| connect()).unwrap();
-                connected += 1;
+                socket::connect_stream(&path, Duration::from_secs(5)).unwrap();
+                connected.fetch_add(1, Ordering::SeqCst);
             }
         });
         for _ in 0..300 {
+            let next = socket::bind_stream(&path).unwrap();
+            // Whoever had found the older one is through; one that was closed meanwhile would refuse it.
+            let before = connected.load(Ordering::SeqCst);
+            while connected.load(Ordering::SeqCst) == before && !connecting.is_finished() {
+                std::thread::yield_now();
+            }
             // The older one is closed after it has been replaced, as a server that heals itself does.
-            current = socket::bind_stream(&path).unwrap();
+            current = next;
         }
         done.store(true, Ordering::Relaxed);
         connecting.join().unwrap();
