@@ -15,11 +15,25 @@ describe('words that were begun', () => {
 
   it('are what they are to be, whatever the storage has', () => {
     localStorage.setItem('agentmux.letter.new', JSON.stringify({ to: 'api', body: 'words', wants: 1, more: true }));
-    expect(letters.of('new')).toEqual({ to: [], word: '', body: 'words', priority: 'normal', kind: 'request', wants: false });
+    expect(letters.of('new')).toEqual({ to: [], word: '', body: 'words', priority: 'normal', kind: 'request', wants: false, key: '' });
     for (const text of ['{', '7', 'null', '[]']) {
       localStorage.setItem('agentmux.answer.a', text);
       expect(answers.of('a')).toEqual({ text: '', why: '' });
     }
+  });
+
+  it('go out with one key until they are changed', () => {
+    letters.hold('new', { to: ['api@shop'], body: 'words' });
+    const key = letters.keyOf('new');
+    expect(key).not.toBe('');
+    expect(letters.keyOf('new')).toBe(key);
+    letters.hold('new', { body: 'other words' });
+    expect(letters.keyOf('new')).not.toBe(key);
+    quick.hold('m', { text: 'm' });
+    quick.keyOf('m');
+    quick.hold('m', { text: '' });
+    letters.drop('new');
+    expect(localStorage.length).toBe(0);
   });
 
   it('go with what was settled, and all of them with whoever signs out', () => {

@@ -3,6 +3,7 @@
 
 import type { Class, Priority } from '../proto';
 import { Drafts, Shelf } from './draft';
+import { uuid } from './link';
 
 const isLike = (one: unknown, other: unknown): boolean =>
   Array.isArray(other) ? Array.isArray(one) && one.every((word) => typeof word === 'string') : typeof one === typeof other;
@@ -30,7 +31,7 @@ class Begun<T extends object> {
   }
 
   hold(name: string, change: Partial<T>): void {
-    const next = { ...this.of(name), ...change };
+    const next = { ...this.of(name), ...('key' in this.none && { key: '' }), ...change };
     if (JSON.stringify(next) === JSON.stringify(this.none)) return this.drop(name);
     this.shelf.put(name, next);
     this.changed();
@@ -39,6 +40,13 @@ class Begun<T extends object> {
   drop(name: string): void {
     this.shelf.drop(name);
     this.changed();
+  }
+
+  /** What they go out with. Until they are changed it is the same again, for whoever did not hear that they arrived. */
+  keyOf(this: Begun<T & { key: string }>, name: string): string {
+    const key = this.of(name).key || uuid();
+    this.hold(name, { key } as Partial<T & { key: string }>);
+    return key;
   }
 
   /** Whatever else was begun belongs to nothing that can still be answered. */
@@ -60,11 +68,11 @@ class Begun<T extends object> {
 /** By thread. What is on its way comes back where it was not accepted, also after a reload. */
 export const replies = new Begun('reply', { text: '', going: '', id: '' });
 /** By message of the inbox. */
-export const quick = new Begun('quick', { text: '' });
+export const quick = new Begun('quick', { text: '', key: '' });
 /** By request; `why`: the option that the words are a reason for. */
 export const answers = new Begun('answer', { text: '', why: '' });
 /** There is one. */
-export const letters = new Begun('letter', { to: [] as string[], word: '', body: '', priority: 'normal' as Priority, kind: 'request' as Class, wants: false });
+export const letters = new Begun('letter', { to: [] as string[], word: '', body: '', priority: 'normal' as Priority, kind: 'request' as Class, wants: false, key: '' });
 export const drafts = new Drafts(() => localStorage);
 
 /** Whoever signs out leaves no words in this browser. */

@@ -10,6 +10,10 @@ class Letter {
   busy = $state(false);
   readonly chosen = new Chosen();
 
+  key(): string {
+    return letters.keyOf(NAME);
+  }
+
   get to(): string[] {
     return letters.of(NAME).to;
   }
