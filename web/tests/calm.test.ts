@@ -10,7 +10,14 @@ function terminal() {
     scrollToLine: (line: number, atOnce?: boolean) => void done.push(`to ${line} ${atOnce}`),
   };
   const element = document.createElement('div');
-  return { done, viewport, element, made: { element, _core: { _viewport: viewport } } as unknown as Terminal };
+  const handlers = new Map<number, (words: string) => boolean>();
+  const parser = {
+    registerOscHandler(which: number, handler: (words: string) => boolean) {
+      handlers.set(which, handler);
+      return { dispose: () => void handlers.delete(which) };
+    },
+  };
+  return { done, viewport, element, handlers, made: { element, parser, _core: { _viewport: viewport } } as unknown as Terminal };
 }
 
 describe('a terminal that prints much', () => {
@@ -40,5 +47,23 @@ describe('a terminal that prints much', () => {
     element.dispatchEvent(new Event('wheel'));
     await new Promise(requestAnimationFrame);
     expect(done).toHaveLength(5);
+  });
+  it('is given its colours back where one was changed, and once', () => {
+    const { handlers, made } = terminal();
+    const end = calm(made);
+    const isSwallowed = (which: number, words = '') => handlers.get(which)!(words);
+    expect([104, 110, 111, 112].map((which) => isSwallowed(which))).toEqual([true, true, true, true]);
+    for (const set of [4, 10, 11, 12]) {
+      expect(isSwallowed(set, 'red')).toBe(false);
+      expect([isSwallowed(set + 100), isSwallowed(set + 100)]).toEqual([false, true]);
+    }
+    // One of many is given back: the others are still changed.
+    isSwallowed(4, '1;red;2;blue');
+    expect([isSwallowed(104, '1'), isSwallowed(104), isSwallowed(104)]).toEqual([false, false, true]);
+    // One sequence sets the colour of the text and of what is behind it.
+    isSwallowed(10, 'red;blue');
+    expect([110, 111, 112].map((which) => isSwallowed(which))).toEqual([false, false, true]);
+    end();
+    expect(handlers.size).toBe(0);
   });
 });
