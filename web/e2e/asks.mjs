@@ -1,5 +1,6 @@
 // Long things that are asked for, on a small screen: the answers are at hand, and all of it can be read before one is given.
 import assert from 'node:assert/strict';
+import { alone } from './browser.mjs';
 import { promise, until } from './world.mjs';
 import { serve } from './serve.mjs';
 import { agents, mock, requests, uid } from './team.mjs';
@@ -28,6 +29,7 @@ for (const [size, options] of Object.entries(SIZES)) promise(`the answers to a l
   const page = await context.newPage();
   let server;
   let inDocument = [];
+  await alone(page);
   await page.routeWebSocket(/\/v1\/stream/, (ws) => (server = mock({ more: () => inDocument })).serve(ws));
   await page.goto(`${site.url}/#/inbox`);
   await page.getByText('Which currency do refunds use?').first().waitFor();

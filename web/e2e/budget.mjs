@@ -6,7 +6,7 @@ import { createServer } from 'node:http';
 import { cpus, loadavg } from 'node:os';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
-import { launch } from './browser.mjs';
+import { alone, launch } from './browser.mjs';
 import { serve } from './serve.mjs';
 import { agents, mock, uid } from './team.mjs';
 import { until, world } from './world.mjs';
@@ -70,13 +70,20 @@ function watchers() {
   window.idle = () => new Promise((done) => requestIdleCallback(() => (note(tasks.takeRecords()), done())));
   window.asked = 0;
   window.credited = 0;
-  const send = WebSocket.prototype.send;
+  const sent = (data) => {
+    if (typeof data !== 'string') return;
+    if (data.startsWith('{"credit"')) window.credited += JSON.parse(data).credit.bytes;
+    else window.asked += 1;
+  };
+  const { send } = WebSocket.prototype;
   WebSocket.prototype.send = function (data) {
-    if (typeof data === 'string') {
-      if (data.startsWith('{"credit"')) window.credited += JSON.parse(data).credit.bytes;
-      else window.asked += 1;
-    }
+    sent(data);
     return send.call(this, data);
+  };
+  const { postMessage } = Worker.prototype;
+  Worker.prototype.postMessage = function (order) {
+    if (order.is === 'send') sent(order.data);
+    return postMessage.call(this, order);
   };
 }
 /** What the page's thread takes of a processor while `work` goes on, in all and in its longest task. By the clock it would be what
@@ -125,6 +132,7 @@ async function made(work) {
       await page.addInitScript(watchers);
       const server = mock();
       const sockets = [];
+      await alone(page);
       await page.routeWebSocket(/\/v1\/stream/, (ws) => {
         sockets.push(ws);
         server.serve(ws);

@@ -1,5 +1,6 @@
 // A long day in a page: many agents, much traffic, views that come and go. From a made-up server, which is fast enough.
 import assert from 'node:assert/strict';
+import { alone } from './browser.mjs';
 import { promise } from './world.mjs';
 import { serve } from './serve.mjs';
 import { agents, mock, messages, uid } from './team.mjs';
@@ -38,6 +39,7 @@ async function open(here, hash) {
   const page = await context.newPage();
   const server = mock();
   const sockets = [];
+  await alone(page);
   await page.routeWebSocket(/\/v1\/stream/, (ws) => (sockets.push(ws), server.serve(ws)));
   await page.goto(`${site.url}/${hash}`);
   await page.getByRole('link', { name: /lead/ }).first().waitFor();

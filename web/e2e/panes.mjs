@@ -1,5 +1,6 @@
 // Tabs and tiles: by mouse, by keys, by menu, on a phone; shared by everybody who looks.
 import assert from 'node:assert/strict';
+import { alone } from './browser.mjs';
 import { promise, until } from './world.mjs';
 
 /** A tab with these agents side by side, made as a script would; the address of it. */
@@ -98,6 +99,7 @@ promise('a border moves by mouse and by arrow keys; others see where it was left
   const hash = await tab(here, 'one', 'two');
   const [page, other] = [await here.visit({ hash }), await here.visit({ hash })];
   const asked = [];
+  await alone(page);
   page.on('websocket', (socket) => socket.on('framesent', ({ payload }) => /layout\.resize/.test(String(payload)) && asked.push(payload)));
   await page.reload();
   await pane(page, 'two').waitFor();

@@ -1,7 +1,7 @@
 // The pictures of the README, of a made-up team, into docs/pictures: `npm run build && npm run pictures`.
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { crc32, deflateSync } from 'node:zlib';
-import { launch } from './browser.mjs';
+import { alone, launch } from './browser.mjs';
 import { serve } from './serve.mjs';
 import { mock, uid } from './team.mjs';
 
@@ -23,6 +23,7 @@ for (const [name, { hash, theme, width, height, phone = false }] of Object.entri
   const context = await browser.newContext({ viewport: { width, height }, hasTouch: phone, isMobile: phone, serviceWorkers: 'block', reducedMotion: 'reduce' });
   await context.addInitScript((to) => localStorage.setItem('agentmux.theme', JSON.stringify(to)), theme);
   const page = await context.newPage();
+  await alone(page);
   await page.routeWebSocket(/\/v1\/stream/, (ws) => mock().serve(ws));
   await page.goto(`${site.url}/${hash}`);
   await page.evaluate(() => document.fonts.ready);

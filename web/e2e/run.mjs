@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { alone } from './browser.mjs';
 import { keep, promise, until } from './world.mjs';
 import './daily.mjs';
 import './forms.mjs';
@@ -291,6 +292,7 @@ promise.alone('fifty agents are painted in a second or two, and an agent of 20,0
   writeFileSync(join(here.root, 'state', 'tapes', uid, '1', 'transcript'), `${entries.join('\n')}\n`);
   const page = await here.visit();
   const asked = [];
+  await alone(page);
   page.on('websocket', (socket) => socket.on('framesent', ({ payload }) => asked.push(String(payload))));
   await page.reload();
   await page.getByRole('link', { name: /s48/ }).waitFor();

@@ -1,5 +1,6 @@
 // A device that saves data: what goes over its wire, and what it shows of it.
 import assert from 'node:assert/strict';
+import { alone } from './browser.mjs';
 import { promise, until } from './world.mjs';
 
 const shownDoc = (page) => page.locator('[data-nodes]').evaluate((list) => [...list.children].map((node) => node.innerText.replace(/\d\d:\d\d:\d\d/g, 'T').replace(/\d+ (ms|s|m)\b/g, 'T')).join('\n'));
@@ -7,8 +8,9 @@ const shownTerminal = (page) => page.evaluate(() => document.querySelector('[dat
 const go = (page, hash) => page.evaluate((to) => (location.hash = to), hash);
 
 /** Every frame of the connections that a page opens from now on. */
-function overhear(page) {
+async function overhear(page) {
   const wire = { bytes: 0, text: 0, asked: [] };
+  await alone(page);
   page.on('websocket', (socket) => {
     socket.on('framesent', ({ payload }) => typeof payload === 'string' && wire.asked.push(JSON.parse(payload)));
     socket.on('framereceived', ({ payload }) => {
@@ -26,9 +28,9 @@ promise('a device that saves data is sent no text of agents or terminals until s
   const [fay, sh] = [`#/agent/${here.uid('fay')}`, `#/agent/${here.uid('sh')}`];
   const page = await here.visit({ hash: '#/settings' });
   await page.getByRole('checkbox', { name: 'Data saver' }).check();
-  const wire = overhear(page);
+  const wire = await overhear(page);
   const other = await here.visit();
-  const lively = overhear(other);
+  const lively = await overhear(other);
   await Promise.all([page.reload(), other.reload()]);
   await Promise.all([go(page, fay), go(other, fay)]);
   const strip = page.getByText('Live text is off to save data.');

@@ -1,7 +1,7 @@
 // Pictures of every view, at three widths and in three themes, into web/shots; and what axe finds in each.
 // `npm run shots -- inbox 768 dark` makes the ones that match.
 import { mkdirSync, readFileSync } from 'node:fs';
-import { launch } from './browser.mjs';
+import { alone, launch } from './browser.mjs';
 import { serve } from './serve.mjs';
 import { mock, requests, uid } from './team.mjs';
 
@@ -36,6 +36,7 @@ async function look(width, height, theme) {
   page.on('pageerror', (error) => finding(`page error ${error.message}`));
   page.on('console', (line) => line.type() === 'error' && !looking && finding(`console ${line.text()}`));
   const server = mock();
+  await alone(page);
   await page.routeWebSocket(/\/v1\/stream/, (ws) => server.serve(ws));
   await page.goto(site.url);
   await page.evaluate(() => document.fonts.ready);

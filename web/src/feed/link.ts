@@ -3,6 +3,7 @@
 // A command keeps its id over reconnects, so a retry is the same command.
 
 import type { EventLine } from '../proto';
+import { socket } from './socket';
 
 export type LinkState =
   | { is: 'connecting' }
@@ -262,15 +263,7 @@ export function uuid(): string {
 
 export function browserDoors(): Doors {
   return {
-    open(on) {
-      const scheme = location.protocol === 'https:' ? 'wss:' : 'ws:';
-      const socket = new WebSocket(`${scheme}//${location.host}/v1/stream`);
-      socket.binaryType = 'arraybuffer';
-      socket.onopen = () => on.open();
-      socket.onclose = () => on.closed();
-      socket.onmessage = ({ data }) => (typeof data === 'string' ? on.text(data) : on.bytes(new Uint8Array(data as ArrayBuffer)));
-      return { send: (data) => socket.readyState === WebSocket.OPEN && socket.send(data as string), close: () => socket.close() };
-    },
+    open: socket,
     async signedIn() {
       try {
         const answer = await fetch('/v1/sessions', { cache: 'no-store' });
