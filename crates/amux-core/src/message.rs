@@ -671,16 +671,18 @@ fn retry(case: &mut Case<'_>, order: &Retry) -> Result<Value, Rejection> {
     if mail::is_over(message, case.ctx.now) {
         return Err(Rejection::new(Code::Conflict, format!("its time is over: {}", message.id)));
     }
-    let mut again = Vec::new();
+    let (mut again, mut is_for_a_person) = (Vec::new(), false);
     for copy in copies(case.state, message, order.to.as_deref())? {
         let is_there = match copy.to {
             Recipient::Operator => false,
             Recipient::Agent { agent } => case.state.agents.contains_key(&agent),
         };
         let ended_badly = match copy.stage {
-            Stage::Unproven { .. } | Stage::Expired | Stage::Refused { .. } | Stage::Failed { .. } => true,
-            // Somebody said no. Only a person says otherwise, or what was stopped would not stay stopped.
-            Stage::Cancelled { .. } => case.ctx.actor == Principal::Operator,
+            Stage::Unproven { .. }
+            | Stage::Expired
+            | Stage::Refused { .. }
+            | Stage::Failed { .. }
+            | Stage::Cancelled { .. } => true,
             Stage::Accepted
             | Stage::Held { .. }
             | Stage::Routed { .. }
@@ -690,9 +692,12 @@ fn retry(case: &mut Case<'_>, order: &Retry) -> Result<Value, Rejection> {
             | Stage::Acked
             | Stage::Answered { .. } => false,
         };
-        // Also where it was on its way by then: what was called back comes again on a person's word only.
+        // Also where it was on its way by then: what was called back comes again on a person's word only, or it would not
+        // stay stopped.
         let was_called_back = matches!(before_it_was_given(copy), Stage::Cancelled { .. });
-        if is_there && ended_badly && (!was_called_back || case.ctx.actor == Principal::Operator) {
+        if is_there && ended_badly && was_called_back && case.ctx.actor != Principal::Operator {
+            is_for_a_person = true;
+        } else if is_there && ended_badly {
             case.recall(message);
             let evidence = Some(format!("{} wants it given again", case.ctx.actor));
             self::stage(case, (message.id, copy.to), Stage::Accepted, evidence);
@@ -700,7 +705,10 @@ fn retry(case: &mut Case<'_>, order: &Retry) -> Result<Value, Rejection> {
         }
     }
     if again.is_empty() {
-        let why = format!("nothing of it ended without being taken: {}", message.id);
+        let why = match is_for_a_person {
+            true => format!("it was called back, and only a person gives it again: {}", message.id),
+            false => format!("nothing of it ended without being taken: {}", message.id),
+        };
         return Err(Rejection::new(Code::Conflict, why).hint(format!("agentmux msg show {}", message.id)));
     }
     Ok(json!({ "id": message.id, "retried": again }))

@@ -52,6 +52,8 @@ pub(crate) struct Display {
     reported: Activity,
     facts: Vec<Fact>,
     input: Option<Input>,
+    /// What was known of it, and by what, before nobody answered for it any more.
+    before_silence: Option<(Phase, String)>,
     /// Who had the keyboard instead of the agent when that was put in, which a person had let through.
     put_in_for: Option<String>,
     steps: journal::Lines,
@@ -139,6 +141,7 @@ impl Display {
             activity: known,
             facts: Vec::new(),
             input: None,
+            before_silence: None,
             put_in_for: None,
             steps: journal::Lines::open(&journal::journal(dir))?,
         })
@@ -307,6 +310,22 @@ impl Display {
         self.activity.phase = Phase::Untold;
         self.activity.since = now();
         evidence.clone_into(&mut self.activity.evidence);
+    }
+
+    /// Whoever answers for it says nothing, which may pass.
+    pub(crate) fn falls_silent(&mut self, evidence: &str) {
+        self.before_silence = Some((self.activity.phase.clone(), self.activity.evidence.clone()));
+        self.is_untold(evidence);
+    }
+
+    pub(crate) fn is_silent(&self) -> bool {
+        self.before_silence.is_some()
+    }
+
+    /// It is again what it was.
+    pub(crate) fn is_heard(&mut self) {
+        let Some((phase, evidence)) = self.before_silence.take() else { return };
+        (self.activity.phase, self.activity.evidence, self.activity.since) = (phase, evidence, now());
     }
 
     pub(crate) fn front(&self) -> &Front {

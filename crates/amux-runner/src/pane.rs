@@ -37,9 +37,11 @@ const HELD_BYTES_MAX: usize = 64 * 1024;
 /// Whoever waits for what he typed waits at most this long for a pane that is not found.
 const HELD_AT_MOST: Duration = Duration::from_secs(2);
 
-/// A tmux that was handed keys answers in milliseconds, and a very busy one in a second. Of one that stays silent longer
+/// A tmux that is asked something answers in milliseconds, and a very busy one in a second. Of one that stays silent longer
 /// nobody knows whether it lives.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(5);
+
+const SILENT: &str = "tmux does not answer";
 
 /// A busy tmux learns of the end of a program later than we do. One that stays silent about it for a minute has started
 /// another program in the pane.
@@ -61,6 +63,8 @@ pub(crate) struct Pane {
     carry: Vec<u8>,
     block: Box<[u8]>,
     asked: BTreeMap<u64, Asked>,
+    /// When tmux said anything last.
+    heard: Instant,
     held: Held,
     /// The program of the pane: its end leaves no trace in control mode when the pane is kept open.
     program: Option<AsyncFd<OwnedFd>>,
@@ -126,8 +130,13 @@ impl Held {
 type Reply = oneshot::Sender<Result<(), Rejection>>;
 
 /// What hangs on a command.
-enum Asked {
-    Keys { reply: Reply, since: Instant },
+struct Asked {
+    since: Instant,
+    what: What,
+}
+
+enum What {
+    Keys(Reply),
     Paste,
     Enter,
 }
@@ -158,6 +167,7 @@ impl Pane {
             carry: Vec::new(),
             block: vec![0; 64 * 1024].into_boxed_slice(),
             asked: BTreeMap::new(),
+            heard: Instant::now(),
             held: Held::default(),
             program: None,
             watch,
@@ -194,7 +204,7 @@ impl Pane {
     /// one ends, and whatever follows from it is done without another.
     pub(crate) async fn step(&mut self) {
         let due = [self.display.awaits_until(), self.look_at].into_iter().flatten().filter(|_| self.is_ready);
-        let due = due.chain(self.held.gives_up_at()).chain(self.is_unanswered_at()).min();
+        let due = due.chain(self.held.gives_up_at()).chain(self.is_unanswered_at()).chain(self.is_silent_at()).min();
         tokio::select! {
             biased;
             heard = read(self.stdout.as_ref(), &mut self.block), if self.stdout.is_some() => self.read(heard),
@@ -222,6 +232,9 @@ impl Pane {
                 let _ = reply.send(Err(Rejection::new(Code::TimedOut, late)));
             }
         }
+        if self.is_silent_at().is_some_and(|at| at <= Instant::now()) {
+            self.display.falls_silent(SILENT);
+        }
         while let Some(reply) = self.take_unanswered() {
             let late = "tmux does not answer; whether this was typed is not known";
             let _ = reply.send(Err(Rejection::new(Code::TimedOut, late)));
@@ -232,7 +245,7 @@ impl Pane {
         // Before the pane is found again nothing can be entered.
         if self.is_ready && self.display.will_enter() {
             match self.order(Control::enter) {
-                Ok(command) => drop(self.asked.insert(command, Asked::Enter)),
+                Ok(command) => self.awaits(command, What::Enter),
                 Err(refusal) => self.display.give_up(&refusal.message),
             }
         }
@@ -282,6 +295,8 @@ impl Pane {
     fn hear_line(&mut self, line: &[u8]) {
         match &self.hearing {
             Hearing::All { .. } => {
+                self.heard = Instant::now();
+                self.display.is_heard();
                 let told = self.control.hear(line);
                 self.take(told);
             }
@@ -400,11 +415,15 @@ impl Pane {
         text.lines().rev().map(str::trim).find(|line| !line.is_empty()).map(str::to_owned)
     }
 
+    fn awaits(&mut self, command: u64, what: What) {
+        self.asked.insert(command, Asked { since: Instant::now(), what });
+    }
+
     fn done(&mut self, command: u64) {
-        match self.asked.remove(&command) {
-            Some(Asked::Keys { reply, .. }) => drop(reply.send(Ok(()))),
-            Some(Asked::Paste) => self.display.pasted(),
-            Some(Asked::Enter) => drop(self.display.entered()),
+        match self.asked.remove(&command).map(|asked| asked.what) {
+            Some(What::Keys(reply)) => drop(reply.send(Ok(()))),
+            Some(What::Paste) => self.display.pasted(),
+            Some(What::Enter) => drop(self.display.entered()),
             None => {}
         }
     }
@@ -415,18 +434,17 @@ impl Pane {
     }
 
     fn refuse(&mut self, asked: Asked, refusal: &Rejection) {
-        match asked {
-            Asked::Keys { reply, .. } => drop(reply.send(Err(refusal.clone()))),
-            Asked::Paste | Asked::Enter => self.display.give_up(&refusal.message),
+        match asked.what {
+            What::Keys(reply) => drop(reply.send(Err(refusal.clone()))),
+            What::Paste | What::Enter => self.display.give_up(&refusal.message),
         }
     }
 
-    /// Whoever waits longest for tmux to take his keys.
+    /// Whoever waits longest for tmux to take his keys. A message waits until it is known what became of it: nothing is
+    /// put in behind it meanwhile.
     fn longest_unanswered(&self) -> Option<(u64, Instant)> {
-        self.asked.iter().find_map(|(command, asked)| match asked {
-            Asked::Keys { since, .. } => Some((*command, *since)),
-            Asked::Paste | Asked::Enter => None,
-        })
+        let mut keys = self.asked.iter().filter(|(_, asked)| matches!(asked.what, What::Keys(_)));
+        keys.next().map(|(command, asked)| (*command, asked.since))
     }
 
     fn is_unanswered_at(&self) -> Option<Instant> {
@@ -435,10 +453,16 @@ impl Pane {
 
     fn take_unanswered(&mut self) -> Option<Reply> {
         let (command, _) = self.longest_unanswered().filter(|(_, since)| *since + ANSWERED_WITHIN <= Instant::now())?;
-        match self.asked.remove(&command)? {
-            Asked::Keys { reply, .. } => Some(reply),
-            Asked::Paste | Asked::Enter => None,
+        match self.asked.remove(&command)?.what {
+            What::Keys(reply) => Some(reply),
+            What::Paste | What::Enter => None,
         }
+    }
+
+    /// When it is said of a tmux that was asked something that it says nothing at all.
+    fn is_silent_at(&self) -> Option<Instant> {
+        let (_, first) = self.asked.first_key_value().filter(|_| !self.display.is_silent())?;
+        Some(first.since.max(self.heard) + ANSWERED_WITHIN)
     }
 
     /// The number of what is on its way to tmux from here on.
@@ -483,7 +507,7 @@ impl Pane {
         match self.order(|control| control.keys(bytes)) {
             Ok(command) => {
                 self.display.typed(bytes);
-                self.asked.insert(command, Asked::Keys { reply, since: Instant::now() });
+                self.awaits(command, What::Keys(reply));
             }
             Err(refusal) => drop(reply.send(Err(refusal))),
         }
@@ -533,7 +557,7 @@ impl Pane {
             false => self.order(|control| control.paste(one_line(&text).as_bytes(), Paste::Plain)),
         };
         match ordered {
-            Ok(command) => drop(self.asked.insert(command, Asked::Paste)),
+            Ok(command) => self.awaits(command, What::Paste),
             Err(refusal) => self.display.give_up(&refusal.message),
         }
         Ok(())

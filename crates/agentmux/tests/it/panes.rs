@@ -208,6 +208,37 @@ fn whoever_types_into_a_pane_of_a_tmux_that_stands_still_is_told_that_nothing_is
     assert!(shown.find("late2") < shown.find("then2"), "{shown}");
 }
 
+#[test]
+fn an_agent_whose_tmux_stands_still_is_not_called_idle_and_gets_its_message_when_it_goes_on() {
+    let Some(tmux) = Tmux::new() else { return };
+    let world = World::new();
+    tmux.adopted(&world, "api", "work:0.0");
+    let got = reads_into(&world, &tmux, "work:0.0", "");
+    let before = world.agent("api");
+    let stopped = Stopped::new(tmux.run(&["display-message", "-p", "#{pid}"]).parse().unwrap());
+    let first = world.json(&["send", "api", "-m", "first"])["id"].as_str().unwrap().to_owned();
+    let second = world.json(&["send", "api", "-m", "second"])["id"].as_str().unwrap().to_owned();
+    let agent = until("it is said", || {
+        let agent = world.agent("api");
+        agent["reason"].as_str()?.contains("tmux does not answer").then_some(agent)
+    });
+    assert_eq!(agent["state"], "unknown", "{agent}");
+    drop(stopped);
+    for id in [&first, &second] {
+        let mut wire = world.home.connect().unwrap();
+        until("it is proved", || {
+            let stage = wire.get("message", json!({ "message": id }))["deliveries"][0]["stage"].clone();
+            assert_ne!(stage, "unproven");
+            (stage == "shown" || stage == "handed").then_some(())
+        });
+    }
+    until("both arrived, once and in order", || {
+        (std::fs::read_to_string(&got).unwrap() == "first\nsecond\n").then_some(())
+    });
+    let after = world.agent("api");
+    assert_eq!((&before["state"], &before["reason"]), (&after["state"], &after["reason"]), "it is again what it was");
+}
+
 /// What the program of the pane reads, line by line, is in this file.
 fn reads_into(world: &World, tmux: &Tmux, pane: &str, modes: &str) -> std::path::PathBuf {
     let got = world.home.dir.join("got");
