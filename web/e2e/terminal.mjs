@@ -78,6 +78,24 @@ promise('what a program answers at once is drawn in the frame that was due when 
   assert.ok((await page.evaluate(() => window.due)) >= KEYS / 8, `${await page.evaluate(() => window.due)} of ${KEYS}`);
 });
 
+promise('what a page was not sent of a flood stands above the screen when the flood is over', async (here) => {
+  const page = await here.visit({ hash: program(here, 'sh', 'echo ready; read go; seq -f "row %g of the flood, with some more words in it" 600000; echo END; exec cat') });
+  await until(async () => /ready/.test(await shows(page)), 'the program');
+  const screens = [];
+  await alone(page);
+  page.on('websocket', (socket) => socket.on('framereceived', ({ payload }) => typeof payload === 'string' && payload.includes('"screen"') && screens.push(payload)));
+  await page.reload();
+  await until(async () => /ready/.test(await shows(page)), 'the program again');
+  const before = screens.length;
+  here.agentmux('keys', 'sh', 'Enter');
+  await until(async () => /END/.test(await shows(page)), 'the end', 60_000);
+  assert.ok(screens.length > before, 'it was too much to be sent');
+  const rows = async () => (await lines(page)).flatMap((line) => /^row (\d+) /.exec(line)?.slice(1).map(Number) ?? []);
+  await until(async () => (await rows()).length >= 4000, 'as many as are kept', 30_000).catch(() => undefined);
+  const all = await rows();
+  assert.deepEqual([all.length >= 4000, all.at(-1), all.at(-1) - all[0]], [true, 600_000, all.length - 1], 'all of them, without a hole');
+});
+
 promise('what is selected in a terminal is copied by key', async (here) => {
   const page = await here.visit({ permissions: CLIPBOARD, hash: program(here, 'sh', 'echo copythis word; cat') });
   await until(async () => /copythis/.test(await shows(page)), 'the output');

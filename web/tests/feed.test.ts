@@ -3,9 +3,13 @@ import { AHEAD_MAX } from '../src/doc/extent';
 import type { TranscriptEntry } from '../src/proto';
 
 type Frame = { entries: { run: number; from: number; next: number; reset: boolean; live: boolean; entries: TranscriptEntry[] } };
+const link: { is: string; since: number } = { is: 'open', since: 0 };
 const wire = { frame: (_: Frame) => {}, get: (_: string, __: Record<string, number>): unknown => undefined };
 vi.mock('../src/feed/store.svelte', () => ({
   store: {
+    get link() {
+      return link;
+    },
     rows: { agent: new Map([['a', { run: 1 }]]) },
     wire: {
       stream: ({ frame }: { frame: (frame: Frame) => void }) => ((wire.frame = frame), { end: () => undefined }),
@@ -123,6 +127,16 @@ describe('a transcript that nobody follows', () => {
     await settled(of);
     expect([of.raw[0]!.n, of.raw.at(-1)!.n]).toEqual([800, 899]);
     expect(of.isCut).toBe(true);
+  });
+  it('is as old as the link where that was down when it was left', () => {
+    written = 50;
+    const of = new Transcript('a');
+    of.listen();
+    told(40, 50, true);
+    Object.assign(link, { is: 'waiting', since: 1000 });
+    of.rest();
+    expect(of.asOf).toBe(1000);
+    link.is = 'open';
   });
   it('takes nothing that was asked for before it is followed again', async () => {
     written = 50;

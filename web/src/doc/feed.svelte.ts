@@ -90,7 +90,8 @@ export class Transcript {
   rest(): void {
     this.stream?.end();
     this.stream = null;
-    if (this.loaded) this.asOf = Date.now();
+    // While the link is down nothing has come since.
+    if (this.loaded) this.asOf = store.link.is === 'waiting' ? store.link.since : Date.now();
     else void this.refresh();
   }
 
