@@ -54,7 +54,7 @@ promise('whoever types while a terminal prints is at its end, and stays there', 
   await until(async () => /END/.test(await screen.innerText()), 'the end is on the screen');
 });
 
-promise('what a program answers at once is drawn in the frame that was due when the key was pressed', async (here) => {
+promise.alone('what a program answers at once is drawn in the frame that was due when the key was pressed', async (here) => {
   const page = await here.visit({ hash: program(here, 'sh', 'echo ready; cat') });
   await until(async () => /ready/.test(await shows(page)), 'the program');
   await page.locator('.xterm-helper-textarea').focus();

@@ -113,28 +113,17 @@ promise('a reply that was on its way when the page closed is there again, and is
   await until(async () => (await reply.inputValue().catch(() => '')) === 'and more', 'what had arrived is not sent twice');
 });
 
-promise('a message and an answer to a letter whose page closed before it heard that they arrived are sent once', async (here) => {
+promise('a message whose page closed before it heard that it arrived is sent once', async (here) => {
   here.agentmux('new', 'kay', '--agent', 'fake', '--no-start-agent');
-  const { id } = here.agentmux('send', 'operator', '-m', 'a letter');
   here.agentmux('send', 'kay', '-m', 'arrived', '--key', 'first');
-  here.agentmux('send', 'operator', '-m', 'got it', '--reply-to', id, '--key', 'second');
-  const page = await here.visit({ hash: '#/inbox' });
+  const page = await here.visit({ hash: '#/messages' });
   // As such a page leaves it.
-  await page.evaluate((id) => {
-    localStorage.setItem('agentmux.letter.new', JSON.stringify({ to: ['kay@default'], body: 'arrived', key: 'first' }));
-    localStorage.setItem(`agentmux.quick.${id}`, JSON.stringify({ text: 'got it', key: 'second' }));
-  }, id);
+  await page.evaluate(() => localStorage.setItem('agentmux.letter.new', JSON.stringify({ to: ['kay@default'], body: 'arrived', key: 'first' })));
   await page.reload();
-  const quick = page.locator('main li', { hasText: 'a letter' }).getByRole('textbox', { name: /^Reply to/ });
-  await until(async () => (await quick.inputValue().catch(() => '')) === 'got it', 'the answer');
-  await quick.press('Enter');
-  await until(async () => (await kept(page)).length === 1, 'the answer was taken');
-  await go(page, '#/messages');
   await page.getByRole('button', { name: 'New message' }).click();
   await page.getByRole('button', { name: 'Send', exact: true }).click();
   await until(async () => (await kept(page)).length === 0, 'the message was taken');
   assert.deepEqual(here.agentmux('inbox', '--agent', 'kay', '--all').map((mail) => mail.body), ['arrived']);
-  assert.equal(here.agentmux('inbox', '--all').filter((mail) => mail.body === 'got it').length, 1);
 });
 
 promise('what was settled elsewhere needs no words any more, another window has the same ones, and whoever signs out leaves none', async (here) => {

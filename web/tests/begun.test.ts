@@ -29,9 +29,6 @@ describe('words that were begun', () => {
     expect(letters.keyOf('new')).toBe(key);
     letters.hold('new', { body: 'other words' });
     expect(letters.keyOf('new')).not.toBe(key);
-    quick.hold('m', { text: 'm' });
-    quick.keyOf('m');
-    quick.hold('m', { text: '' });
     letters.drop('new');
     expect(localStorage.length).toBe(0);
   });

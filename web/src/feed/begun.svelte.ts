@@ -68,7 +68,7 @@ class Begun<T extends object> {
 /** By thread. What is on its way comes back where it was not accepted, also after a reload. */
 export const replies = new Begun('reply', { text: '', going: '', id: '' });
 /** By message of the inbox. */
-export const quick = new Begun('quick', { text: '', key: '' });
+export const quick = new Begun('quick', { text: '' });
 /** By request; `why`: the option that the words are a reason for. */
 export const answers = new Begun('answer', { text: '', why: '' });
 /** There is one. */
