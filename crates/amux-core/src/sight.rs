@@ -307,6 +307,7 @@ fn outline_activity(activity: &Activity) -> Activity {
         }
         Phase::Limited { until, .. } => Phase::Limited { reason: String::new(), until: *until },
         Phase::LoggedOut { .. } => Phase::LoggedOut { reason: String::new() },
+        Phase::Silent { .. } => Phase::Silent { reason: String::new() },
         Phase::Untold | Phase::Opening | Phase::Idle | Phase::Compacting => activity.phase.clone(),
     };
     Activity {

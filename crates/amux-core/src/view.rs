@@ -375,6 +375,7 @@ fn doing(run: &entity::Run, count: &Count<'_>) -> (AgentState, Option<String>) {
     let told = || Some(activity.evidence.clone()).filter(|evidence| !evidence.is_empty());
     match &activity.phase {
         Phase::LoggedOut { reason } => (AgentState::NeedsLogin, Some(reason.clone())),
+        Phase::Silent { reason } => (AgentState::Unknown, Some(reason.clone())),
         Phase::Limited { reason, .. } => (AgentState::RateLimited, Some(reason.clone())),
         Phase::Retrying { attempt, max, until, reason } => {
             let of = max.map_or_else(String::new, |max| format!("/{max}"));

@@ -465,6 +465,10 @@ pub enum Phase {
     LoggedOut {
         reason: String,
     },
+    /// Who answers for it, as the tmux that has its pane, does not answer.
+    Silent {
+        reason: String,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, TS)]

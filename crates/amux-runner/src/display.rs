@@ -313,9 +313,9 @@ impl Display {
     }
 
     /// Whoever answers for it says nothing, which may pass.
-    pub(crate) fn falls_silent(&mut self, evidence: &str) {
+    pub(crate) fn falls_silent(&mut self, reason: &str) {
         self.before_silence = Some((self.activity.phase.clone(), self.activity.evidence.clone()));
-        self.is_untold(evidence);
+        self.enters(Phase::Silent { reason: reason.to_owned() }, reason);
     }
 
     pub(crate) fn is_silent(&self) -> bool {

@@ -527,11 +527,12 @@ fn run_seen(s: &mut Say<'_>) -> Command {
     let known = s.state.agents.get(&agent).and_then(|agent| agent.run.as_ref()).map(|run| run.activity.clone());
     let mut activity = known.unwrap_or_default();
     activity.seen = if s.rng.one_in(10) { activity.seen } else { activity.seen + 1 + s.rng.below(3) };
-    activity.phase = match s.rng.below(5) {
+    activity.phase = match s.rng.below(6) {
         0 => Phase::Idle,
         1 => Phase::Working { doing: Some(s.text()) },
         2 => Phase::Retrying { attempt: 1, max: Some(10), until: Some(Time(1_700_000_000_000)), reason: s.text() },
         3 => Phase::Compacting,
+        4 => Phase::Silent { reason: "tmux does not answer".into() },
         _ => Phase::Limited { reason: s.text(), until: None },
     };
     let name = |s: &mut Say<'_>| s.rng.one_in(4).then(|| s.text());

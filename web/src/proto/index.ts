@@ -181,7 +181,7 @@ export type AgentPhase = { "is": "untold" } | { "is": "opening" } | { "is": "idl
 /**
  * The tool, in a few words.
  */
-doing?: string, } | { "is": "retrying", attempt: number, max?: number, until?: Time, reason: string, } | { "is": "compacting" } | { "is": "limited", reason: string, until?: Time, } | { "is": "logged_out", reason: string, };
+doing?: string, } | { "is": "retrying", attempt: number, max?: number, until?: Time, reason: string, } | { "is": "compacting" } | { "is": "limited", reason: string, until?: Time, } | { "is": "logged_out", reason: string, } | { "is": "silent", reason: string, };
 
 /**
  * Remove an agent; a running one only with `stop`, and then it goes when its run has ended.

@@ -223,6 +223,9 @@ fn an_agent_whose_tmux_stands_still_is_not_called_idle_and_gets_its_message_when
         agent["reason"].as_str()?.contains("tmux does not answer").then_some(agent)
     });
     assert_eq!(agent["state"], "unknown", "{agent}");
+    for waiting in world.json(&["queue", "api"]).as_array().unwrap() {
+        assert!(waiting["reason"].as_str().unwrap().contains("tmux does not answer"), "{waiting}");
+    }
     drop(stopped);
     for id in [&first, &second] {
         let mut wire = world.home.connect().unwrap();
