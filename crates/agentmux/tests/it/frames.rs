@@ -157,3 +157,37 @@ fn who_asks_for_frames_that_are_not_there_is_told_why() {
     assert_eq!(frames(&world, json!({ "agent": "fay", "run": 9 }))["frames"], json!([]));
     assert_eq!(frames(&world, json!({ "agent": "fay", "before": "9.9.9.9" }))["run"], 1);
 }
+
+/// More than one answer holds.
+const MANY: usize = 5000;
+
+#[test]
+fn as_many_of_the_newest_frames_are_printed_as_are_asked_for() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let world = World::new();
+    let (dir, program) = (&world.home.dir, world.home.dir.join("talker"));
+    let opens = r#"{"type":"system","subtype":"init","cwd":"/","session_id":"s","tools":[],"mcp_servers":[],"model":"m","permissionMode":"default"}"#;
+    let says = r#"{"type":"assistant","message":{"id":"m%s","type":"message","role":"assistant","model":"m","content":[{"type":"text","text":"part %s"}],"usage":{"input_tokens":1,"output_tokens":1}},"parent_tool_use_id":null,"session_id":"s"}"#;
+    let speaks = format!(
+        "printf '%s\\n' '{opens}'; n=0; while [ $n -lt {MANY} ]; do n=$((n+1)); printf '{says}\\n' $n $n; done"
+    );
+    fs::write(&program, format!("#!/bin/sh\nread hello\n{speaks}\nexec cat >/dev/null\n")).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::create_dir_all(dir.join("config")).unwrap();
+    let kind = format!("[kind.talker]\nabout = \"says much\"\ndialect = \"claude\"\nprogram = {program:?}\n");
+    fs::write(dir.join("config/agents.toml"), kind).unwrap();
+    world.json(&["new", "much", "--agent", "talker", "--cwd", "/"]);
+    let newest = |count: &str| -> Vec<String> {
+        let printed = world.run(&["log", "much", "--frames", "-n", count, "--json"]);
+        let lines = String::from_utf8(printed.stdout).unwrap();
+        let frames: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        one_way(&frames, "said")
+    };
+    let last = format!("\"part {MANY}\"");
+    until("it has said all", || newest("1").first()?.contains(&last).then_some(()));
+    let said = newest("4500");
+    let parts: Vec<_> = (MANY - 4499..=MANY).map(|n| format!("\"part {n}\"")).collect();
+    assert_eq!(said.len(), parts.len());
+    assert!(said.iter().zip(&parts).all(|(said, part)| said.contains(part)), "the newest, in their order");
+    assert_eq!(newest("9000").len(), MANY + 1, "all of them where there are fewer");
+}
