@@ -96,6 +96,29 @@ promise('what a page was not sent of a flood stands above the screen when the fl
   assert.deepEqual([all.length >= 4000, all.at(-1), all.at(-1) - all[0]], [true, 600_000, all.length - 1], 'all of them, without a hole');
 });
 
+promise('what comes after a flood moves nothing under a reader, and takes the size from nobody', async (here) => {
+  const hash = program(here, 'sh', 'echo ready; while read go; do seq -f "row %g of the flood, with some more words in it" 600000; echo "END $go"; done');
+  const [wide, small] = [await here.visit({ hash }), await here.visit({ hash, width: 700 })];
+  for (const page of [wide, small]) await until(async () => /ready/.test(await shows(page)), 'the program');
+  await wide.locator('.xterm-helper-textarea').focus();
+  await wide.keyboard.type('one');
+  const before = await size(wide);
+  await until(async () => (await size(small)).cols === before.cols, 'the size of the one who types');
+  await wide.keyboard.press('Enter');
+  for (const page of [wide, small]) await until(async () => /END one/.test(await shows(page)), 'the end', 60_000);
+  await wide.locator('.xterm-screen').hover();
+  await wide.mouse.wheel(0, -200);
+  const top = () => wide.locator('.xterm-rows > div').first().innerText();
+  const [read, kept] = [await top(), (await lines(wide)).length];
+  const isWhole = async (page) => (await lines(page)).filter((line) => /^row /.test(line)).length >= 4000;
+  if (!(await isWhole(small))) await until(() => isWhole(small), 'the other has all of it', 30_000);
+  assert.deepEqual([await top(), (await lines(wide)).length], [read, kept], 'who reads is left alone');
+  assert.deepEqual(await size(wide), before, 'and keeps the size');
+  await wide.mouse.wheel(0, 10_000);
+  await until(() => isWhole(wide), 'at the end it has all of it, too', 30_000);
+  assert.deepEqual([await size(wide), await size(small)], [before, before]);
+});
+
 promise('what is selected in a terminal is copied by key', async (here) => {
   const page = await here.visit({ permissions: CLIPBOARD, hash: program(here, 'sh', 'echo copythis word; cat') });
   await until(async () => /copythis/.test(await shows(page)), 'the output');

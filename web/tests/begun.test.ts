@@ -24,11 +24,15 @@ describe('words that were begun', () => {
 
   it('go out with one key until they are changed', () => {
     letters.hold('new', { to: ['api@shop'], body: 'words' });
-    const key = letters.keyOf('new');
+    const key = letters.keyOf('new', []);
     expect(key).not.toBe('');
-    expect(letters.keyOf('new')).toBe(key);
+    letters.hold('new', { body: 'words', word: '' });
+    expect(letters.keyOf('new', [])).toBe(key);
+    const others = [letters.keyOf('new', ['f1']), letters.keyOf('new', ['f2'])];
+    expect(letters.keyOf('new', ['f2'])).toBe(others[1]);
     letters.hold('new', { body: 'other words' });
-    expect(letters.keyOf('new')).not.toBe(key);
+    others.push(letters.keyOf('new', ['f2']));
+    expect(new Set([key, ...others]).size).toBe(4);
     letters.drop('new');
     expect(localStorage.length).toBe(0);
   });

@@ -272,7 +272,7 @@ fn gate<'a>(state: &State, agent: &'a Agent, now: Time) -> Result<&'a Activity, 
             let after = Time(until.0.saturating_add(AFTER_LIMIT_MS));
             closed(format!("a limit is reached: {reason}"), Some(after), true)
         }
-        Phase::Silent { reason } => closed(reason.clone(), None, false),
+        Phase::Silent { reason } => closed(format!("{reason}; what is on its way may still arrive"), None, false),
         Phase::Limited { .. }
         | Phase::LoggedOut { .. }
         | Phase::Untold

@@ -12,7 +12,7 @@ use amux_proto::command::run::Fact;
 use amux_proto::entity::{Activity, Front, Phase, Size};
 use amux_proto::transcript::InputStage;
 use amux_proto::view::Look;
-use amux_proto::{AgentId, RunNo};
+use amux_proto::{AgentId, RunNo, Time};
 use amux_sys::disk;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -53,7 +53,7 @@ pub(crate) struct Display {
     facts: Vec<Fact>,
     input: Option<Input>,
     /// What was known of it, and by what, before nobody answered for it any more.
-    before_silence: Option<(Phase, String)>,
+    before_silence: Option<(Phase, String, Time)>,
     /// Who had the keyboard instead of the agent when that was put in, which a person had let through.
     put_in_for: Option<String>,
     steps: journal::Lines,
@@ -314,7 +314,8 @@ impl Display {
 
     /// Whoever answers for it says nothing, which may pass.
     pub(crate) fn falls_silent(&mut self, reason: &str) {
-        self.before_silence = Some((self.activity.phase.clone(), self.activity.evidence.clone()));
+        let Activity { phase, evidence, since, .. } = self.activity.clone();
+        self.before_silence = Some((phase, evidence, since));
         self.enters(Phase::Silent { reason: reason.to_owned() }, reason);
     }
 
@@ -324,8 +325,8 @@ impl Display {
 
     /// It is again what it was.
     pub(crate) fn is_heard(&mut self) {
-        let Some((phase, evidence)) = self.before_silence.take() else { return };
-        (self.activity.phase, self.activity.evidence, self.activity.since) = (phase, evidence, now());
+        let Some((phase, evidence, since)) = self.before_silence.take() else { return };
+        (self.activity.phase, self.activity.evidence, self.activity.since) = (phase, evidence, since);
     }
 
     pub(crate) fn front(&self) -> &Front {

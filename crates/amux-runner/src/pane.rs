@@ -137,6 +137,8 @@ struct Asked {
 
 enum What {
     Keys(Reply),
+    /// A viewer's keys, for which nobody waits.
+    Typed,
     Paste,
     Enter,
 }
@@ -424,7 +426,7 @@ impl Pane {
             Some(What::Keys(reply)) => drop(reply.send(Ok(()))),
             Some(What::Paste) => self.display.pasted(),
             Some(What::Enter) => drop(self.display.entered()),
-            None => {}
+            Some(What::Typed) | None => {}
         }
     }
 
@@ -436,6 +438,7 @@ impl Pane {
     fn refuse(&mut self, asked: Asked, refusal: &Rejection) {
         match asked.what {
             What::Keys(reply) => drop(reply.send(Err(refusal.clone()))),
+            What::Typed => {}
             What::Paste | What::Enter => self.display.give_up(&refusal.message),
         }
     }
@@ -455,14 +458,15 @@ impl Pane {
         let (command, _) = self.longest_unanswered().filter(|(_, since)| *since + ANSWERED_WITHIN <= Instant::now())?;
         match self.asked.remove(&command)?.what {
             What::Keys(reply) => Some(reply),
-            What::Paste | What::Enter => None,
+            What::Typed | What::Paste | What::Enter => None,
         }
     }
 
-    /// When it is said of a tmux that was asked something that it says nothing at all.
+    /// When it is said of a tmux that was asked something, if only for the pane, that it says nothing at all.
     fn is_silent_at(&self) -> Option<Instant> {
-        let (_, first) = self.asked.first_key_value().filter(|_| !self.display.is_silent())?;
-        Some(first.since.max(self.heard) + ANSWERED_WITHIN)
+        let first = self.asked.first_key_value().map(|(_, asked)| asked.since);
+        let first = first.or(self.is_sought().then_some(self.heard)).filter(|_| !self.display.is_silent())?;
+        Some(first.max(self.heard) + ANSWERED_WITHIN)
     }
 
     /// The number of what is on its way to tmux from here on.
@@ -520,7 +524,8 @@ impl Pane {
             self.held.put(bytes, None);
             return Ok(());
         }
-        self.order(|control| control.keys(bytes))?;
+        let command = self.order(|control| control.keys(bytes))?;
+        self.awaits(command, What::Typed);
         self.display.typed(bytes);
         Ok(())
     }

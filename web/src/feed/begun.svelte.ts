@@ -31,7 +31,11 @@ class Begun<T extends object> {
   }
 
   hold(name: string, change: Partial<T>): void {
-    const next = { ...this.of(name), ...('key' in this.none && { key: '' }), ...change };
+    const was = this.of(name);
+    const isSame = (Object.keys(change) as (keyof T)[]).every((field) => JSON.stringify(change[field]) === JSON.stringify(was[field]));
+    if (isSame) return;
+    // Other words go out with another key.
+    const next = { ...was, ...('key' in this.none && { key: '' }), ...change };
     if (JSON.stringify(next) === JSON.stringify(this.none)) return this.drop(name);
     this.shelf.put(name, next);
     this.changed();
@@ -42,11 +46,14 @@ class Begun<T extends object> {
     this.changed();
   }
 
-  /** What they go out with. Until they are changed it is the same again, for whoever did not hear that they arrived. */
-  keyOf(this: Begun<T & { key: string }>, name: string): string {
-    const key = this.of(name).key || uuid();
-    this.hold(name, { key } as Partial<T & { key: string }>);
-    return key;
+  /** What they go out with. The same words with the same files have the same again, for whoever did not hear that they arrived. */
+  keyOf(this: Begun<T & { key: string }>, name: string, files: readonly string[]): string {
+    const [known] = this.of(name).key.split(' ');
+    const key = [known, ...files].join(' ');
+    if (known && key === this.of(name).key) return known;
+    const fresh = uuid();
+    this.hold(name, { key: [fresh, ...files].join(' ') } as Partial<T & { key: string }>);
+    return fresh;
   }
 
   /** Whatever else was begun belongs to nothing that can still be answered. */

@@ -2,18 +2,25 @@
 
 import type { Heard, Order } from './socket';
 
+/** A page that is so far behind reads nothing: it comes back to what is there then, and nobody keeps the rest for it. */
+const UNHEARD_BYTES_MAX = 64 * 1024 * 1024;
+
 const own = self as unknown as { onmessage: ((event: MessageEvent<Order>) => void) | null };
-let held: { channel: string; socket: WebSocket; page: BroadcastChannel } | undefined;
+let held: { channel: string; socket: WebSocket; page: BroadcastChannel; unheard: number } | undefined;
 
 function open(url: string, channel: string): void {
   const socket = new WebSocket(url);
   const page = new BroadcastChannel(channel);
   const say = (heard: Heard) => page.postMessage(heard);
+  const mine = (held = { channel, socket, page, unheard: 0 });
   socket.binaryType = 'arraybuffer';
   socket.onopen = () => say({ is: 'open' });
   socket.onclose = () => say({ is: 'closed' });
-  socket.onmessage = ({ data }: MessageEvent<string | ArrayBuffer>) => say({ is: 'message', data });
-  held = { channel, socket, page };
+  socket.onmessage = ({ data }: MessageEvent<string | ArrayBuffer>) => {
+    mine.unheard += typeof data === 'string' ? data.length : data.byteLength;
+    if (mine.unheard > UNHEARD_BYTES_MAX) return socket.close();
+    say({ is: 'message', data });
+  };
 }
 
 function close(): void {
@@ -32,6 +39,13 @@ own.onmessage = ({ data: order }) => {
   }
   // Of a connection that was followed by another.
   if (order.channel !== held?.channel) return;
-  if (order.is === 'close') close();
-  else if (held.socket.readyState === WebSocket.OPEN) held.socket.send(order.data);
+  switch (order.is) {
+    case 'close':
+      return close();
+    case 'heard':
+      held.unheard -= order.bytes;
+      return;
+    case 'send':
+      if (held.socket.readyState === WebSocket.OPEN) held.socket.send(order.data);
+  }
 };

@@ -35,8 +35,6 @@ export function cspDocument(): { document: Document; during(work: () => void): v
     Object.defineProperty(element, 'textContent', {
       get: () => text,
       set: (value: string) => {
-        // Whatever is written anew has every element of the page looked at.
-        if (value === text) return;
         text = value;
         if (!sheets.has(sheet)) adopt(sheet);
         sheet.replaceSync(value);

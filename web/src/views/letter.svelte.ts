@@ -11,7 +11,7 @@ class Letter {
   readonly chosen = new Chosen();
 
   key(): string {
-    return letters.keyOf(NAME);
+    return letters.keyOf(NAME, this.chosen.attachments.map(({ digest }) => digest));
   }
 
   get to(): string[] {

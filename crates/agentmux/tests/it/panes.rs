@@ -223,9 +223,9 @@ fn an_agent_whose_tmux_stands_still_is_not_called_idle_and_gets_its_message_when
         agent["reason"].as_str()?.contains("tmux does not answer").then_some(agent)
     });
     assert_eq!(agent["state"], "unknown", "{agent}");
-    for waiting in world.json(&["queue", "api"]).as_array().unwrap() {
-        assert!(waiting["reason"].as_str().unwrap().contains("tmux does not answer"), "{waiting}");
-    }
+    let queue = world.json(&["queue", "api"]);
+    let why = |id: &str| queue.as_array()?.iter().find(|waiting| waiting["id"] == id)?["reason"].as_str();
+    assert!(why(&second).unwrap().contains("tmux does not answer"), "{queue}");
     drop(stopped);
     for id in [&first, &second] {
         let mut wire = world.home.connect().unwrap();
@@ -235,11 +235,46 @@ fn an_agent_whose_tmux_stands_still_is_not_called_idle_and_gets_its_message_when
             (stage == "shown" || stage == "handed").then_some(())
         });
     }
-    until("both arrived, once and in order", || {
-        (std::fs::read_to_string(&got).unwrap() == "first\nsecond\n").then_some(())
-    });
     let after = world.agent("api");
-    assert_eq!((&before["state"], &before["reason"]), (&after["state"], &after["reason"]), "it is again what it was");
+    let of = |agent: &Value| ["state", "reason", "since"].map(|what| agent[what].clone());
+    assert_eq!(of(&before), of(&after), "it is again what it was");
+    world.json(&["send", "api", "-m", "third", "--wait", "handed"]);
+    until("all arrived, once and in order", || {
+        (std::fs::read_to_string(&got).unwrap() == "first\nsecond\nthird\n").then_some(())
+    });
+}
+
+#[test]
+fn the_server_after_a_killed_one_says_as_well_that_tmux_stands_still() {
+    let Some(tmux) = Tmux::new() else { return };
+    let world = World::new();
+    tmux.adopted(&world, "api", "work:0.0");
+    let stopped = Stopped::new(tmux.run(&["display-message", "-p", "#{pid}"]).parse().unwrap());
+    kill_server(&world);
+    let is_silent = || world.agent("api")["reason"].as_str().unwrap().contains("tmux does not answer");
+    until("the next one says it", || is_silent().then_some(()));
+    drop(stopped);
+    until("it is heard", || (!is_silent()).then_some(()));
+    world.says("api", "echo again$((1+1))", "again2");
+}
+
+#[test]
+fn what_was_called_back_while_tmux_stood_still_and_is_wanted_again_arrives_once() {
+    let Some(tmux) = Tmux::new() else { return };
+    let world = World::new();
+    tmux.adopted(&world, "api", "work:0.0");
+    let got = reads_into(&world, &tmux, "work:0.0", "");
+    let uid = world.agent("api")["uid"].as_str().unwrap().to_owned();
+    let journal = world.home.state().join("tapes").join(uid).join("1").join("in");
+    let stopped = Stopped::new(tmux.run(&["display-message", "-p", "#{pid}"]).parse().unwrap());
+    let id = world.json(&["send", "api", "-m", "only once"])["id"].as_str().unwrap().to_owned();
+    until("it is on its way", || std::fs::read_to_string(&journal).ok()?.contains("paste").then_some(()));
+    world.json(&["msg", "cancel", &id]);
+    world.json(&["msg", "retry", &id]);
+    drop(stopped);
+    world.json(&["send", "api", "-m", "the next", "--wait", "handed"]);
+    until("both arrived", || std::fs::read_to_string(&got).unwrap().contains("the next\n").then_some(()));
+    assert_eq!(std::fs::read_to_string(&got).unwrap(), "only once\nthe next\n");
 }
 
 /// What the program of the pane reads, line by line, is in this file.

@@ -1,0 +1,105 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import type { Order } from '../src/feed/socket';
+
+/** What the module remembers is of one page. */
+const fresh = async () => (vi.resetModules(), (await import('../src/feed/socket')).socket);
+
+class FakeWorker {
+  static made: FakeWorker[] = [];
+  orders: Order[] = [];
+  onerror: (() => void) | null = null;
+  isOver = false;
+  constructor() {
+    FakeWorker.made.push(this);
+  }
+  postMessage(order: Order) {
+    this.orders.push(order);
+  }
+  terminate() {
+    this.isOver = true;
+  }
+}
+class FakeChannel {
+  static made: FakeChannel[] = [];
+  onmessage: ((event: { data: unknown }) => void) | null = null;
+  onmessageerror: (() => void) | null = null;
+  isClosed = false;
+  constructor(readonly name: string) {
+    FakeChannel.made.push(this);
+  }
+  close() {
+    this.isClosed = true;
+  }
+  says(data: unknown) {
+    if (!this.isClosed) this.onmessage?.({ data });
+  }
+}
+class FakeSocket {
+  static readonly OPEN = 1;
+  static made: FakeSocket[] = [];
+  readyState = 1;
+  constructor(readonly url: string) {
+    FakeSocket.made.push(this);
+  }
+}
+function ears() {
+  const heard: string[] = [];
+  return { heard, open: () => void heard.push('open'), text: (text: string) => void heard.push(text), bytes: (bytes: Uint8Array) => void heard.push(`${bytes.length} bytes`), closed: () => void heard.push('closed') };
+}
+
+describe('the connection of a page in Chromium', () => {
+  beforeEach(() => {
+    for (const one of [FakeWorker, FakeChannel, FakeSocket]) one.made = [];
+    vi.stubGlobal('Worker', FakeWorker);
+    vi.stubGlobal('BroadcastChannel', FakeChannel);
+    vi.stubGlobal('WebSocket', FakeSocket);
+    vi.stubGlobal('navigator', { userAgent: 'Mozilla/5.0 HeadlessChrome/156.0' });
+  });
+  afterEach(() => vi.unstubAllGlobals());
+
+  it('is held by one worker, whatever becomes of it', async () => {
+    const socket = await fresh();
+    const [first, second] = [ears(), ears()];
+    const one = socket(first);
+    const [channel] = FakeChannel.made;
+    channel!.says({ is: 'open' });
+    channel!.says({ is: 'message', data: 'hello' });
+    channel!.says({ is: 'message', data: new ArrayBuffer(3) });
+    one.close();
+    const other = socket(second);
+    channel!.says({ is: 'message', data: 'late' });
+    channel!.says({ is: 'closed' });
+    other.send('words');
+    FakeChannel.made[1]!.says({ is: 'closed' });
+    expect([first.heard, second.heard]).toEqual([['open', 'hello', '3 bytes'], ['closed']]);
+    expect(FakeWorker.made).toHaveLength(1);
+    const names = FakeChannel.made.map(({ name }) => name);
+    expect(new Set(names).size).toBe(2);
+    expect(FakeWorker.made[0]!.orders.map(({ is, channel }) => [is, names.indexOf(channel)])).toEqual([['open', 0], ['close', 0], ['open', 1], ['send', 1]]);
+  });
+
+  it('tells how far it is', async () => {
+    (await fresh())(ears());
+    for (let n = 0; n < 5; n += 1) FakeChannel.made[0]!.says({ is: 'message', data: 'x'.repeat(100_000) });
+    expect(FakeWorker.made[0]!.orders.filter(({ is }) => is === 'heard')).toMatchObject([{ bytes: 300_000 }]);
+  });
+
+  it('is its own where the worker is broken or forbidden', async () => {
+    const socket = await fresh();
+    const on = ears();
+    socket(on);
+    FakeWorker.made[0]!.onerror!();
+    expect([on.heard, FakeWorker.made[0]!.isOver, FakeChannel.made[0]!.isClosed]).toEqual([['closed'], true, true]);
+    socket(ears());
+    expect([FakeWorker.made.length, FakeSocket.made.length]).toEqual([1, 1]);
+    vi.stubGlobal('BroadcastChannel', undefined);
+    (await fresh())(ears());
+    expect(FakeSocket.made).toHaveLength(2);
+  });
+
+  it('is its own in other browsers', async () => {
+    vi.stubGlobal('navigator', { userAgent: 'Mozilla/5.0 Gecko/20100101 Firefox/140.0' });
+    (await fresh())(ears());
+    expect([FakeWorker.made.length, FakeSocket.made.length]).toEqual([0, 1]);
+  });
+});
