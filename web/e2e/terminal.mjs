@@ -100,10 +100,12 @@ promise('what comes after a flood moves nothing under a reader, and takes the si
   const hash = program(here, 'sh', 'echo ready; while read go; do seq -f "row %g of the flood, with some more words in it" 600000; echo "END $go"; done');
   const [wide, small] = [await here.visit({ hash }), await here.visit({ hash, width: 700 })];
   for (const page of [wide, small]) await until(async () => /ready/.test(await shows(page)), 'the program');
+  const both = async () => [(await size(wide)).cols, (await size(small)).cols];
+  await until(async () => (await both()).every((cols) => cols < 100), 'the size of the one who came last');
   await wide.locator('.xterm-helper-textarea').focus();
   await wide.keyboard.type('one');
+  await until(async () => (await both()).every((cols) => cols > 100), 'the size of the one who types');
   const before = await size(wide);
-  await until(async () => (await size(small)).cols === before.cols, 'the size of the one who types');
   await wide.keyboard.press('Enter');
   for (const page of [wide, small]) await until(async () => /END one/.test(await shows(page)), 'the end', 60_000);
   await wide.locator('.xterm-screen').hover();

@@ -236,7 +236,8 @@ struct Live {
     limits: Limits,
     /// Something is due that its body does not take yet, in this way.
     more: Option<How>,
-    /// Names of the parts of inputs that were given, so that they are not given again before the log knows.
+    /// Names of the parts of inputs that were given, so that they are not given again before the log knows; of a terminal
+    /// all of its run.
     given: HashSet<String>,
     answered: HashSet<RequestId>,
     /// When something is over that mail waits for.
@@ -779,7 +780,10 @@ impl Live {
         let published = Arc::clone(self.shared.world.engine.published());
         self.answered.retain(|answered| answers.contains(answered));
         let is_waiting = |part: Part| published.is_waiting(self.agent, part.message, part.attempt);
-        self.given.retain(|part| part::parse(part).is_some_and(is_waiting));
+        // What is called back while a terminal takes it may be wanted again before it is known to have arrived.
+        if let Body::Lines(_) = self.body {
+            self.given.retain(|part| part::parse(part).is_some_and(is_waiting));
+        }
         let mut is_noted = true;
         if let Body::Lines(lines) = &mut self.body {
             for request in answers {
