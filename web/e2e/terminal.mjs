@@ -99,6 +99,10 @@ promise('what a page was not sent of a flood stands above the screen when the fl
 promise('what comes after a flood moves nothing under a reader, and takes the size from nobody', async (here) => {
   const hash = program(here, 'sh', 'echo ready; while read go; do seq -f "row %g of the flood, with some more words in it" 600000; echo "END $go"; done');
   const [wide, small] = [await here.visit({ hash }), await here.visit({ hash, width: 700 })];
+  let looks = 0;
+  await alone(small);
+  small.on('websocket', (socket) => socket.on('framesent', ({ payload }) => (looks += Number(String(payload).includes('"view":{')))));
+  await small.reload();
   for (const page of [wide, small]) await until(async () => /ready/.test(await shows(page)), 'the program');
   const both = async () => [(await size(wide)).cols, (await size(small)).cols];
   await until(async () => (await both()).every((cols) => cols < 100), 'the size of the one who came last');
@@ -113,7 +117,8 @@ promise('what comes after a flood moves nothing under a reader, and takes the si
   const top = () => wide.locator('.xterm-rows > div').first().innerText();
   const [read, kept] = [await top(), (await lines(wide)).length];
   const isWhole = async (page) => (await lines(page)).filter((line) => /^row /.test(line)).length >= 4000;
-  if (!(await isWhole(small))) await until(() => isWhole(small), 'the other has all of it', 30_000);
+  await until(() => looks > 1, 'the other asks for what it was not sent');
+  await until(() => isWhole(small), 'and has all of it', 30_000);
   assert.deepEqual([await top(), (await lines(wide)).length], [read, kept], 'who reads is left alone');
   assert.deepEqual(await size(wide), before, 'and keeps the size');
   await wide.mouse.wheel(0, 10_000);
