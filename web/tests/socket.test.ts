@@ -20,6 +20,7 @@ class FakeWorker {
   }
 }
 class FakeChannel {
+  said: unknown[] = [];
   static made: FakeChannel[] = [];
   onmessage: ((event: { data: unknown }) => void) | null = null;
   onmessageerror: (() => void) | null = null;
@@ -30,6 +31,9 @@ class FakeChannel {
   close() {
     this.isClosed = true;
   }
+  postMessage(data: unknown) {
+    this.said.push(data);
+  }
   says(data: unknown) {
     if (!this.isClosed) this.onmessage?.({ data });
   }
@@ -38,8 +42,18 @@ class FakeSocket {
   static readonly OPEN = 1;
   static made: FakeSocket[] = [];
   readyState = 1;
+  sent: unknown[] = [];
+  isClosed = false;
+  onmessage: ((event: { data: unknown }) => void) | null = null;
+  onclose: (() => void) | null = null;
   constructor(readonly url: string) {
     FakeSocket.made.push(this);
+  }
+  send(data: unknown) {
+    this.sent.push(data);
+  }
+  close() {
+    this.isClosed = true;
   }
 }
 function ears() {
@@ -101,5 +115,49 @@ describe('the connection of a page in Chromium', () => {
     vi.stubGlobal('navigator', { userAgent: 'Mozilla/5.0 Gecko/20100101 Firefox/140.0' });
     (await fresh())(ears());
     expect([FakeWorker.made.length, FakeSocket.made.length]).toEqual([0, 1]);
+  });
+});
+
+describe('the worker that holds it', () => {
+  const order = (data: Order) => (self as unknown as { onmessage(event: { data: Order }): void }).onmessage({ data });
+  const MIB = 1024 * 1024;
+  beforeEach(async () => {
+    for (const one of [FakeChannel, FakeSocket]) one.made = [];
+    vi.stubGlobal('BroadcastChannel', FakeChannel);
+    vi.stubGlobal('WebSocket', FakeSocket);
+    vi.resetModules();
+    await import('../src/feed/socket.worker');
+  });
+  afterEach(() => {
+    vi.unstubAllGlobals();
+    self.onmessage = null;
+  });
+
+  it('says what it hears, and sends for the newest connection only', () => {
+    order({ is: 'open', channel: 'a', url: 'ws://a' });
+    order({ is: 'open', channel: 'b', url: 'ws://b' });
+    const [old, now] = FakeSocket.made;
+    expect([old!.isClosed, old!.onmessage, FakeChannel.made[0]!.isClosed]).toEqual([true, null, true]);
+    for (const channel of ['a', 'b']) order({ is: 'send', channel, data: channel });
+    now!.onmessage!({ data: 'hello' });
+    expect([now!.sent, FakeChannel.made[1]!.said]).toEqual([['b'], [{ is: 'message', data: 'hello' }]]);
+    order({ is: 'close', channel: 'a' });
+    expect(now!.isClosed).toBe(false);
+    order({ is: 'close', channel: 'b' });
+    expect([now!.isClosed, FakeChannel.made[1]!.isClosed]).toEqual([true, true]);
+  });
+
+  it('reads no further for a page that hears nothing', () => {
+    order({ is: 'open', channel: 'a', url: 'ws://a' });
+    const [socket] = FakeSocket.made;
+    for (let n = 0; n < 3; n += 1) {
+      socket!.onmessage!({ data: { byteLength: 40 * MIB } });
+      order({ is: 'heard', channel: 'a', bytes: 40 * MIB });
+    }
+    expect(socket!.isClosed).toBe(false);
+    for (let n = 0; n < 2; n += 1) socket!.onmessage!({ data: { byteLength: 40 * MIB } });
+    expect(socket!.isClosed).toBe(true);
+    socket!.onclose!();
+    expect([FakeChannel.made[0]!.said.length, FakeChannel.made[0]!.said.at(-1)]).toEqual([5, { is: 'closed' }]);
   });
 });
