@@ -97,7 +97,7 @@ promise('what a page was not sent of a flood stands above the screen when the fl
 });
 
 promise('what comes after a flood moves nothing under a reader, and takes the size from nobody', async (here) => {
-  const hash = program(here, 'sh', 'echo ready; while read go; do seq -f "row %g of the flood, with some more words in it" 600000; echo "END $go"; done');
+  const hash = program(here, 'sh', 'echo ready; while read go; do seq -f "row %g of the flood, with some more words in it" 600000; for i in $(seq 40); do seq -f "more $i.%g" 5; sleep 0.05; done; echo "END $go"; done');
   const [wide, small] = [await here.visit({ hash }), await here.visit({ hash, width: 700 })];
   let looks = 0;
   await alone(small);
@@ -110,10 +110,18 @@ promise('what comes after a flood moves nothing under a reader, and takes the si
   await wide.keyboard.type('one');
   await until(async () => (await both()).every((cols) => cols > 100), 'the size of the one who types');
   const before = await size(wide);
+  // As soon as the end is there somebody reads what is above it.
+  await wide.evaluate(() => {
+    const reads = setInterval(() => {
+      if (!document.querySelector('[data-terminal]').__text().includes('END one')) return;
+      clearInterval(reads);
+      document.querySelector('.xterm-helper-textarea').dispatchEvent(new KeyboardEvent('keydown', { key: 'PageUp', keyCode: 33, shiftKey: true, bubbles: true, cancelable: true }));
+      window.isReading = true;
+    }, 20);
+  });
   await wide.keyboard.press('Enter');
   for (const page of [wide, small]) await until(async () => /END one/.test(await shows(page)), 'the end', 60_000);
-  await wide.locator('.xterm-screen').hover();
-  await wide.mouse.wheel(0, -200);
+  await wide.waitForFunction(() => window.isReading);
   const top = () => wide.locator('.xterm-rows > div').first().innerText();
   const [read, kept] = [await top(), (await lines(wide)).length];
   const isWhole = async (page) => (await lines(page)).filter((line) => /^row /.test(line)).length >= 4000;
@@ -121,7 +129,7 @@ promise('what comes after a flood moves nothing under a reader, and takes the si
   await until(() => isWhole(small), 'and has all of it', 30_000);
   assert.deepEqual([await top(), (await lines(wide)).length], [read, kept], 'who reads is left alone');
   assert.deepEqual(await size(wide), before, 'and keeps the size');
-  await wide.mouse.wheel(0, 10_000);
+  await wide.keyboard.press('Shift+PageDown');
   await until(() => isWhole(wide), 'at the end it has all of it, too', 30_000);
   assert.deepEqual([await size(wide), await size(small)], [before, before]);
 });
