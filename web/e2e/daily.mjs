@@ -172,7 +172,7 @@ promise('a queue is paused, and ordered by dragging, for everybody', async (here
   const field = page.getByRole('textbox', { name: 'Message fay' });
   await field.fill('hold');
   await field.press('Enter');
-  await page.getByRole('button', { name: 'Queue' }).waitFor();
+  await page.getByRole('button', { name: 'Queue', exact: true }).waitFor();
   const queue = page.getByRole('region', { name: 'Waiting for fay' });
   for (const word of ['red', 'green', 'blue']) {
     await field.fill(word);

@@ -55,7 +55,7 @@ promise('what is sent while an agent works is queued, survives a reload, can be 
   const field = page.getByRole('textbox', { name: 'Message fay' });
   await field.fill('hold');
   await field.press('Enter');
-  await page.getByRole('button', { name: 'Queue' }).waitFor();
+  await page.getByRole('button', { name: 'Queue', exact: true }).waitFor();
   await field.fill('second');
   await field.press('Enter');
   const queue = page.getByRole('region', { name: 'Waiting for fay' });

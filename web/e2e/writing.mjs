@@ -40,7 +40,7 @@ promise.alone('what is sent to a busy agent is seen to be on its way at once, an
   const field = page.getByRole('textbox', { name: 'Message fay' });
   await field.fill('hold');
   await field.press('Enter');
-  await page.getByRole('button', { name: 'Queue' }).waitFor();
+  await page.getByRole('button', { name: 'Queue', exact: true }).waitFor();
   await field.fill('and then this');
   const painted = page.evaluate(() => new Promise((done) => {
     let from = 0;
