@@ -204,6 +204,9 @@ promise('older messages come back with the arrow on the first line, and what was
     await field.fill(word);
     await field.press('Enter');
     await until(async () => (await field.inputValue()) === '', 'sent');
+    await field.press('ArrowUp');
+    assert.equal(await field.inputValue(), word, 'also while it is on its way');
+    await field.press('ArrowDown');
     await page.getByText(`done ${word.slice(-1)}`).first().waitFor();
   }
   await field.fill('half\na thought');
