@@ -130,9 +130,8 @@ promise('after a kill of the server the page says so, comes back, and terminal a
   await until(async () => /END/.test(await shows(terminal)), 'the end of the output', 30_000);
   await until(async () => /done 1/.test(await docOf(document)), 'the end of the turn', 30_000);
   const [fresh, other] = [await here.visit({ hash: `#/agent/${uidOf(here, 'pty')}` }), await here.visit({ hash: `#/agent/${uidOf(here, 'fay')}` })];
-  await until(async () => /END/.test(await shows(fresh)), 'the end on a fresh page');
-  const tail = (text) => text.split('\n').slice(-20).join('\n');
-  assert.equal(tail(await shows(terminal)), tail(await shows(fresh)));
+  const tail = async (page) => (await shows(page)).split('\n').slice(-20).join('\n');
+  await until(async () => /END/.test(await tail(fresh)) && (await tail(terminal)) === (await tail(fresh)), 'the same on a fresh page');
   await until(async () => (await docOf(other)).includes('done 1'), 'the document on a fresh page');
   assert.equal(await docOf(document), await docOf(other));
 });
