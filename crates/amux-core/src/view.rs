@@ -333,8 +333,11 @@ fn state_of(agent: &entity::Agent, count: &Count<'_>, ask: Option<&entity::Reque
                 (None, None) => "ended".into(),
             };
             let activity = &run.activity;
-            let said = Some(&activity.evidence).filter(|said| activity.phase == Phase::Untold && !said.is_empty());
             let kind = agent.definition.kind.0.as_str();
+            // Of a pane that was never found it is said why.
+            let is_told =
+                activity.phase == Phase::Untold || (activity.phase == Phase::Opening && kind == KindName::TMUX);
+            let said = Some(&activity.evidence).filter(|said| is_told && !said.is_empty());
             match exit.why {
                 ExitWhy::Stopped => (AgentState::Offline, Some("asked to stop".into())),
                 ExitWhy::Killed => (AgentState::Offline, Some("killed, it did not stop when asked".into())),

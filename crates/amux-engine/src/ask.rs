@@ -4,8 +4,8 @@
 use amux_core::sight::Sight;
 use amux_core::{attachment, kind, mail, notice, policy, resolve, setting, view};
 use amux_proto::entity::{
-    Activity, Agent, Attachment, Definition, Dialect, Kind, KindName, Message, Recipient, Request, Right, RunState,
-    Team,
+    Activity, Agent, Attachment, Definition, Dialect, Kind, KindName, Message, Process, Recipient, Request, Right, Run,
+    RunState, Team,
 };
 use amux_proto::query::{Act, Query};
 use amux_proto::view::{AgentDetail, MessageDetail, Snapshot};
@@ -282,6 +282,25 @@ impl Published {
         self.read(|state, _| {
             let runs = state.agents.values().filter_map(|agent| Some((agent.id, agent.run.as_ref()?)));
             runs.filter(|(_, run)| run.is_live()).map(|(agent, run)| (agent, run.no, run.state.clone())).collect()
+        })
+    }
+
+    /// Processes of runs that live: what comes from one of them is the agent's.
+    pub fn roots(&self) -> Vec<(AgentId, RunNo, Process)> {
+        self.read(|state, _| {
+            let runs = state.agents.values().filter_map(|agent| Some((agent.id, agent.run.as_ref()?)));
+            let of = |run: &Run| {
+                let process = match run.state {
+                    RunState::Running { process } => Some(process),
+                    RunState::Stopping { process, .. } => process,
+                    RunState::Starting | RunState::Exited { .. } | RunState::Failed { .. } | RunState::Lost { .. } => {
+                        None
+                    }
+                };
+                process.into_iter().chain(run.activity.leader)
+            };
+            let live = runs.filter(|(_, run)| run.is_live());
+            live.flat_map(|(agent, run)| of(run).map(move |process| (agent, run.no, process))).collect()
         })
     }
 

@@ -398,6 +398,10 @@ pub struct Activity {
     #[serde(skip_serializing_if = "Front::is_untold")]
     #[ts(as = "Option<Front>", optional)]
     pub front: Front,
+    /// What leads the terminal of a pane that was taken: whatever comes from there is the agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub leader: Option<Process>,
     /// The last line of what it said last.
     pub said: Option<String>,
 }

@@ -476,7 +476,7 @@ fn enliven(
             let to = (target(plan), pipes);
             let watch = Watch::new(clis(shared));
             let mut pane = Pane::new(&dir, shared.tape_bytes_max(), to, launch.size, untold(known), watch)?;
-            pane.begin();
+            pane.start();
             return Ok((Body::Pane(Box::new(pane)), pidfd, None));
         }
         let machine =

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use amux_agents::part::{self, Part};
 use amux_proto::command::run::Fact;
-use amux_proto::entity::{Activity, Front, Phase, Size};
+use amux_proto::entity::{Activity, Front, Phase, Process, Size};
 use amux_proto::transcript::InputStage;
 use amux_proto::view::Look;
 use amux_proto::{AgentId, RunNo, Time};
@@ -305,9 +305,9 @@ impl Display {
         evidence.clone_into(&mut self.activity.evidence);
     }
 
-    /// Nothing tells what it does any more, and why.
-    pub(crate) fn is_untold(&mut self, evidence: &str) {
-        self.activity.phase = Phase::Untold;
+    /// Whatever it was before, and also where only the evidence is another.
+    pub(crate) fn is(&mut self, phase: Phase, evidence: &str) {
+        self.activity.phase = phase;
         self.activity.since = now();
         evidence.clone_into(&mut self.activity.evidence);
     }
@@ -317,6 +317,10 @@ impl Display {
         let Activity { phase, evidence, since, .. } = self.activity.clone();
         self.before_silence = Some((phase, evidence, since));
         self.enters(Phase::Silent { reason: reason.to_owned() }, reason);
+    }
+
+    pub(crate) fn is_led_by(&mut self, leader: Process) {
+        self.activity.leader = Some(leader);
     }
 
     pub(crate) fn is_silent(&self) -> bool {

@@ -12,7 +12,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use amux_agents::tmux::{Command, Control, Paste, Refused, Told, Why};
-use amux_proto::entity::{Activity, Size};
+use amux_proto::entity::{Activity, Phase, Process, Size};
 use amux_proto::{Code, Rejection};
 use amux_sys::{clock, process, pty};
 use tokio::io::unix::AsyncFd;
@@ -182,7 +182,12 @@ impl Pane {
     }
 
     /// Speaks to a client that was started for us.
-    pub(crate) fn begin(&mut self) {
+    pub(crate) fn start(&mut self) {
+        self.display.is(Phase::Opening, "its pane is looked for");
+        self.begin();
+    }
+
+    fn begin(&mut self) {
         for line in self.control.begin() {
             self.send(&line);
         }
@@ -345,7 +350,7 @@ impl Pane {
     fn ready(&mut self, pane: u32, size: Size, pid: Option<u32>) {
         self.is_ready = true;
         self.resize(size);
-        self.display.is_untold(&format!("it is pane %{pane} of tmux"));
+        self.display.is(Phase::Untold, &format!("it is pane %{pane} of tmux"));
         // Its screen follows.
         self.display.await_anew();
         self.has_program(pid);
@@ -369,6 +374,9 @@ impl Pane {
 
     fn has_program(&mut self, pid: Option<u32>) {
         self.leader = pid;
+        if let Some(leader) = pid.and_then(leads) {
+            self.display.is_led_by(leader);
+        }
         self.program = pid.and_then(process::pidfd_open).and_then(|pidfd| polled::readable(pidfd).ok());
         if pid.is_some() && self.program.is_none() {
             self.looks = Some((Instant::now(), LOOK_FIRST));
@@ -394,7 +402,9 @@ impl Pane {
             },
         };
         self.display.feed();
-        self.display.is_untold(&words);
+        // One that was never found is not to look like one in which nothing happens.
+        let is_found = *self.display.phase() != Phase::Opening;
+        self.display.is(if is_found { Phase::Untold } else { Phase::Opening }, &words);
         let refusal = Rejection::new(Code::Conflict, words.clone());
         for asked in std::mem::take(&mut self.asked).into_values() {
             self.refuse(asked, &refusal);
@@ -626,4 +636,12 @@ async fn ended(program: Option<&AsyncFd<OwnedFd>>) {
         Some(pidfd) => drop(pidfd.readable().await),
         None => std::future::pending().await,
     }
+}
+
+/// What leads the terminal of a pane, as tmux has it. Whatever comes from there will be the agent: one that leads nothing, or
+/// that we come from ourselves, is a tmux that does not tell the truth, or sees other processes than we do.
+fn leads(pid: u32) -> Option<Process> {
+    let leader = process::lineage(pid).line.first().copied().filter(|leader| leader.session == pid)?;
+    let ours = process::lineage(std::process::id()).line;
+    (!ours.contains(&leader)).then_some(Process { pid, start_ticks: leader.id.start_ticks })
 }

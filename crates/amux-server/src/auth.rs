@@ -8,7 +8,6 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use amux_engine::Published;
-use amux_proto::entity::RunState;
 use amux_proto::{AgentId, Code, Principal, Rejection, RunNo, Time, env, view};
 use amux_sys::process::{Kin, Lineage, ProcessId, Root};
 use amux_sys::{cgroup, clock, disk, peer, process};
@@ -392,14 +391,8 @@ impl Family<'_> {
 
     /// By pid: when it was started, and whose it is.
     fn processes(&self) -> HashMap<u32, (u64, AgentId, RunNo)> {
-        let live = self.published.live_runs().into_iter();
-        live.filter_map(|(agent, run, state)| {
-            let (RunState::Running { process } | RunState::Stopping { process: Some(process), .. }) = state else {
-                return None;
-            };
-            Some((process.pid, (process.start_ticks, agent, run)))
-        })
-        .collect()
+        let roots = self.published.roots().into_iter();
+        roots.map(|(agent, run, process)| (process.pid, (process.start_ticks, agent, run))).collect()
     }
 }
 

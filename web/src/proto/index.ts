@@ -37,6 +37,10 @@ draft: boolean,
  */
 front?: Front, 
 /**
+ * What leads the terminal of a pane that was taken: whatever comes from there is the agent.
+ */
+leader?: Process, 
+/**
  * The last line of what it said last.
  */
 said?: string, };

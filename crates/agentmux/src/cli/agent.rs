@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use amux_proto::Code;
 use amux_proto::exit::Exit;
+use amux_sys::process;
 use serde_json::{Value, json};
 
 use super::wait::{duration_ms, until};
@@ -59,6 +60,12 @@ impl New {
         // The pane is the first word of what is run.
         let kind = match self.kind.split_once(':') {
             Some(("tmux", target)) => {
+                // The server that `tmux` means here, unless it is said; ours may have begun elsewhere.
+                if argv.is_empty()
+                    && let Some(socket) = tmux_socket()
+                {
+                    argv = vec!["-S".to_owned(), socket];
+                }
                 argv.insert(0, target.to_owned());
                 "tmux"
             }
@@ -84,6 +91,13 @@ impl New {
         let look = format!("agentmux look {}", word(&answer["agent"]));
         Ok(context.out.done(&answer, || format!("{words}\n  {}", context.out.dim(&look))))
     }
+}
+
+/// Where tmux looks when it is run here.
+fn tmux_socket() -> Option<String> {
+    let told = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let inside = told("TMUX").and_then(|of| of.split(',').next().map(str::to_owned)).filter(|path| !path.is_empty());
+    inside.or_else(|| Some(format!("{}/tmux-{}/default", told("TMUX_TMPDIR")?, process::uid())))
 }
 
 #[derive(clap::Args)]
@@ -185,7 +199,7 @@ fn begun(context: &Context, mut answer: Value) -> Result<(Value, String), Failur
         let detail = context.ask("agent", &json!({ "agent": answer["uid"] }))?;
         let run = &detail["current_run"];
         let is_it = run["no"].as_u64() >= answer["run"].as_u64() && run["state"]["type"] != "starting";
-        Ok(is_it.then_some(detail))
+        Ok((is_it && !(is_pane(&detail) && is_looked_for(run))).then_some(detail))
     })?;
     let Some(detail) = found else { return Ok((answer, format!("{label} is starting"))) };
     let state = &detail["current_run"]["state"];
@@ -204,8 +218,25 @@ fn begun(context: &Context, mut answer: Value) -> Result<(Value, String), Failur
             failure.rejection = failure.rejection.details(answer);
             Err(failure)
         }
+        _ if is_pane(&detail) => {
+            let mut failure = Failure::failed(format!("{label} has no pane: {reason}")).hint("tmux list-panes -a");
+            failure.rejection = failure.rejection.details(answer);
+            Err(failure)
+        }
         _ => Ok((answer, format!("{label} ran and ended: {reason}"))),
     }
+}
+
+fn is_pane(detail: &Value) -> bool {
+    detail["agent"]["kind"] == "tmux"
+}
+
+/// What runs is a client of tmux, which is there before it is known whether the pane is.
+fn is_looked_for(run: &Value) -> bool {
+    let activity = &run["activity"];
+    let is_told = activity["seen"].as_u64() > Some(0)
+        && !["opening", "silent"].contains(&activity["phase"]["is"].as_str().unwrap_or(""));
+    run["state"]["type"] == "running" && !is_told
 }
 
 /// The order was taken; whether the run it was about has ended.

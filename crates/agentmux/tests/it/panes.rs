@@ -8,7 +8,7 @@ use amux_sys::signals::{self, Signal};
 use serde_json::{Value, json};
 
 use crate::attach::Person;
-use crate::harness::{World, until};
+use crate::harness::{BINARY, World, until};
 
 /// A tmux server of its own, which ends with the test.
 pub(crate) struct Tmux {
@@ -70,7 +70,9 @@ fn screen(world: &World, name: &str) -> String {
 fn has_ended(world: &World, name: &str) -> String {
     until("it ends", || {
         let agent = world.agent(name);
-        ["offline", "failed"].contains(&agent["state"].as_str()?).then(|| agent["reason"].to_string())
+        ["offline", "failed"]
+            .contains(&agent["state"].as_str()?)
+            .then(|| agent["reason"].as_str().map(str::to_owned))?
     })
 }
 
@@ -134,13 +136,73 @@ fn a_pane_that_goes_takes_its_agent_along_and_says_why() {
     let why = has_ended(&world, "web");
     assert!(why.contains("its program has ended"), "{why}");
     let socket = tmux.socket();
-    world.run(&["new", "none", "--agent", "tmux:work:7.3", "--cwd", "/", "--", "-S", &socket]);
-    let why = has_ended(&world, "none");
+    let refused = |name: &str, pane: &str| {
+        let answer = world.answer(&["new", name, "--agent", pane, "--cwd", "/", "--", "-S", &socket]);
+        assert_eq!(answer["ok"], false, "a pane that is not there is not said to run: {answer}");
+        let why = has_ended(&world, name);
+        assert!(answer["error"]["message"].as_str().unwrap().contains(&why), "{answer}");
+        why
+    };
+    let why = refused("none", "tmux:work:7.3");
     assert!(why.contains("no such pane"), "{why}");
     tmux.run(&["kill-server"]);
-    world.run(&["new", "nowhere", "--agent", "tmux:work:", "--cwd", "/", "--", "-S", &socket]);
-    let why = has_ended(&world, "nowhere");
+    let why = refused("nowhere", "tmux:work:");
     assert!(why.contains("no server running") || why.contains("error connecting"), "{why}");
+}
+
+#[test]
+fn a_pane_is_looked_for_where_tmux_is_looked_for_by_whoever_asks() {
+    let Some(tmux) = Tmux::new() else { return };
+    let world = World::new();
+    let within = format!("{},1,0", tmux.socket());
+    let beside = tmux.dir.path().join(format!("tmux-{}", process::uid()));
+    std::fs::create_dir(&beside).unwrap();
+    std::os::unix::fs::symlink(tmux.socket(), beside.join("default")).unwrap();
+    for (name, variable, value) in
+        [("in", "TMUX", within.as_str()), ("by", "TMUX_TMPDIR", tmux.dir.path().to_str().unwrap())]
+    {
+        let mut command = world.home.command();
+        command.env_remove("TMUX").env_remove("TMUX_TMPDIR").env(variable, value);
+        let made = command.args(["new", name, "--agent", "tmux:work:0.0", "--cwd", "/"]).output().unwrap();
+        assert!(made.status.success(), "{variable}: {made:?}");
+        until("its screen is there", || screen(&world, name).contains('%').then_some(()));
+    }
+}
+
+#[test]
+fn who_speaks_from_an_adopted_pane_is_its_agent_also_before_the_next_server_has_found_the_pane() {
+    let Some(tmux) = Tmux::new() else { return };
+    let world = World::new();
+    tmux.adopted(&world, "api", "work:0.0");
+    let (go, state, config) = (world.home.dir.join("go"), world.home.state(), world.home.dir.join("config"));
+    let send = |words: &str| {
+        let program =
+            format!("AGENTMUX_STATE_DIR={} AGENTMUX_CONFIG_DIR={} {BINARY}", state.display(), config.display());
+        format!("{program} send operator -m {words}")
+    };
+    let from = |words: &str| {
+        until("it has come", || {
+            let mail = world.json(&["inbox", "--all"]);
+            let is_it = |one: &&Value| one["body"] == words;
+            Some(mail.as_array()?.iter().find(is_it)?["from"].as_str()?.to_owned())
+        })
+    };
+    tmux.run(&["send-keys", "-t", "work:0.0", &send("mine"), "Enter"]);
+    assert_eq!(from("mine"), "api@default");
+    tmux.run(&["send-keys", "-t", "work:0.1", &send("beside"), "Enter"]);
+    assert_eq!(from("beside"), "operator", "a pane that nobody adopted is a person's");
+    let wait = format!("mkfifo {0}; read x < {0}; {1}", go.display(), send("later"));
+    tmux.run(&["send-keys", "-t", "work:0.0", &wait, "Enter"]);
+    until("it waits", || go.exists().then_some(()));
+    let stopped = Stopped::new(tmux.run(&["display-message", "-p", "#{pid}"]).parse().unwrap());
+    kill_server(&world);
+    std::fs::write(&go, "\n").unwrap();
+    assert_eq!(from("later"), "api@default");
+    drop(stopped);
+    // Nobody's any more, it is the person's again.
+    world.json(&["stop", "api"]);
+    tmux.run(&["send-keys", "-t", "work:0.0", &send("after"), "Enter"]);
+    assert_eq!(from("after"), "operator");
 }
 
 #[test]
