@@ -353,6 +353,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
 #[cfg(test)]
 mod tests {
     use std::ffi::OsString;
+    use std::path::Path;
 
     use clap::{CommandFactory as _, Parser as _};
 
@@ -381,6 +382,38 @@ mod tests {
             assert!(example.starts_with(&name), "{name}: {example}");
             left.extend(command.get_subcommands().filter(|command| !command.is_hide_set()).cloned());
         }
+    }
+
+    #[test]
+    fn whoever_is_told_to_say_something_can_say_it() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let mut left = vec![root.join("README.md"), root.join("docs"), root.join("crates")];
+        let (all, mut said) = (Cli::command(), 0);
+        while let Some(path) = left.pop() {
+            if path.is_dir() {
+                left.extend(std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
+                continue;
+            }
+            if !path.extension().is_some_and(|kind| kind == "md" || kind == "rs") {
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).unwrap();
+            for (at, _) in text.match_indices("agentmux ") {
+                let is_quoted = text[..at].ends_with(['`', '"']) || text[..at].ends_with("then: ");
+                let is_line = text[..at].ends_with('\n') && path.extension().is_some_and(|kind| kind == "md");
+                let line = text[at..].split(['\n', '`', '"']).next().unwrap_or_default();
+                let mut words = line.split(' ').skip(1);
+                let verb = all.find_subcommand(words.next().unwrap_or_default());
+                let names = verb.map(|verb| verb.get_subcommands().map(clap::Command::get_name).collect::<Vec<_>>());
+                let next = words.next().unwrap_or_default();
+                let is_word = !next.is_empty() && next.bytes().all(|byte| byte.is_ascii_lowercase());
+                if let Some(names) = names.filter(|names| (is_quoted || is_line) && !names.is_empty() && is_word) {
+                    said += 1;
+                    assert!(names.contains(&next), "{}: {line}", path.display());
+                }
+            }
+        }
+        assert!(said > 50, "{said}");
     }
 
     #[test]

@@ -34,7 +34,7 @@ pub(crate) enum Config {
     /// Back to the default
     #[command(after_help = "Example: agentmux config unset agent.stop_grace_ms")]
     Unset { key: String },
-    /// Make the server read the file again
+    /// Make the server read its files again: settings.jsonc, agents.toml, policy.toml
     #[command(after_help = "Example: agentmux config reload")]
     Reload,
 }
@@ -89,7 +89,9 @@ impl Config {
             }
             Self::Reload => {
                 let answer = context.act("server.reload", &json!({}))?;
-                Ok(context.out.done(&answer, || format!("{} settings changed", word(&answer["changed"]))))
+                Ok(context
+                    .out
+                    .done(&answer, || format!("{} settings, kinds and rules changed", word(&answer["changed"]))))
             }
         }
     }

@@ -57,7 +57,7 @@ impl Import {
             if files.iter().any(|(name, _)| name == KINDS_FILE) {
                 let place = context.layout.kinds();
                 words.push(format!(
-                    "put the kinds of {KINDS_FILE} into {}, then: agentmux server reload",
+                    "put the kinds of {KINDS_FILE} into {}, then: agentmux config reload",
                     place.display()
                 ));
             }
