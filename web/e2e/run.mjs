@@ -217,8 +217,8 @@ promise('two browsers share a layout, each with its own focus', async (here) => 
   here.agentmux('new', 'one', '--agent', 'shell');
   here.agentmux('new', 'two', '--agent', 'fake');
   const a = await here.visit({ hash: `#/agent/${uidOf(here, 'two')}` });
-  await a.getByRole('button', { name: 'More for two' }).last().click();
-  await a.getByRole('menuitem', { name: 'Open in a split' }).click();
+  await a.getByRole('textbox', { name: 'Message two' }).waitFor();
+  await a.keyboard.press('Control+\\');
   await a.locator('[data-pane]').waitFor();
   await a.keyboard.press('Control+\\');
   await until(async () => (await a.locator('[data-pane]').count()) === 2, 'two panes');

@@ -32,6 +32,7 @@ describe('keys', () => {
   });
   it('are shown as they stand on the keyboard', () => {
     expect(shown('mod+shift+p', false)).toEqual(['Ctrl+Shift+P']);
+    expect(shown('f6', false)).toEqual(['F6']);
     expect(shown('g i', true)).toEqual(['G', 'I']);
   });
 });

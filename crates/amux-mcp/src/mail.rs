@@ -7,7 +7,7 @@ use amux_proto::entity::{Class, Priority};
 use amux_proto::view::{self, Message};
 use amux_proto::{Code, Rejection};
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::json;
 
 use crate::World;
@@ -19,6 +19,8 @@ use crate::waiting::{Next, Waiting, unless_away};
 #[serde(deny_unknown_fields)]
 pub(crate) struct Send {
     /// Agents, `team:NAME`, `group:NAME`, `role:WORDS`, `all` or `operator`
+    #[serde(deserialize_with = "one_or_more")]
+    #[schemars(with = "Vec<String>")]
     to: Vec<String>,
     text: String,
     priority: Option<Priority>,
@@ -31,6 +33,20 @@ pub(crate) struct Send {
     wait: Option<Stage>,
     /// Paths
     attach: Option<Vec<String>>,
+}
+
+/// A model that writes to one agent often names it without a list, as `ask` wants it.
+fn one_or_more<'de, D: Deserializer<'de>>(names: D) -> Result<Vec<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "a name or a list of names")]
+    enum Names {
+        One(String),
+        More(Vec<String>),
+    }
+    Ok(match Names::deserialize(names)? {
+        Names::One(name) => vec![name],
+        Names::More(names) => names,
+    })
 }
 
 // How far a copy can come, as far as it is worth waiting for.

@@ -3,7 +3,7 @@
 import { href, label, place, prefs, store, uuid, type Route } from '../feed/store.svelte';
 import type { IconName } from '../ui/icons';
 import { cycled, neighbour, place as tiles, type Toward } from '../layout/tree';
-import { shared, interrupt, newTab, openContent, restart, start, stop } from '../views/state.svelte';
+import { shared, interrupt, newTab, openBeside, restart, start, stop } from '../views/state.svelte';
 import { waysThrough } from '../views/jump.svelte';
 import type { Scope } from './keymap';
 
@@ -76,6 +76,7 @@ export async function closePane(pane = paneHere()): Promise<void> {
 const inTab = () => tabHere() !== undefined;
 const hasPane = () => paneHere() !== undefined;
 const hasAgent = () => agentHere() !== undefined;
+const isWholePage = () => place.route.at === 'agent' && hasAgent();
 const ways = () => waysThrough(agentHere()?.uid);
 const hasWays = () => ways() !== undefined;
 
@@ -124,7 +125,7 @@ export const COMMANDS: readonly Command[] = [
   { id: 'agent.restart', label: 'Restart this agent', group: 'Agent', icon: 'restart', when: hasAgent, run: () => restart(agentHere()!) },
   { id: 'agent.stop', label: 'Stop this agent', group: 'Agent', icon: 'stop', when: () => agentHere()?.is_live === true, run: () => stop(agentHere()!) },
   { id: 'agent.compose', label: 'Write to this agent', group: 'Agent', icon: 'edit', keys: ['i'], when: hasAgent, run: () => document.querySelector<HTMLElement>('main textarea.compose, main .xterm-helper-textarea')?.focus() },
-  { id: 'agent.split', label: 'Open this agent in a split', group: 'Agent', icon: 'splitright', when: () => place.route.at === 'agent', run: () => openContent({ type: 'agent', agent: agentHere()!.uid }) },
+  { id: 'agent.split', label: 'Open this agent in a split', group: 'Agent', icon: 'splitright', when: isWholePage, run: () => openBeside(agentHere()!) },
 
   { id: 'doc.prev', label: 'Message to it before', group: 'Agent', icon: 'up', keys: ['alt+arrowup'], when: hasWays, run: () => ways()?.step(-1) },
   { id: 'doc.next', label: 'Message to it after', group: 'Agent', icon: 'down', keys: ['alt+arrowdown'], when: hasWays, run: () => ways()?.step(1) },
@@ -135,7 +136,7 @@ export const COMMANDS: readonly Command[] = [
   { id: 'tab.new', label: 'New tab', group: 'Layout', icon: 'plus', keys: ['t'], run: () => void newTab().then((tab) => tab && place.go({ at: 'tab', tab })) },
   { id: 'tab.next', label: 'Next tab', group: 'Layout', keys: ['mod+alt+]'], scope: 'always', when: inTab, run: stepTab(1) },
   { id: 'tab.prev', label: 'Previous tab', group: 'Layout', keys: ['mod+alt+['], scope: 'always', when: inTab, run: stepTab(-1) },
-  { id: 'pane.right', label: 'Split to the right', group: 'Layout', icon: 'splitright', keys: ['mod+\\'], scope: 'always', when: hasPane, run: () => split('right') },
+  { id: 'pane.right', label: 'Split to the right', group: 'Layout', icon: 'splitright', keys: ['mod+\\'], scope: 'always', when: () => hasPane() || isWholePage(), run: () => (hasPane() ? split('right') : openBeside(agentHere()!)) },
   { id: 'pane.down', label: 'Split downwards', group: 'Layout', icon: 'splitdown', keys: ['mod+shift+|', 'mod+shift+\\'], scope: 'always', when: hasPane, run: () => split('down') },
   { id: 'pane.magnify', label: 'Magnify the pane (here only)', group: 'Layout', icon: 'magnify', keys: ['mod+shift+enter'], scope: 'always', when: hasPane, run: () => (place.magnified = place.magnified ? null : (paneHere() ?? null)) },
   { id: 'pane.close', label: 'Close the pane', group: 'Layout', icon: 'close', keys: ['x'], when: hasPane, run: () => closePane() },

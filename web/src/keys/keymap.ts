@@ -60,7 +60,7 @@ export function shown(keys: string, mac: boolean): string[] {
         if (part === 'alt') return mac ? '⌥' : 'Alt';
         if (part === 'shift') return mac ? '⇧' : 'Shift';
         if (part === 'ctrl') return mac ? '⌃' : 'Ctrl';
-        return NAMES[part] ?? (part.length === 1 ? part.toUpperCase() : part);
+        return NAMES[part] ?? (/^(.|f\d+)$/.test(part) ? part.toUpperCase() : part);
       })
       .join(mac ? '' : '+'),
   );

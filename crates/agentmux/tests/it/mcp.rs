@@ -200,7 +200,7 @@ fn a_host_of_any_age_finds_the_tools() {
     let shapeless = host.request("tools/call", json!({ "name": "team", "arguments": "x" }));
     assert!(shapeless["error"]["code"].is_i64(), "{shapeless}");
     for (tool, args) in [
-        ("send", json!({ "to": "operator", "text": "x" })),
+        ("send", json!({ "to": { "agent": "operator" }, "text": "x" })),
         ("send", json!({ "to": ["operator"], "text": "x", "from": "agent:api" })),
         ("ask", json!({ "text": "x" })),
         ("ask", json!({ "to": "operator", "text": "x", "timeout_ms": 3_600_001 })),
@@ -280,7 +280,7 @@ fn agents_talk_and_may_no_more_than_that() {
         }
     }
     let sent = second.tool("send", json!({ "to": ["api"], "text": "fyi", "class": "info", "key": "k1" }));
-    let again = second.tool("send", json!({ "to": ["api"], "text": "fyi", "class": "info", "key": "k1" }));
+    let again = second.tool("send", json!({ "to": "api", "text": "fyi", "class": "info", "key": "k1" }));
     assert_eq!(sent["id"], again["id"]);
     assert_eq!(sent["deliveries"][0]["to"], "api@default");
     until("both are there", || (api.messages(json!({ "all": true })).len() == 2).then_some(()));
