@@ -207,7 +207,7 @@ fn scripted(asked: &Asked, word: &str, next: Option<&str>) -> Option<Reply> {
             ..Text::default()
         }),
         "LONGTEXT" => {
-            let line = format!("{}\n", "long text ".repeat(102)); // 1 KiB and a little
+            let line = format!("{}\n", "long text ".repeat(103)); // 1 KiB and a little
             Reply::Text(Text {
                 chunks: vec![line[line.len() - 1024..].to_owned(); number(64) as usize],
                 ..Text::default()
