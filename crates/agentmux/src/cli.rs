@@ -387,14 +387,14 @@ mod tests {
     #[test]
     fn whoever_is_told_to_say_something_can_say_it() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-        let mut left = vec![root.join("README.md"), root.join("docs"), root.join("crates")];
+        let mut left = vec![root.join("README.md"), root.join("docs"), root.join("crates"), root.join("web/src")];
         let (all, mut said) = (Cli::command(), 0);
         while let Some(path) = left.pop() {
             if path.is_dir() {
                 left.extend(std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
                 continue;
             }
-            if !path.extension().is_some_and(|kind| kind == "md" || kind == "rs") {
+            if !path.extension().is_some_and(|kind| ["md", "rs", "ts", "svelte"].iter().any(|one| kind == *one)) {
                 continue;
             }
             let text = std::fs::read_to_string(&path).unwrap();
@@ -403,7 +403,14 @@ mod tests {
                 let is_line = text[..at].ends_with('\n') && path.extension().is_some_and(|kind| kind == "md");
                 let line = text[at..].split(['\n', '`', '"']).next().unwrap_or_default();
                 let mut words = line.split(' ').skip(1);
-                let verb = all.find_subcommand(words.next().unwrap_or_default());
+                let verb = words.next().unwrap_or_default();
+                let is_verb = !verb.is_empty() && verb.bytes().all(|byte| byte.is_ascii_lowercase());
+                assert!(
+                    !text[..at].ends_with('`') || !is_verb || all.find_subcommand(verb).is_some(),
+                    "{}: {line}",
+                    path.display()
+                );
+                let verb = all.find_subcommand(verb);
                 let names = verb.map(|verb| verb.get_subcommands().map(clap::Command::get_name).collect::<Vec<_>>());
                 let next = words.next().unwrap_or_default();
                 let is_word = !next.is_empty() && next.bytes().all(|byte| byte.is_ascii_lowercase());

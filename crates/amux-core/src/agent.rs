@@ -489,7 +489,7 @@ pub(crate) fn apply(state: &mut State, at: Time, event: &Event) {
         Event::StartWanted(StartWanted { agent, run }) => change(&mut state.agents, agent, |agent| {
             agent.desired = Desired::Running { run: *run };
             if !is_live(agent) {
-                agent.run = Some(run::begun(*run, at));
+                agent.run = Some(run::begun(*run, at, agent.run.as_ref()));
             }
         }),
         Event::StopWanted(StopWanted { agent, run, grace_ms, .. }) => change(&mut state.agents, agent, |agent| {

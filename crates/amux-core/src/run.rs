@@ -292,8 +292,10 @@ fn of(agent: &mut Agent, no: RunNo, change: impl FnOnce(&mut Run)) {
     }
 }
 
-pub(crate) fn begun(no: RunNo, at: Time) -> Run {
-    Run { no, state: RunState::Starting, since: at, activity: Activity::default(), lost_session: false }
+/// What leads a pane is the agent's from run to run: it is there before the next one has found it.
+pub(crate) fn begun(no: RunNo, at: Time, before: Option<&Run>) -> Run {
+    let activity = Activity { leader: before.and_then(|run| run.activity.leader), ..Activity::default() };
+    Run { no, state: RunState::Starting, since: at, activity, lost_session: false }
 }
 
 /// One step of the newest run; an event about another run is counted and changes nothing.
@@ -309,7 +311,7 @@ pub(crate) fn step(agent: &mut Agent, no: RunNo, step: Step, at: Time) {
 fn end(agent: &mut Agent, no: RunNo, last: Step, at: Time) {
     step(agent, no, last, at);
     match agent.desired {
-        Desired::Running { run } if run > no => agent.run = Some(begun(run, at)),
+        Desired::Running { run } if run > no => agent.run = Some(begun(run, at, agent.run.as_ref())),
         Desired::Running { .. } | Desired::Stopped => agent.desired = Desired::Stopped,
     }
 }

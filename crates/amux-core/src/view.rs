@@ -341,7 +341,10 @@ fn state_of(agent: &entity::Agent, count: &Count<'_>, ask: Option<&entity::Reque
             match exit.why {
                 ExitWhy::Stopped => (AgentState::Offline, Some("asked to stop".into())),
                 ExitWhy::Killed => (AgentState::Offline, Some("killed, it did not stop when asked".into())),
-                // The process is our client of tmux: how it ends says nothing about the pane.
+                // The process is our client of tmux: how it ends says nothing about the pane, and that there is none it says.
+                ExitWhy::Itself if kind == KindName::TMUX && activity.phase == Phase::Opening => {
+                    (AgentState::Failed, said.cloned().or(Some(how)))
+                }
                 ExitWhy::Itself if kind == KindName::TMUX && exit.code == Some(0) => {
                     (AgentState::Offline, said.cloned().or(Some(how)))
                 }

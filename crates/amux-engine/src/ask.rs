@@ -36,6 +36,17 @@ pub struct Plan {
     pub mcp: bool,
 }
 
+/// A process that an agent is known by.
+#[derive(Debug, Clone, Copy)]
+pub struct Origin {
+    pub process: Process,
+    pub agent: AgentId,
+    pub run: RunNo,
+    pub lives: bool,
+    /// It leads a pane that was taken: the agent did not start it.
+    pub is_pane: bool,
+}
+
 impl Published {
     /// Whether this principal may do this now, and still is who it was.
     pub fn may_act(&self, actor: &Principal, act: &Act) -> Result<(), Rejection> {
@@ -285,22 +296,20 @@ impl Published {
         })
     }
 
-    /// Processes of runs that live: what comes from one of them is the agent's.
-    pub fn roots(&self) -> Vec<(AgentId, RunNo, Process)> {
+    /// Processes that are agents', with all that comes from them. What leads a pane stays its agent's also while that does
+    /// not run: whoever is in the pane could end the run, and be somebody else.
+    pub fn origins(&self) -> Vec<Origin> {
         self.read(|state, _| {
             let runs = state.agents.values().filter_map(|agent| Some((agent.id, agent.run.as_ref()?)));
-            let of = |run: &Run| {
-                let process = match run.state {
-                    RunState::Running { process } => Some(process),
-                    RunState::Stopping { process, .. } => process,
-                    RunState::Starting | RunState::Exited { .. } | RunState::Failed { .. } | RunState::Lost { .. } => {
-                        None
-                    }
-                };
-                process.into_iter().chain(run.activity.leader)
+            let of = |agent, run: &Run| {
+                let origin = |process, is_pane| Origin { process, agent, run: run.no, lives: run.is_live(), is_pane };
+                let (process, leader) = (run.process(), run.activity.leader);
+                process
+                    .map(|process| origin(process, false))
+                    .into_iter()
+                    .chain(leader.map(|leader| origin(leader, true)))
             };
-            let live = runs.filter(|(_, run)| run.is_live());
-            live.flat_map(|(agent, run)| of(run).map(move |process| (agent, run.no, process))).collect()
+            runs.flat_map(|(agent, run)| of(agent, run).collect::<Vec<_>>()).collect()
         })
     }
 

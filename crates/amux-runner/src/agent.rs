@@ -476,7 +476,7 @@ fn enliven(
             let to = (target(plan), pipes);
             let watch = Watch::new(clis(shared));
             let mut pane = Pane::new(&dir, shared.tape_bytes_max(), to, launch.size, untold(known), watch)?;
-            pane.start();
+            pane.open();
             return Ok((Body::Pane(Box::new(pane)), pidfd, None));
         }
         let machine =
@@ -552,7 +552,7 @@ fn program(plan: &amux_engine::ask::Plan) -> Vec<String> {
 
 /// Nothing tells what a program in a terminal does before it says so.
 fn untold(known: Activity) -> Activity {
-    Activity { seen: known.seen, ..Activity::default() }
+    Activity { seen: known.seen, leader: known.leader, ..Activity::default() }
 }
 
 /// What of a run's own record an adoption needs.
@@ -703,6 +703,11 @@ impl Live {
             biased;
             taken = done(&mut self.reporting) => {
                 self.is_heard &= taken;
+                if let Body::Pane(pane) = &mut self.body
+                    && pane.is_led_anew()
+                {
+                    self.shared.panes_moved.send_modify(|count| *count += 1);
+                }
                 None
             }
             () = until(self.look_at) => {

@@ -306,7 +306,7 @@ impl Display {
     }
 
     /// Whatever it was before, and also where only the evidence is another.
-    pub(crate) fn is(&mut self, phase: Phase, evidence: &str) {
+    pub(crate) fn put(&mut self, phase: Phase, evidence: &str) {
         self.activity.phase = phase;
         self.activity.since = now();
         evidence.clone_into(&mut self.activity.evidence);
@@ -319,7 +319,16 @@ impl Display {
         self.enters(Phase::Silent { reason: reason.to_owned() }, reason);
     }
 
-    pub(crate) fn is_led_by(&mut self, leader: Process) {
+    /// As it was last reported.
+    pub(crate) fn leader(&self) -> Option<Process> {
+        self.reported.leader
+    }
+
+    pub(crate) fn is_led_by(&self, pid: u32) -> bool {
+        self.activity.leader.is_some_and(|leader| leader.pid == pid)
+    }
+
+    pub(crate) fn put_leader(&mut self, leader: Process) {
         self.activity.leader = Some(leader);
     }
 

@@ -114,6 +114,8 @@ pub(crate) struct Shared {
     looks: listing::Looks,
     pub(crate) bells: bells::Bells,
     pub(crate) orphans_moved: watch::Sender<u64>,
+    /// What leads a pane was learned, and is in the log.
+    pub(crate) panes_moved: watch::Sender<u64>,
     /// Set when the server ends and the agents are to go on without it.
     pub(crate) detach: watch::Sender<bool>,
 }
@@ -138,6 +140,7 @@ impl Runner {
                 looks: listing::Looks::default(),
                 bells: bells::Bells::default(),
                 orphans_moved: watch::Sender::new(0),
+                panes_moved: watch::Sender::new(0),
                 detach: watch::Sender::new(false),
             }),
         };
@@ -161,6 +164,11 @@ impl Runner {
         }
         drop(orphans);
         self.shared.orphans_moved.send_modify(|count| *count += 1);
+    }
+
+    /// Moves when the agent of a terminal that was not ours is known by it, from the log.
+    pub fn panes_moved(&self) -> watch::Receiver<u64> {
+        self.shared.panes_moved.subscribe()
     }
 
     /// Asks the task of a live agent.

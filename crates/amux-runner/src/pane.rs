@@ -71,6 +71,8 @@ pub(crate) struct Pane {
     /// Who of the pane's terminal reads, found by the program the pane was opened with.
     watch: Watch,
     leader: Option<u32>,
+    /// The last that was told to whoever lets clients in.
+    led_by: Option<Process>,
     look_at: Option<Instant>,
     /// The program has ended, and tmux is asked until it knows that too: when, and how long after that again.
     looks: Option<(Instant, Duration)>,
@@ -174,6 +176,7 @@ impl Pane {
             program: None,
             watch,
             leader: None,
+            led_by: None,
             look_at: None,
             looks: None,
             is_ready: false,
@@ -181,9 +184,15 @@ impl Pane {
         })
     }
 
+    /// Whether something else leads it than was last asked here.
+    pub(crate) fn is_led_anew(&mut self) -> bool {
+        let leader = self.display.leader();
+        std::mem::replace(&mut self.led_by, leader) != leader
+    }
+
     /// Speaks to a client that was started for us.
-    pub(crate) fn start(&mut self) {
-        self.display.is(Phase::Opening, "its pane is looked for");
+    pub(crate) fn open(&mut self) {
+        self.display.put(Phase::Opening, "its pane is looked for");
         self.begin();
     }
 
@@ -262,6 +271,11 @@ impl Pane {
     pub(crate) fn look_who_is_there(&mut self) {
         self.look_at = None;
         let Some(leader) = self.leader.filter(|_| self.is_ready && !self.is_gone) else { return };
+        if !self.display.is_led_by(leader)
+            && let Some(leader) = leads(leader)
+        {
+            self.display.put_leader(leader);
+        }
         let front = self.watch.look(self.display.front(), process::foreground_group(leader));
         self.display.has_front(front);
         if self.display.is_left() && self.display.is_to_enter() {
@@ -350,7 +364,7 @@ impl Pane {
     fn ready(&mut self, pane: u32, size: Size, pid: Option<u32>) {
         self.is_ready = true;
         self.resize(size);
-        self.display.is(Phase::Untold, &format!("it is pane %{pane} of tmux"));
+        self.display.put(Phase::Untold, &format!("it is pane %{pane} of tmux"));
         // Its screen follows.
         self.display.await_anew();
         self.has_program(pid);
@@ -374,14 +388,14 @@ impl Pane {
 
     fn has_program(&mut self, pid: Option<u32>) {
         self.leader = pid;
-        if let Some(leader) = pid.and_then(leads) {
-            self.display.is_led_by(leader);
-        }
         self.program = pid.and_then(process::pidfd_open).and_then(|pidfd| polled::readable(pidfd).ok());
         if pid.is_some() && self.program.is_none() {
             self.looks = Some((Instant::now(), LOOK_FIRST));
         }
         self.look_who_is_there();
+        if let Some(leader) = pid.filter(|pid| !self.display.is_led_by(*pid)) {
+            tracing::warn!(pane = %self.target, leader, "What leads a pane leads no terminal here, so nobody is known by it.");
+        }
     }
 
     fn resize(&mut self, size: Size) {
@@ -404,7 +418,7 @@ impl Pane {
         self.display.feed();
         // One that was never found is not to look like one in which nothing happens.
         let is_found = *self.display.phase() != Phase::Opening;
-        self.display.is(if is_found { Phase::Untold } else { Phase::Opening }, &words);
+        self.display.put(if is_found { Phase::Untold } else { Phase::Opening }, &words);
         let refusal = Rejection::new(Code::Conflict, words.clone());
         for asked in std::mem::take(&mut self.asked).into_values() {
             self.refuse(asked, &refusal);
@@ -638,10 +652,10 @@ async fn ended(program: Option<&AsyncFd<OwnedFd>>) {
     }
 }
 
-/// What leads the terminal of a pane, as tmux has it. Whatever comes from there will be the agent: one that leads nothing, or
-/// that we come from ourselves, is a tmux that does not tell the truth, or sees other processes than we do.
+/// What leads the terminal of a pane, as tmux has it. Whatever comes from there will be the agent, so it must lead one: a tmux
+/// that sees other processes than we do, as in a container, or that does not tell the truth, names what may be anything.
 fn leads(pid: u32) -> Option<Process> {
-    let leader = process::lineage(pid).line.first().copied().filter(|leader| leader.session == pid)?;
-    let ours = process::lineage(std::process::id()).line;
-    (!ours.contains(&leader)).then_some(Process { pid, start_ticks: leader.id.start_ticks })
+    let leader = process::lineage(pid).line.first().copied()?;
+    let is_it = leader.session == pid && process::foreground_group(pid).is_some();
+    is_it.then_some(Process { pid, start_ticks: leader.id.start_ticks })
 }

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use amux_engine::Published;
+use amux_engine::ask::Origin;
 use amux_proto::{AgentId, Code, Principal, Rejection, RunNo, Time, env, view};
 use amux_sys::process::{Kin, Lineage, ProcessId, Root};
 use amux_sys::{cgroup, clock, disk, peer, process};
@@ -334,7 +335,9 @@ struct Traits {
     line: Vec<Kin>,
     root: Root,
     /// The nearest agent in the line, before any process of ours.
-    agent: Option<(AgentId, RunNo)>,
+    agent: Option<Name>,
+    /// That agent is known by a pane, which has from its tmux whatever that was started with.
+    is_pane: bool,
     /// The line led to a process of ours.
     is_from_us: bool,
     /// The nearest tag: what a tree inherits, and what anybody can write.
@@ -363,9 +366,15 @@ impl Family<'_> {
         let Lineage { line, root } = process::lineage(pid);
         let agents = self.processes();
         let is_ours = |kin: &Kin| self.ours.contains(&kin.id.pid);
-        let is_agent = |kin: &Kin| agents.get(&kin.id.pid).filter(|(ticks, ..)| *ticks == kin.id.start_ticks);
-        // A session keeps the pid of its leader from being given to anybody else.
-        let is_in_session = |kin: &Kin| agents.get(&kin.session);
+        let is_agent =
+            |kin: &Kin| agents.get(&kin.id.pid).filter(|origin| origin.process.start_ticks == kin.id.start_ticks);
+        // A session keeps the pid of its leader from being given to anybody else, until the session has ended too.
+        let is_in_session = |kin: &Kin| {
+            let is_it = |origin: &&Origin| {
+                process::identity(kin.session).is_none_or(|id| id.start_ticks == origin.process.start_ticks)
+            };
+            agents.get(&kin.session).filter(is_it)
+        };
         let before_us = || line.iter().take_while(|kin| !is_ours(kin) || is_agent(kin).is_some());
         let found = before_us().find_map(|kin| is_agent(kin).or_else(|| is_in_session(kin)));
         let tag = before_us().find_map(|kin| {
@@ -379,9 +388,10 @@ impl Family<'_> {
             self.name(agent, run)
         });
         let is_in_service = matches!((&group, &self.service), (Some(group), Some(ours)) if group.starts_with(ours));
-        let agent = found.map(|(_, agent, run)| (*agent, *run));
+        let agent = found.map(|origin| Name { agent: origin.agent, run: origin.run, lives: origin.lives });
+        let is_pane = found.is_some_and(|origin| origin.is_pane);
         let is_from_us = line.iter().any(is_ours);
-        Traits { agent, is_from_us, tag, leaf, is_in_service, line, root }
+        Traits { agent, is_pane, is_from_us, tag, leaf, is_in_service, line, root }
     }
 
     fn name(&self, agent: &str, run: &str) -> Option<Name> {
@@ -389,10 +399,13 @@ impl Family<'_> {
         Some(Name { agent, run, lives: self.published.is_live(agent, run) })
     }
 
-    /// By pid: when it was started, and whose it is.
-    fn processes(&self) -> HashMap<u32, (u64, AgentId, RunNo)> {
-        let roots = self.published.roots().into_iter();
-        roots.map(|(agent, run, process)| (process.pid, (process.start_ticks, agent, run))).collect()
+    /// By pid. Where two agents were given one pane, it is the older one's.
+    fn processes(&self) -> HashMap<u32, Origin> {
+        let mut processes = HashMap::new();
+        for origin in self.published.origins() {
+            processes.entry(origin.process.pid).or_insert(origin);
+        }
+        processes
     }
 }
 
@@ -402,9 +415,14 @@ fn judge(traits: &Traits) -> Result<Admission, Rejection> {
     if traits.root == Root::Lost {
         return Ok(stray("the process that connected has ended, so nobody knows who you are"));
     }
-    let by_leaf = traits.leaf.filter(|leaf| leaf.lives).map(|leaf| (leaf.agent, leaf.run));
-    if let Some((agent, run)) = traits.agent.or(by_leaf) {
-        let says_other = |name: Option<Name>| name.is_some_and(|name| name.lives && name.agent != agent);
+    if traits.agent.is_some_and(|agent| !agent.lives) {
+        return Ok(stray(
+            "this terminal was taken for an agent that does not run; agentmux rm, said elsewhere, gives it back",
+        ));
+    }
+    if let Some(Name { agent, run, .. }) = traits.agent.or(traits.leaf.filter(|leaf| leaf.lives)) {
+        let says_other =
+            |name: Option<Name>| !traits.is_pane && name.is_some_and(|name| name.lives && name.agent != agent);
         if says_other(traits.tag) || says_other(traits.leaf) {
             let message = "this process comes from one agent and says that it is another's";
             return Err(Rejection::new(Code::Denied, message));
@@ -472,7 +490,8 @@ mod tests {
     fn traits() -> Traits {
         let kin = Kin { id: ProcessId { pid: 7, start_ticks: 7 }, session: 7 };
         let (line, root) = (vec![kin], Root::Top);
-        Traits { line, root, agent: None, is_from_us: false, tag: None, leaf: None, is_in_service: false }
+        let (agent, is_pane) = (None, false);
+        Traits { line, root, agent, is_pane, is_from_us: false, tag: None, leaf: None, is_in_service: false }
     }
 
     fn name(agent: AgentId, lives: bool) -> Option<Name> {
@@ -570,7 +589,8 @@ mod tests {
 
     #[test]
     fn only_who_is_proven_to_be_nobodys_is_the_operator() {
-        let agent = Some((A, RunNo(1)));
+        let agent = name(A, true);
+        let pane = Traits { agent, is_pane: true, ..traits() };
         let cases = [
             ("a shell under init", traits(), "operator"),
             ("init is another user's and not shown", Traits { root: Root::Hidden, ..traits() }, "operator"),
@@ -589,6 +609,12 @@ mod tests {
             ("an agent with its tag", Traits { agent, tag: name(A, true), ..traits() }, "a"),
             ("an agent with another's tag", Traits { agent, tag: name(B, true), ..traits() }, "denied"),
             ("an agent in another's group", Traits { agent, leaf: name(B, true), ..traits() }, "denied"),
+            (
+                "in a pane of a tmux that an agent started",
+                Traits { tag: name(B, true), leaf: name(B, true), ..pane },
+                "a",
+            ),
+            ("in a pane whose agent does not run", Traits { agent: name(A, false), ..traits() }, "stray"),
         ];
         for (what, traits, wanted) in cases {
             assert_eq!(is(&judge(&traits)), wanted, "{what}");

@@ -5,14 +5,15 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
 
 use amux_proto::frame::ServerFrame;
-use amux_proto::{Code, FRAME_BYTES_MAX, Rejection};
+use amux_proto::{Code, FRAME_BYTES_MAX, Principal, Rejection};
 use amux_runner::polled;
 use amux_sys::pty;
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::watch;
 
-use crate::auth;
+use crate::auth::{self, Admission};
 use crate::daemon::Daemon;
 use crate::places::Places;
 use crate::session::{self, Incoming, Sink, Source};
@@ -42,6 +43,8 @@ pub(crate) async fn accept(daemon: Arc<Daemon>, listener: UnixListener) {
             }
         };
         failures = 0;
+        // Before it is known who it is, so that nothing is missed that changes that.
+        let panes = daemon.runner.panes_moved();
         // Known before it has a place: a crowd that nobody has looked at yet would keep the operator out.
         let admission = match auth::local(&stream, &daemon.family()) {
             Ok(admission) => admission,
@@ -65,14 +68,28 @@ pub(crate) async fn accept(daemon: Arc<Daemon>, listener: UnixListener) {
                 continue;
             }
         };
-        let serving = Arc::clone(&daemon);
+        let (serving, peer) = (Arc::clone(&daemon), Arc::clone(&sink.0));
+        let is_operator = admission == Admission::Known(Principal::Operator);
         // The place is given back when the session is over, however it ends.
         daemon.tasks.spawn("session", async move {
             let _place = place;
             let _counted = serving.counters.connected();
-            session::serve(Arc::clone(&serving), (source, sink), admission, None).await;
+            tokio::select! {
+                () = session::serve(Arc::clone(&serving), (source, sink), admission, None) => {}
+                () = is_an_agents(&serving, peer.get_ref(), panes), if is_operator => {}
+            }
         });
     }
+}
+
+/// Waits until the terminal that somebody came from is taken for an agent: he is another one then, and comes again as that.
+async fn is_an_agents(daemon: &Daemon, peer: &OwnedFd, mut panes: watch::Receiver<u64>) {
+    while panes.changed().await.is_ok() {
+        if auth::local(peer, &daemon.family()) != Ok(Admission::Known(Principal::Operator)) {
+            return;
+        }
+    }
+    std::future::pending().await
 }
 
 async fn refuse(mut stream: UnixStream, refusal: Rejection) {

@@ -60,11 +60,10 @@ impl New {
         // The pane is the first word of what is run.
         let kind = match self.kind.split_once(':') {
             Some(("tmux", target)) => {
-                // The server that `tmux` means here, unless it is said; ours may have begun elsewhere.
-                if argv.is_empty()
-                    && let Some(socket) = tmux_socket()
-                {
-                    argv = vec!["-S".to_owned(), socket];
+                // The one that `tmux` means here, unless it is said which; our server may have begun elsewhere.
+                let is_said = !argv.is_empty() || self.env.iter().any(|pair| pair.starts_with("TMUX"));
+                if !is_said {
+                    argv = vec!["-S".to_owned(), tmux_socket()];
                 }
                 argv.insert(0, target.to_owned());
                 "tmux"
@@ -94,10 +93,11 @@ impl New {
 }
 
 /// Where tmux looks when it is run here.
-fn tmux_socket() -> Option<String> {
+fn tmux_socket() -> String {
     let told = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
     let inside = told("TMUX").and_then(|of| of.split(',').next().map(str::to_owned)).filter(|path| !path.is_empty());
-    inside.or_else(|| Some(format!("{}/tmux-{}/default", told("TMUX_TMPDIR")?, process::uid())))
+    let default = || format!("{}/tmux-{}/default", told("TMUX_TMPDIR").as_deref().unwrap_or("/tmp"), process::uid());
+    inside.unwrap_or_else(default)
 }
 
 #[derive(clap::Args)]
@@ -218,8 +218,9 @@ fn begun(context: &Context, mut answer: Value) -> Result<(Value, String), Failur
             failure.rejection = failure.rejection.details(answer);
             Err(failure)
         }
-        _ if is_pane(&detail) => {
-            let mut failure = Failure::failed(format!("{label} has no pane: {reason}")).hint("tmux list-panes -a");
+        _ if is_pane(&detail) && answer["state"] == "failed" => {
+            let hint = format!("agentmux rm {label}; the panes there are: tmux list-panes -a");
+            let mut failure = Failure::failed(format!("{label} has no pane: {reason}")).hint(hint);
             failure.rejection = failure.rejection.details(answer);
             Err(failure)
         }
@@ -234,9 +235,9 @@ fn is_pane(detail: &Value) -> bool {
 /// What runs is a client of tmux, which is there before it is known whether the pane is.
 fn is_looked_for(run: &Value) -> bool {
     let activity = &run["activity"];
-    let is_told = activity["seen"].as_u64() > Some(0)
+    let is_known = activity["seen"].as_u64() > Some(0)
         && !["opening", "silent"].contains(&activity["phase"]["is"].as_str().unwrap_or(""));
-    run["state"]["type"] == "running" && !is_told
+    run["state"]["type"] == "running" && !is_known
 }
 
 /// The order was taken; whether the run it was about has ended.

@@ -194,15 +194,49 @@ fn who_speaks_from_an_adopted_pane_is_its_agent_also_before_the_next_server_has_
     let wait = format!("mkfifo {0}; read x < {0}; {1}", go.display(), send("later"));
     tmux.run(&["send-keys", "-t", "work:0.0", &wait, "Enter"]);
     until("it waits", || go.exists().then_some(()));
-    let stopped = Stopped::new(tmux.run(&["display-message", "-p", "#{pid}"]).parse().unwrap());
+    let _stopped = Stopped::new(tmux.run(&["display-message", "-p", "#{pid}"]).parse().unwrap());
     kill_server(&world);
     std::fs::write(&go, "\n").unwrap();
     assert_eq!(from("later"), "api@default");
-    drop(stopped);
-    // Nobody's any more, it is the person's again.
-    world.json(&["stop", "api"]);
-    tmux.run(&["send-keys", "-t", "work:0.0", &send("after"), "Enter"]);
-    assert_eq!(from("after"), "operator");
+}
+
+#[test]
+fn who_is_in_an_adopted_pane_becomes_no_person_by_ending_the_run_and_a_person_has_it_back_by_removing_the_agent() {
+    let Some(tmux) = Tmux::new() else { return };
+    let world = World::new();
+    let (state, config) = (world.home.state(), world.home.dir.join("config"));
+    let program = format!("AGENTMUX_STATE_DIR={} AGENTMUX_CONFIG_DIR={} {BINARY}", state.display(), config.display());
+    let shown = |what: &str| {
+        until("it is answered", || {
+            tmux.run(&["capture-pane", "-J", "-p", "-t", "work:0.0"]).contains(what).then_some(())
+        })
+    };
+    // Who follows something since before the pane was taken is another one from then on.
+    tmux.run(&[
+        "send-keys",
+        "-t",
+        "work:0.0",
+        &format!("{program} events -f --json > {}", world.home.dir.join("heard").display()),
+        "Enter",
+    ]);
+    let heard = || std::fs::read_to_string(world.home.dir.join("heard")).unwrap_or_default();
+    world.json(&["send", "operator", "-m", "first"]);
+    until("it follows", || heard().contains("first").then_some(()));
+    tmux.adopted(&world, "api", "work:0.0");
+    world.json(&["team", "create", "far"]);
+    world.json(&["new", "other", "--agent", "shell", "--team", "far", "--no-start-agent"]);
+    world.json(&["send", "other@far", "-m", "not for api"]);
+    world.json(&["send", "api", "-m", "for api"]);
+    until("it goes on", || heard().contains("for api").then_some(()));
+    assert!(!heard().contains("not for api"), "an agent sees no conversation of others: {}", heard());
+    tmux.run(&["send-keys", "-t", "work:0.0", "C-c", ""]);
+    tmux.run(&["detach-client", "-s", "work"]);
+    has_ended(&world, "api");
+    tmux.run(&["send-keys", "-t", "work:0.0", &format!("clear; {program} send operator -m again"), "Enter"]);
+    shown("an agent that does not run");
+    world.json(&["rm", "api"]);
+    tmux.run(&["send-keys", "-t", "work:0.0", &format!("clear; {program} send operator -m mine"), "Enter"]);
+    shown("operator accepted");
 }
 
 #[test]
