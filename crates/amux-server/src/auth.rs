@@ -416,9 +416,8 @@ fn judge(traits: &Traits) -> Result<Admission, Rejection> {
         return Ok(stray("the process that connected has ended, so nobody knows who you are"));
     }
     if traits.agent.is_some_and(|agent| !agent.lives) {
-        return Ok(stray(
-            "this terminal was taken for an agent that does not run; agentmux rm, said elsewhere, gives it back",
-        ));
+        let refusal = Rejection::new(Code::Denied, "this terminal was taken for an agent that does not run");
+        return Ok(Admission::Stray(refusal.hint("agentmux rm NAME, in another terminal, gives it back")));
     }
     if let Some(Name { agent, run, .. }) = traits.agent.or(traits.leaf.filter(|leaf| leaf.lives)) {
         let says_other =

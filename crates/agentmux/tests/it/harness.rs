@@ -79,10 +79,14 @@ impl World {
         until("the shell runs", || self.agent(name)["pid"].as_u64())
     }
 
+    /// What a shell runs to say this to the server.
+    pub(crate) fn spoken(&self, line: &str) -> String {
+        format!("{BINARY} --state-dir {0} --config-dir {0} {line}", self.home.state().display())
+    }
+
     /// A line in the shell of an agent, said by `agentmux`.
     pub(crate) fn as_agent(&self, shell: &str, line: &str) {
-        let state = self.home.state();
-        let line = format!("{BINARY} --state-dir {0} --config-dir {0} --no-start {line}", state.display());
+        let line = self.spoken(&format!("--no-start {line}"));
         let script = self.home.dir.join("said.sh");
         std::fs::write(&script, line).unwrap();
         self.json(&["keys", shell, &format!("sh {}", script.display()), "Enter"]);

@@ -8,7 +8,7 @@ use amux_sys::signals::{self, Signal};
 use serde_json::{Value, json};
 
 use crate::attach::Person;
-use crate::harness::{BINARY, World, until};
+use crate::harness::{World, until};
 
 /// A tmux server of its own, which ends with the test.
 pub(crate) struct Tmux {
@@ -70,9 +70,8 @@ fn screen(world: &World, name: &str) -> String {
 fn has_ended(world: &World, name: &str) -> String {
     until("it ends", || {
         let agent = world.agent(name);
-        ["offline", "failed"]
-            .contains(&agent["state"].as_str()?)
-            .then(|| agent["reason"].as_str().map(str::to_owned))?
+        let has_ended = ["offline", "failed"].contains(&agent["state"].as_str()?);
+        has_ended.then(|| agent["reason"].as_str().map(str::to_owned))?
     })
 }
 
@@ -174,12 +173,8 @@ fn who_speaks_from_an_adopted_pane_is_its_agent_also_before_the_next_server_has_
     let Some(tmux) = Tmux::new() else { return };
     let world = World::new();
     tmux.adopted(&world, "api", "work:0.0");
-    let (go, state, config) = (world.home.dir.join("go"), world.home.state(), world.home.dir.join("config"));
-    let send = |words: &str| {
-        let program =
-            format!("AGENTMUX_STATE_DIR={} AGENTMUX_CONFIG_DIR={} {BINARY}", state.display(), config.display());
-        format!("{program} send operator -m {words}")
-    };
+    let go = world.home.dir.join("go");
+    let send = |words: &str| world.spoken(&format!("send operator -m {words}"));
     let from = |words: &str| {
         until("it has come", || {
             let mail = world.json(&["inbox", "--all"]);
@@ -204,21 +199,14 @@ fn who_speaks_from_an_adopted_pane_is_its_agent_also_before_the_next_server_has_
 fn who_is_in_an_adopted_pane_becomes_no_person_by_ending_the_run_and_a_person_has_it_back_by_removing_the_agent() {
     let Some(tmux) = Tmux::new() else { return };
     let world = World::new();
-    let (state, config) = (world.home.state(), world.home.dir.join("config"));
-    let program = format!("AGENTMUX_STATE_DIR={} AGENTMUX_CONFIG_DIR={} {BINARY}", state.display(), config.display());
+    let says = |line: &str| tmux.run(&["send-keys", "-t", "work:0.0", &world.spoken(line), "Enter"]);
     let shown = |what: &str| {
         until("it is answered", || {
             tmux.run(&["capture-pane", "-J", "-p", "-t", "work:0.0"]).contains(what).then_some(())
         })
     };
     // Who follows something since before the pane was taken is another one from then on.
-    tmux.run(&[
-        "send-keys",
-        "-t",
-        "work:0.0",
-        &format!("{program} events -f --json > {}", world.home.dir.join("heard").display()),
-        "Enter",
-    ]);
+    says(&format!("events -f --json > {}", world.home.dir.join("heard").display()));
     let heard = || std::fs::read_to_string(world.home.dir.join("heard")).unwrap_or_default();
     world.json(&["send", "operator", "-m", "first"]);
     until("it follows", || heard().contains("first").then_some(()));
@@ -232,10 +220,10 @@ fn who_is_in_an_adopted_pane_becomes_no_person_by_ending_the_run_and_a_person_ha
     tmux.run(&["send-keys", "-t", "work:0.0", "C-c", ""]);
     tmux.run(&["detach-client", "-s", "work"]);
     has_ended(&world, "api");
-    tmux.run(&["send-keys", "-t", "work:0.0", &format!("clear; {program} send operator -m again"), "Enter"]);
+    says("send operator -m again");
     shown("an agent that does not run");
     world.json(&["rm", "api"]);
-    tmux.run(&["send-keys", "-t", "work:0.0", &format!("clear; {program} send operator -m mine"), "Enter"]);
+    says("send operator -m mine");
     shown("operator accepted");
 }
 
