@@ -208,8 +208,11 @@ fn who_is_in_an_adopted_pane_becomes_no_person_by_ending_the_run_and_a_person_ha
     // Who follows something since before the pane was taken is another one from then on.
     says(&format!("events -f --json > {}", world.home.dir.join("heard").display()));
     let heard = || std::fs::read_to_string(world.home.dir.join("heard")).unwrap_or_default();
-    world.json(&["send", "operator", "-m", "first"]);
-    until("it follows", || heard().contains("first").then_some(()));
+    // It hears what comes after it has begun.
+    until("it follows", || {
+        world.json(&["send", "operator", "-m", "first"]);
+        heard().contains("first").then_some(())
+    });
     tmux.adopted(&world, "api", "work:0.0");
     world.json(&["team", "create", "far"]);
     world.json(&["new", "other", "--agent", "shell", "--team", "far", "--no-start-agent"]);
