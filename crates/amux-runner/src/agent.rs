@@ -723,6 +723,11 @@ impl Live {
             () = exited(self.pidfd.as_ref(), &self.process) => Some(Ended),
         };
         self.tell();
+        if ended.is_none() {
+            // What is always ready costs nothing of what the runtime grants a task at once: an agent that never pauses
+            // would let nobody else have a turn.
+            tokio::task::yield_now().await;
+        }
         ended
     }
 

@@ -31,6 +31,9 @@ const SCREEN_EVERY_BYTES: u64 = 128 * 1024;
 /// A program gets so long to show what was pasted before Enter is pressed all the same.
 const PASTE_SHOWN_WITHIN: Duration = Duration::from_secs(2);
 
+/// Keys act within 50 ms: those that come while a message stands in the composer wait no longer than this for its Enter.
+const KEYS_WAIT_AT_MOST: Duration = Duration::from_millis(40);
+
 const SCREEN: &str = "screen";
 
 const TAKEN: &str = "every byte of it was taken by the terminal";
@@ -448,6 +451,18 @@ impl Display {
     pub(crate) fn await_anew(&mut self) {
         if let Some(Input { stage: Stage::Awaited { until, .. }, .. }) = &mut self.input {
             *until = Instant::now() + PASTE_SHOWN_WITHIN;
+        }
+    }
+
+    /// Whether what is typed now would stand in the composer beside a message, and be entered with it.
+    pub(crate) fn is_composing(&self) -> bool {
+        self.input.as_ref().is_some_and(|input| !matches!(input.stage, Stage::Entering))
+    }
+
+    /// Somebody's keys wait for the Enter of the message.
+    pub(crate) fn hurry(&mut self) {
+        if let Some(Input { stage: Stage::Awaited { until, .. }, .. }) = &mut self.input {
+            *until = (*until).min(Instant::now() + KEYS_WAIT_AT_MOST);
         }
     }
 

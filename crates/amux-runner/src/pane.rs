@@ -31,10 +31,11 @@ const LINE_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Lines that tmux has not read. Whoever has more is told so.
 const OUTBOX_BYTES_MAX: usize = 8 * 1024 * 1024;
 
-/// What is typed while the pane is looked for, which takes a tmux that answers some milliseconds.
-const HELD_BYTES_MAX: usize = 64 * 1024;
+/// What is typed while the pane is looked for or a message is put in, which takes a tmux that answers some milliseconds:
+/// several of the largest pastes.
+const HELD_BYTES_MAX: usize = 1024 * 1024;
 
-/// Whoever waits for what he typed waits at most this long for a pane that is not found.
+/// Whoever waits for what he typed waits at most this long for a pane that is not found, or a paste that is not taken.
 const HELD_AT_MOST: Duration = Duration::from_secs(2);
 
 /// A tmux that is asked something answers in milliseconds, and a very busy one in a second. Of one that stays silent longer
@@ -91,7 +92,7 @@ enum Hearing {
     },
 }
 
-/// Typed before the pane was found, or found again.
+/// Typed before the pane was found, or found again, and while a message stood in its composer.
 #[derive(Default)]
 struct Held {
     typed: Vec<(Vec<u8>, Option<Reply>)>,
@@ -113,7 +114,7 @@ impl Held {
     fn has_room_for(&self, bytes: &[u8]) -> Result<(), Rejection> {
         let held: usize = self.typed.iter().map(|(bytes, _)| bytes.len()).sum();
         if held + bytes.len() > HELD_BYTES_MAX {
-            return Err(Rejection::new(Code::Busy, "the pane is not found yet, and more was typed than is kept"));
+            return Err(Rejection::new(Code::Busy, "tmux does not take it yet, and more was typed than is kept"));
         }
         Ok(())
     }
@@ -244,7 +245,10 @@ impl Pane {
         self.write();
         if self.held.gives_up_at().is_some_and(|at| at <= Instant::now()) {
             for reply in self.held.take_awaited() {
-                let late = "tmux does not say where the pane is; nothing was typed";
+                let late = match self.is_ready {
+                    true => "tmux does not take the message before it; nothing was typed",
+                    false => "tmux does not say where the pane is; nothing was typed",
+                };
                 let _ = reply.send(Err(Rejection::new(Code::TimedOut, late)));
             }
         }
@@ -263,6 +267,28 @@ impl Pane {
             match self.order(Control::enter) {
                 Ok(command) => self.awaits(command, What::Enter),
                 Err(refusal) => self.display.give_up(&refusal.message),
+            }
+        }
+        self.release();
+    }
+
+    /// Types what was held, once nothing holds it any more.
+    fn release(&mut self) {
+        if self.held.typed.is_empty() {
+            return;
+        }
+        if self.holds_keys() {
+            self.display.hurry();
+            return;
+        }
+        for (bytes, reply) in std::mem::take(&mut self.held).typed {
+            match reply {
+                Some(reply) => self.type_bytes(&bytes, reply),
+                None => {
+                    if let Err(refusal) = self.typed(&bytes) {
+                        tracing::warn!(%refusal, "What was typed while it was held is lost.");
+                    }
+                }
             }
         }
     }
@@ -368,16 +394,7 @@ impl Pane {
         // Its screen follows.
         self.display.await_anew();
         self.has_program(pid);
-        for (bytes, reply) in std::mem::take(&mut self.held).typed {
-            match reply {
-                Some(reply) => self.type_bytes(&bytes, reply),
-                None => {
-                    if let Err(refusal) = self.typed(&bytes) {
-                        tracing::warn!(%refusal, "What was typed while a pane was looked for is lost.");
-                    }
-                }
-            }
-        }
+        self.release();
         if let Hearing::All { is_taken_up } = &mut self.hearing
             && std::mem::take(is_taken_up)
         {
@@ -525,9 +542,12 @@ impl Pane {
     }
 
     pub(crate) fn type_bytes(&mut self, bytes: &[u8], reply: Reply) {
-        if self.is_sought() && !bytes.is_empty() {
+        if self.holds_keys() && !bytes.is_empty() {
             match self.held.has_room_for(bytes) {
-                Ok(()) => self.held.put(bytes, Some(reply)),
+                Ok(()) => {
+                    self.held.put(bytes, Some(reply));
+                    self.display.hurry();
+                }
                 Err(refusal) => drop(reply.send(Err(refusal))),
             }
             return;
@@ -543,15 +563,21 @@ impl Pane {
 
     /// What a viewer types is taken or refused at once.
     pub(crate) fn typed(&mut self, bytes: &[u8]) -> Result<(), Rejection> {
-        if self.is_sought() && !bytes.is_empty() {
+        if self.holds_keys() && !bytes.is_empty() {
             self.held.has_room_for(bytes)?;
             self.held.put(bytes, None);
+            self.display.hurry();
             return Ok(());
         }
         let command = self.order(|control| control.keys(bytes))?;
         self.awaits(command, What::Typed);
         self.display.typed(bytes);
         Ok(())
+    }
+
+    /// Whether there is no pane yet to type into, or a message in its composer that they would be entered with.
+    fn holds_keys(&self) -> bool {
+        self.is_sought() || (self.display.is_composing() && !self.is_gone)
     }
 
     /// Whether tmux has not said yet where the pane is.

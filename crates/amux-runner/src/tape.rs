@@ -22,7 +22,7 @@ const SEGMENTS: u64 = 4;
 const SEGMENT_BYTES: u64 = 256 * 1024 * 1024;
 
 /// Taken at once from a pipe; also what one that never pauses can hold us for.
-const POUR_BYTES: usize = 256 * 1024;
+const POUR_BYTES: usize = 16 * 1024;
 
 pub fn dir(tapes: &Path, agent: AgentId, run: RunNo) -> PathBuf {
     tapes.join(agent.to_string()).join(run.to_string())

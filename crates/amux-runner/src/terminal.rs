@@ -27,7 +27,8 @@ const KEYS_TIMEOUT: Duration = Duration::from_secs(2);
 /// Several of the largest pastes; who types more into a program that does not read is refused.
 const OUTBOX_BYTES_MAX: usize = 1024 * 1024;
 
-/// Output and keys that follow one another this closely are one thing; then it is looked who has the keyboard.
+/// Output and keys that follow one another this closely are one thing; then it is looked who has the keyboard of a
+/// shell, and after `LOOK_AFTER` whether they have ended or not.
 const SETTLED_AFTER: Duration = Duration::from_millis(150);
 
 const ENTERED: &str = "it was entered at the prompt";
@@ -47,11 +48,18 @@ pub(crate) struct Terminal {
     /// Entered at the prompt of a shell that has not come back to it yet.
     entered: Option<Vec<String>>,
     look_at: Option<Instant>,
+    /// The first output or keys since it was looked.
+    moved_since: Option<Instant>,
+    /// Something was typed since then: a shell may be about to run it.
+    is_typed_into: bool,
+    /// Whether the shell had the keyboard then.
+    had_keyboard: bool,
     /// Of a program that is no shell, whether it is still the one who reads.
     watch: Option<Watch>,
 }
 
-/// What is on its way to the program, in the order it came: keys, what viewers type, messages and their Enter.
+/// What is on its way to the program, in the order it came: keys, what viewers type and messages, each followed by its
+/// Enter.
 struct Outbox {
     typed: VecDeque<Typed>,
     bytes: usize,
@@ -84,6 +92,15 @@ impl Outbox {
             (Some(last @ Typed { awaits: Awaits::Nothing, .. }), Awaits::Nothing) => last.bytes.extend(bytes),
             _ => self.typed.push_back(Typed { bytes: bytes.iter().copied().collect(), awaits }),
         }
+    }
+
+    /// Before whatever came while its message was looked for on the screen.
+    fn put_enter(&mut self) {
+        if self.gives_up_at().is_none() {
+            self.moved = Instant::now();
+        }
+        self.bytes += 1;
+        self.typed.push_front(Typed { bytes: [b'\r'].into(), awaits: Awaits::Enter });
     }
 
     fn has_room(&self, bytes: usize) -> Result<(), Rejection> {
@@ -130,6 +147,9 @@ impl Terminal {
             is_shell,
             entered: None,
             look_at: None,
+            moved_since: None,
+            is_typed_into: false,
+            had_keyboard: false,
             watch: None,
         };
         this.look_soon();
@@ -169,7 +189,7 @@ impl Terminal {
         tokio::select! {
             biased;
             poured = pour(&self.pty, &self.channel, &mut self.display.tape), if !self.hung_up => self.heard(poured),
-            () = writable(Some(&self.pty)), if !self.outbox.typed.is_empty() => {}
+            () = writable(Some(&self.pty)), if !self.outbox.typed.is_empty() && self.display.awaits_until().is_none() => {}
             () = at(due) => {}
         }
         // All of it after each of them, so that a program that never pauses delays nothing.
@@ -186,7 +206,7 @@ impl Terminal {
             self.look_who_is_there();
         }
         if self.display.will_enter() {
-            self.outbox.put(b"\r", Awaits::Enter);
+            self.outbox.put_enter();
             self.write();
         }
     }
@@ -221,9 +241,14 @@ impl Terminal {
         self.look_soon();
     }
 
-    /// As much of what is on its way as the program has room for.
+    /// As much of what is on its way as the program has room for. Keys would be entered with the message that stands in
+    /// the composer, and wait for its Enter.
     fn write(&mut self) {
         while let Some(first) = self.outbox.typed.front_mut() {
+            if self.display.awaits_until().is_some() {
+                self.display.hurry();
+                return;
+            }
             if first.bytes.is_empty() {
                 if let Some(Typed { awaits, .. }) = self.outbox.typed.pop_front() {
                     self.taken(awaits);
@@ -281,15 +306,21 @@ impl Terminal {
         }
     }
 
-    /// Who has the keyboard of a shell says whether it waits for a command.
+    /// Who has the keyboard of a shell says whether it waits for a command. One that something prints beside may have it
+    /// for a moment between two commands.
     fn look_who_has_the_keyboard(&mut self) {
-        self.look_at = None;
+        let is_settled = self.look_at.zip(self.moved_since).is_none_or(|(at, since)| at < since + LOOK_AFTER);
+        (self.look_at, self.moved_since, self.is_typed_into) = (None, None, false);
         self.look_who_is_there();
         if !self.is_shell || self.hung_up {
             return;
         }
-        match pty::foreground_group(self.pty.get_ref().as_fd()) {
-            Some(group) if group == self.leader => {
+        let group = pty::foreground_group(self.pty.get_ref().as_fd());
+        let has_keyboard = group == Some(self.leader);
+        let had_keyboard = std::mem::replace(&mut self.had_keyboard, has_keyboard);
+        match group {
+            Some(_) if has_keyboard && !is_settled && !had_keyboard => self.look_soon(),
+            Some(_) if has_keyboard => {
                 self.display.enters(Phase::Idle, "the shell has the keyboard");
                 if let Some(parts) = self.entered.take() {
                     self.display.say(&parts, InputStage::Ended, "the shell has the keyboard again");
@@ -305,7 +336,9 @@ impl Terminal {
 
     fn look_soon(&mut self) {
         if self.is_shell {
-            self.look_at = Some(Instant::now() + SETTLED_AFTER);
+            let now = Instant::now();
+            let since = *self.moved_since.get_or_insert(now);
+            self.look_at = Some((now + SETTLED_AFTER).min(since + LOOK_AFTER));
         } else if self.watch.is_some() {
             self.look_at.get_or_insert_with(|| Instant::now() + LOOK_AFTER);
         }
@@ -345,31 +378,43 @@ impl Terminal {
             let _ = reply.send(Err(refusal));
             return;
         }
-        self.display.typed(bytes);
+        self.typed(bytes);
         self.outbox.put(bytes, Awaits::Reply(reply));
         self.write();
+    }
+
+    fn typed(&mut self, bytes: &[u8]) {
+        self.display.typed(bytes);
+        self.is_typed_into = true;
+        self.look_soon();
     }
 
     /// What a viewer types is taken or refused at once; who has typed it is whose size counts.
     pub(crate) fn typed_by(&mut self, viewer: u64, bytes: &[u8]) -> Result<(), Rejection> {
         self.owner = Some(viewer);
         self.outbox.has_room(bytes.len())?;
-        self.display.typed(bytes);
+        self.typed(bytes);
         self.outbox.put(bytes, Awaits::Nothing);
         self.write();
-        self.look_soon();
         Ok(())
     }
 
     /// Whether a message can be put in now: one at a time, not while a command runs in a shell, and not behind what
     /// the program does not read.
     pub(crate) fn takes_input(&self) -> bool {
-        let is_free = !self.is_shell || (*self.display.phase() == Phase::Idle && self.entered.is_none());
-        is_free
+        (!self.is_shell || self.is_at_prompt())
             && !self.display.is_left_to_a_shell()
             && !self.display.has_input()
             && self.outbox.typed.is_empty()
             && !self.hung_up
+    }
+
+    /// As far as it was looked, and now.
+    fn is_at_prompt(&self) -> bool {
+        *self.display.phase() == Phase::Idle
+            && self.entered.is_none()
+            && !self.is_typed_into
+            && pty::foreground_group(self.pty.get_ref().as_fd()) == Some(self.leader)
     }
 
     /// A message as a paste; Enter follows when it is seen on the screen. Nothing of it goes anywhere unless that can be
@@ -456,10 +501,10 @@ mod tests {
         let (mut terminal, mut child, dir) = terminal("while [ ! -e go ]; do sleep 0.01; done; exec tee got");
         until(&mut terminal, is_ready).await;
         terminal.put_in(vec!["00000000-0000-7000-8000-000000000001".into()], "a message").unwrap();
-        // More than the terminal has room for; Enter waits behind it.
+        // More than the terminal has room for, and Enter does not wait behind it.
         let typed = "x".repeat(300_000);
         terminal.typed_by(1, typed.as_bytes()).unwrap();
-        until(&mut terminal, |terminal| terminal.outbox.gives_up_at().is_some()).await;
+        until(&mut terminal, |terminal| !terminal.display.has_input()).await;
         let (reply, mut answer) = oneshot::channel();
         terminal.type_bytes(b"the end", reply);
         assert!(!terminal.takes_input() && answer.try_recv().is_err());
@@ -467,7 +512,7 @@ mod tests {
         until(&mut terminal, |_| answer.try_recv().is_ok_and(|answer| answer.is_ok())).await;
         let got = || std::fs::read_to_string(dir.path().join("got")).unwrap_or_default();
         until(&mut terminal, |_| got().ends_with("the end")).await;
-        assert!(got() == format!("a message{typed}\rthe end"));
+        assert!(got() == format!("a message\r{typed}the end"));
         assert!(terminal.takes_input());
         child.kill().unwrap();
     }

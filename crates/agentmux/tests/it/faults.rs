@@ -159,6 +159,18 @@ fn what_is_no_text_and_complaints_without_end_harm_nobody() {
 }
 
 #[test]
+fn a_shell_that_prints_without_end_is_seen_to_work_and_keeps_nobody_waiting() {
+    let world = World::new();
+    world.shell("api");
+    until("it is at its prompt", || (world.agent("api")["state"] == "idle").then_some(()));
+    world.json(&["keys", "api", "yes", "Enter"]);
+    until("it is seen to work", || (world.agent("api")["state"] == "working").then_some(()));
+    assert_eq!(world.agent("api")["reason"], "yes");
+    world.json(&["keys", "api", "C-c"]);
+    until("it is at its prompt again", || (world.agent("api")["state"] == "idle").then_some(()));
+}
+
+#[test]
 fn messages_wait_for_an_agent_that_reads_nothing() {
     let stage = Stage::new();
     stage.agent("deaf", "claude", &["--deaf"]);

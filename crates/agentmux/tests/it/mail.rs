@@ -246,6 +246,22 @@ fn only_who_was_asked_answers_and_of_several_it_is_said_who_did() {
 }
 
 #[test]
+fn what_a_shell_was_just_told_to_run_is_not_given_its_mail() {
+    let post = Post::new();
+    post.world.shell("api");
+    until("it is at its prompt", || (post.world.agent("api")["state"] == "idle").then_some(()));
+    let got = post.world.home.dir.join("got");
+    let mut wire = post.world.home.connect().unwrap();
+    wire.must("agent.keys", json!({ "agent": "api", "keys": [format!("cat > {}", got.display()), "Enter"] }));
+    let sent = wire.must("message.send", json!({ "to": ["api"], "body": "echo $((6*7))" }));
+    until("it works", || (post.world.agent("api")["state"] == "working").then_some(()));
+    assert!(["accepted", "held"].contains(&text_of(&post.delivery(&text_of(&sent["id"]))["stage"]).as_str()));
+    wire.must("agent.keys", json!({ "agent": "api", "keys": ["C-d"] }));
+    until("it is run", || post.json(&["look", "api"])["lines"].to_string().contains("42").then_some(()));
+    assert_eq!(fs::read_to_string(got).unwrap(), "");
+}
+
+#[test]
 fn a_timeout_without_something_to_wait_for_is_refused() {
     let post = Post::new();
     let out = post.world.run(&["send", "operator", "-m", "x", "--timeout", "1s"]);

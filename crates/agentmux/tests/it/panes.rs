@@ -407,6 +407,20 @@ fn a_message_that_a_dead_server_had_pasted_into_a_pane_is_entered_once() {
 }
 
 #[test]
+fn keys_that_come_while_a_message_stands_in_the_composer_are_not_entered_with_it() {
+    let Some(tmux) = Tmux::new() else { return };
+    let world = World::new();
+    tmux.adopted(&world, "api", "work:0.0");
+    // Nothing of it is seen, so Enter waits.
+    let got = reads_into(&world, &tmux, "work:0.0", "stty -echo;");
+    world.json(&["send", "api", "-m", "a message", "--wait", "handed"]);
+    world.json(&["keys", "api", "typed", "Enter"]);
+    let read = || std::fs::read_to_string(&got).unwrap();
+    until("both are read", || (read().lines().count() >= 2).then_some(()));
+    assert_eq!(read(), "a message\ntyped\n");
+}
+
+#[test]
 fn a_message_that_may_be_in_a_pane_is_not_pasted_again() {
     let Some(tmux) = Tmux::new() else { return };
     let world = World::new();
