@@ -1042,7 +1042,10 @@ impl Live {
             // Full pipes must not keep it from ending.
             tokio::select! {
                 report = &mut stopped => break report,
-                () = step_of(&mut self.body) => self.tell(),
+                () = step_of(&mut self.body) => {
+                    self.tell();
+                    tokio::task::yield_now().await;
+                }
                 taken = done(&mut self.reporting) => {
                     self.is_heard &= taken;
                     self.tell();

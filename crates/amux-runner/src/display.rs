@@ -68,6 +68,8 @@ struct Input {
     /// What must be seen of it before Enter.
     sign: String,
     stage: Stage,
+    /// Somebody's keys wait for its Enter.
+    is_hurried: bool,
 }
 
 enum Stage {
@@ -430,27 +432,33 @@ impl Display {
         let was_shown = self.screen.shows(&sign);
         self.steps.append(&Step::Paste { parts: parts.clone(), sign: sign.clone(), was_shown })?;
         self.put_in_for.clone_from(&self.activity.front.instead);
-        self.input = Some(Input { parts, sign, stage: Stage::Pasting });
+        self.input = Some(Input { parts, sign, stage: Stage::Pasting, is_hurried: false });
         Ok(())
     }
 
     /// Every byte of it is with the terminal: Enter follows when it is seen.
     pub(crate) fn pasted(&mut self) {
-        let Some(Input { parts, sign, .. }) = self.input.take() else { return };
+        let Some(Input { parts, sign, is_hurried, .. }) = self.input.take() else { return };
         self.note(&Step::Pasted { parts: parts.clone() });
         self.say(&parts, InputStage::Handed, TAKEN);
         self.await_shown(parts, sign, true);
+        if is_hurried {
+            self.hurry();
+        }
     }
 
     fn await_shown(&mut self, parts: Vec<String>, sign: String, is_whole: bool) {
         let until = Instant::now() + PASTE_SHOWN_WITHIN;
-        self.input = Some(Input { parts, sign, stage: Stage::Awaited { until, is_whole } });
+        self.input = Some(Input { parts, sign, stage: Stage::Awaited { until, is_whole }, is_hurried: false });
     }
 
     /// The program could not show it before now.
     pub(crate) fn await_anew(&mut self) {
-        if let Some(Input { stage: Stage::Awaited { until, .. }, .. }) = &mut self.input {
+        if let Some(Input { stage: Stage::Awaited { until, .. }, is_hurried, .. }) = &mut self.input {
             *until = Instant::now() + PASTE_SHOWN_WITHIN;
+            if *is_hurried {
+                self.hurry();
+            }
         }
     }
 
@@ -459,9 +467,11 @@ impl Display {
         self.input.as_ref().is_some_and(|input| !matches!(input.stage, Stage::Entering))
     }
 
-    /// Somebody's keys wait for the Enter of the message.
+    /// Somebody's keys wait for the Enter of the message. What is known to be there in part only is not entered for that.
     pub(crate) fn hurry(&mut self) {
-        if let Some(Input { stage: Stage::Awaited { until, .. }, .. }) = &mut self.input {
+        let Some(input) = &mut self.input else { return };
+        input.is_hurried = true;
+        if let Stage::Awaited { until, is_whole: true } = &mut input.stage {
             *until = (*until).min(Instant::now() + KEYS_WAIT_AT_MOST);
         }
     }
@@ -483,7 +493,7 @@ impl Display {
     /// Whether Enter is to be pressed now; it counts as pressed from here on. A message that was not seen in time is
     /// entered if it was taken whole; of another nothing is known.
     pub(crate) fn will_enter(&mut self) -> bool {
-        let Some(Input { parts, sign, stage: Stage::Awaited { until, is_whole } }) = &self.input else {
+        let Some(Input { parts, sign, stage: Stage::Awaited { until, is_whole }, .. }) = &self.input else {
             return false;
         };
         let (parts, until, is_whole) = (parts.clone(), *until, *is_whole);

@@ -87,6 +87,22 @@ fn modified(key: &str, application_cursor: bool) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
+/// Whether somebody pressed any of them. A viewer's terminal also says where the mouse goes, and who looks at it.
+pub(crate) fn are_pressed(mut keys: &[u8]) -> bool {
+    while let Some(report) = keys.strip_prefix(b"\x1b[") {
+        keys = match report {
+            [b'I' | b'O', rest @ ..] => rest,
+            [b'M', _, _, _, rest @ ..] => rest,
+            [b'<', rest @ ..] => match rest.iter().position(|byte| !matches!(byte, b'0'..=b'9' | b';')) {
+                Some(end) if matches!(rest[end], b'M' | b'm') => &rest[end + 1..],
+                _ => return true,
+            },
+            _ => return true,
+        };
+    }
+    !keys.is_empty()
+}
+
 /// Whether something stands in the composer after these keys: text that nothing sent or dropped. Keys that move about
 /// change nothing.
 pub(crate) fn leave_draft(mut draft: bool, keys: &[u8]) -> bool {
@@ -153,6 +169,17 @@ mod tests {
             assert_eq!(leave_draft(false, keys), draft, "{keys:?}");
         }
         assert!(leave_draft(true, b"\x1b[A"));
+    }
+
+    #[test]
+    fn the_mouse_and_who_looks_are_no_keys() {
+        for report in [&b""[..], b"\x1b[I", b"\x1b[O", b"\x1b[M abc"[..6].as_ref(), b"\x1b[<35;3;4M\x1b[<0;3;4m\x1b[I"]
+        {
+            assert!(!are_pressed(report), "{report:?}");
+        }
+        for keys in [&b"x"[..], b"\r", b"\x1b", b"\x1b[A", b"\x1b[<0;3;4Mx", b"\x1b[<0;3", b"\x1bOI"] {
+            assert!(are_pressed(keys), "{keys:?}");
+        }
     }
 
     #[test]

@@ -35,7 +35,7 @@ const OUTBOX_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// several of the largest pastes.
 const HELD_BYTES_MAX: usize = 1024 * 1024;
 
-/// Whoever waits for what he typed waits at most this long for a pane that is not found, or a paste that is not taken.
+/// Whoever waits for what he typed waits at most this long for a pane that is not found.
 const HELD_AT_MOST: Duration = Duration::from_secs(2);
 
 /// A tmux that is asked something answers in milliseconds, and a very busy one in a second. Of one that stays silent longer
@@ -117,10 +117,6 @@ impl Held {
             return Err(Rejection::new(Code::Busy, "tmux does not take it yet, and more was typed than is kept"));
         }
         Ok(())
-    }
-
-    fn gives_up_at(&self) -> Option<Instant> {
-        self.awaited_since.map(|since| since + HELD_AT_MOST)
     }
 
     /// What viewers typed stays.
@@ -221,7 +217,7 @@ impl Pane {
     /// one ends, and whatever follows from it is done without another.
     pub(crate) async fn step(&mut self) {
         let due = [self.display.awaits_until(), self.look_at].into_iter().flatten().filter(|_| self.is_ready);
-        let due = due.chain(self.held.gives_up_at()).chain(self.is_unanswered_at()).chain(self.is_silent_at()).min();
+        let due = due.chain(self.gives_up_at()).chain(self.is_unanswered_at()).chain(self.is_silent_at()).min();
         tokio::select! {
             biased;
             heard = read(self.stdout.as_ref(), &mut self.block), if self.stdout.is_some() => self.read(heard),
@@ -243,15 +239,6 @@ impl Pane {
         }
         // All of it after each of them, so that a pane that never pauses delays nothing.
         self.write();
-        if self.held.gives_up_at().is_some_and(|at| at <= Instant::now()) {
-            for reply in self.held.take_awaited() {
-                let late = match self.is_ready {
-                    true => "tmux does not take the message before it; nothing was typed",
-                    false => "tmux does not say where the pane is; nothing was typed",
-                };
-                let _ = reply.send(Err(Rejection::new(Code::TimedOut, late)));
-            }
-        }
         if self.is_silent_at().is_some_and(|at| at <= Instant::now()) {
             self.display.falls_silent(SILENT);
         }
@@ -270,15 +257,26 @@ impl Pane {
             }
         }
         self.release();
+        if self.gives_up_at().is_some_and(|at| at <= Instant::now()) {
+            let late = match self.is_ready {
+                true => "tmux does not take the message before it; nothing was typed",
+                false => "tmux does not say where the pane is; nothing was typed",
+            };
+            for reply in self.held.take_awaited() {
+                let _ = reply.send(Err(Rejection::new(Code::TimedOut, late)));
+            }
+        }
+    }
+
+    /// When who waits for what is held waits no longer.
+    fn gives_up_at(&self) -> Option<Instant> {
+        let patience = if self.is_ready { ANSWERED_WITHIN } else { HELD_AT_MOST };
+        self.held.awaited_since.map(|since| since + patience)
     }
 
     /// Types what was held, once nothing holds it any more.
     fn release(&mut self) {
-        if self.held.typed.is_empty() {
-            return;
-        }
         if self.holds_keys() {
-            self.display.hurry();
             return;
         }
         for (bytes, reply) in std::mem::take(&mut self.held).typed {
@@ -306,6 +304,7 @@ impl Pane {
         self.display.has_front(front);
         if self.display.is_left() && self.display.is_to_enter() {
             self.display.give_up(NOT_ENTERED);
+            self.release();
         }
     }
 
@@ -544,10 +543,7 @@ impl Pane {
     pub(crate) fn type_bytes(&mut self, bytes: &[u8], reply: Reply) {
         if self.holds_keys() && !bytes.is_empty() {
             match self.held.has_room_for(bytes) {
-                Ok(()) => {
-                    self.held.put(bytes, Some(reply));
-                    self.display.hurry();
-                }
+                Ok(()) => self.hold(bytes, Some(reply)),
                 Err(refusal) => drop(reply.send(Err(refusal))),
             }
             return;
@@ -565,14 +561,20 @@ impl Pane {
     pub(crate) fn typed(&mut self, bytes: &[u8]) -> Result<(), Rejection> {
         if self.holds_keys() && !bytes.is_empty() {
             self.held.has_room_for(bytes)?;
-            self.held.put(bytes, None);
-            self.display.hurry();
+            self.hold(bytes, None);
             return Ok(());
         }
         let command = self.order(|control| control.keys(bytes))?;
         self.awaits(command, What::Typed);
         self.display.typed(bytes);
         Ok(())
+    }
+
+    fn hold(&mut self, bytes: &[u8], reply: Option<Reply>) {
+        self.held.put(bytes, reply);
+        if keys::are_pressed(bytes) {
+            self.display.hurry();
+        }
     }
 
     /// Whether there is no pane yet to type into, or a message in its composer that they would be entered with.

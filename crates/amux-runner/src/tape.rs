@@ -22,7 +22,10 @@ const SEGMENTS: u64 = 4;
 const SEGMENT_BYTES: u64 = 256 * 1024 * 1024;
 
 /// Taken at once from a pipe; also what one that never pauses can hold us for.
-const POUR_BYTES: usize = 16 * 1024;
+const POUR_BYTES: usize = 256 * 1024;
+
+/// The same of a terminal, whose screen takes longer to follow.
+const TERMINAL_BYTES: usize = 16 * 1024;
 
 pub fn dir(tapes: &Path, agent: AgentId, run: RunNo) -> PathBuf {
     tapes.join(agent.to_string()).join(run.to_string())
@@ -104,8 +107,8 @@ impl Tape {
         let mut taken = 0;
         let mut is_over = false;
         // A terminal gives a few kilobytes at a time; what it has is taken together and moved to the file once.
-        while taken < POUR_BYTES {
-            match channel.fill(terminal, POUR_BYTES - taken) {
+        while taken < TERMINAL_BYTES {
+            match channel.fill(terminal, TERMINAL_BYTES - taken) {
                 Ok(0) => {
                     is_over = true;
                     break;

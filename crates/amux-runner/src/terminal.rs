@@ -10,6 +10,7 @@ use amux_proto::entity::{Activity, Phase, Size};
 use amux_proto::transcript::InputStage;
 use amux_proto::{Code, Rejection};
 use amux_sys::pour::Channel;
+use amux_sys::process::Rest;
 use amux_sys::{process, pty};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::oneshot;
@@ -48,12 +49,12 @@ pub(crate) struct Terminal {
     /// Entered at the prompt of a shell that has not come back to it yet.
     entered: Option<Vec<String>>,
     look_at: Option<Instant>,
-    /// The first output or keys since it was looked.
-    moved_since: Option<Instant>,
-    /// Something was typed since then: a shell may be about to run it.
-    is_typed_into: bool,
-    /// Whether the shell had the keyboard then.
-    had_keyboard: bool,
+    /// When it printed or was typed into first since it was last looked who has the keyboard.
+    unsettled_since: Option<Instant>,
+    /// When it took something last. A shell may be about to run that until it was seen at its prompt again.
+    took: Option<Instant>,
+    /// What the shell had done when it was last seen with the keyboard.
+    rest: Option<Rest>,
     /// Of a program that is no shell, whether it is still the one who reads.
     watch: Option<Watch>,
 }
@@ -77,16 +78,26 @@ struct Typed {
 enum Awaits {
     /// It waits for as long as the program does not read, as in any terminal.
     Nothing,
+    /// What the program has asked us. It may need it before it shows what was pasted.
+    Answered,
     Reply(oneshot::Sender<Result<(), Rejection>>),
     Paste,
     Enter,
 }
 
+impl Awaits {
+    /// Whether anybody is told when it was taken, and waits for that only so long.
+    fn somebody(&self) -> bool {
+        match self {
+            Self::Nothing | Self::Answered => false,
+            Self::Reply(_) | Self::Paste | Self::Enter => true,
+        }
+    }
+}
+
 impl Outbox {
     fn put(&mut self, bytes: &[u8], awaits: Awaits) {
-        if !matches!(awaits, Awaits::Nothing) && self.gives_up_at().is_none() {
-            self.moved = Instant::now();
-        }
+        self.is_waited_for(&awaits);
         self.bytes += bytes.len();
         match (self.typed.back_mut(), &awaits) {
             (Some(last @ Typed { awaits: Awaits::Nothing, .. }), Awaits::Nothing) => last.bytes.extend(bytes),
@@ -94,13 +105,26 @@ impl Outbox {
         }
     }
 
-    /// Before whatever came while its message was looked for on the screen.
-    fn put_enter(&mut self) {
-        if self.gives_up_at().is_none() {
+    fn is_waited_for(&mut self, awaits: &Awaits) {
+        if awaits.somebody() && self.gives_up_at().is_none() {
             self.moved = Instant::now();
         }
+    }
+
+    /// Before whatever came while its message was looked for on the screen.
+    fn put_enter(&mut self) {
+        let answers = self.typed.iter().take_while(|typed| matches!(typed.awaits, Awaits::Answered)).count();
+        self.is_waited_for(&Awaits::Enter);
         self.bytes += 1;
-        self.typed.push_front(Typed { bytes: [b'\r'].into(), awaits: Awaits::Enter });
+        self.typed.insert(answers, Typed { bytes: [b'\r'].into(), awaits: Awaits::Enter });
+    }
+
+    /// Not into the middle of a paste, and not behind the keys that wait for its Enter.
+    fn put_answer(&mut self, bytes: &[u8]) {
+        let is_before = |typed: &Typed| matches!(typed.awaits, Awaits::Paste | Awaits::Answered);
+        let at = self.typed.iter().rposition(is_before).map_or(self.typed.len(), |at| at + 1);
+        self.bytes += bytes.len();
+        self.typed.insert(at, Typed { bytes: bytes.iter().copied().collect(), awaits: Awaits::Answered });
     }
 
     fn has_room(&self, bytes: usize) -> Result<(), Rejection> {
@@ -112,14 +136,13 @@ impl Outbox {
 
     /// When the wait of those who wait is over.
     fn gives_up_at(&self) -> Option<Instant> {
-        let is_awaited = self.typed.iter().any(|typed| !matches!(typed.awaits, Awaits::Nothing));
+        let is_awaited = self.typed.iter().any(|typed| typed.awaits.somebody());
         is_awaited.then(|| self.moved + KEYS_TIMEOUT)
     }
 
     /// Takes out those that somebody waits for; what viewers typed stays.
     fn take_awaited(&mut self) -> Vec<Awaits> {
-        let (awaited, left) =
-            self.typed.drain(..).partition::<Vec<_>, _>(|typed| !matches!(typed.awaits, Awaits::Nothing));
+        let (awaited, left) = self.typed.drain(..).partition::<Vec<_>, _>(|typed| typed.awaits.somebody());
         self.typed = left.into();
         self.bytes = self.typed.iter().map(|typed| typed.bytes.len()).sum();
         awaited.into_iter().map(|typed| typed.awaits).collect()
@@ -147,9 +170,9 @@ impl Terminal {
             is_shell,
             entered: None,
             look_at: None,
-            moved_since: None,
-            is_typed_into: false,
-            had_keyboard: false,
+            unsettled_since: None,
+            took: None,
+            rest: None,
             watch: None,
         };
         this.look_soon();
@@ -194,12 +217,7 @@ impl Terminal {
         }
         // All of it after each of them, so that a program that never pauses delays nothing.
         self.write();
-        let now = Instant::now();
-        if self.outbox.gives_up_at().is_some_and(|at| at <= now) {
-            let late = "the program does not read its keys: some may have arrived";
-            self.give_up(&Rejection::new(Code::TimedOut, late));
-        }
-        if self.look_at.is_some_and(|at| at <= now) {
+        if self.look_at.is_some_and(|at| at <= Instant::now()) {
             self.look_who_has_the_keyboard();
         }
         if self.display.is_to_enter() {
@@ -209,15 +227,25 @@ impl Terminal {
             self.outbox.put_enter();
             self.write();
         }
+        if self.outbox.gives_up_at().is_some_and(|at| at <= Instant::now()) {
+            let late = "the program does not read its keys: some may have arrived";
+            self.give_up(&Rejection::new(Code::TimedOut, late));
+            self.write();
+        }
     }
 
     /// Before anything is put in or entered: what a message is typed into is the program it is for.
     pub(crate) fn look_who_is_there(&mut self) {
+        if self.is_shell && !self.hung_up && *self.display.phase() == Phase::Idle && !self.has_keyboard() {
+            // It left its prompt without a sign.
+            self.look_soon();
+        }
         let Some(watch) = self.watch.as_mut().filter(|_| !self.hung_up) else { return };
         let front = watch.look(self.display.front(), pty::foreground_group(self.pty.get_ref().as_fd()));
         self.display.has_front(front);
         if self.display.is_left() && self.display.is_to_enter() {
             self.display.give_up(NOT_ENTERED);
+            self.write();
         }
     }
 
@@ -234,9 +262,8 @@ impl Terminal {
         if !answers.is_empty() && self.outbox.typed.is_empty() {
             // A program that does not read its answers loses them, as with any terminal whose buffer is full.
             let _ = pty::write(self.pty.get_ref().as_fd(), &answers);
-        } else if self.outbox.has_room(answers.len()).is_ok() {
-            // Not into the middle of a paste.
-            self.outbox.put(&answers, Awaits::Nothing);
+        } else if self.outbox.has_room(answers.len()).is_ok() && !answers.is_empty() {
+            self.outbox.put_answer(&answers);
         }
         self.look_soon();
     }
@@ -245,8 +272,7 @@ impl Terminal {
     /// the composer, and wait for its Enter.
     fn write(&mut self) {
         while let Some(first) = self.outbox.typed.front_mut() {
-            if self.display.awaits_until().is_some() {
-                self.display.hurry();
+            if self.display.awaits_until().is_some() && !matches!(first.awaits, Awaits::Answered) {
                 return;
             }
             if first.bytes.is_empty() {
@@ -261,6 +287,7 @@ impl Terminal {
                     first.bytes.drain(..count);
                     self.outbox.bytes -= count;
                     self.outbox.moved = Instant::now();
+                    self.took = Some(self.outbox.moved);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) => {
@@ -275,7 +302,7 @@ impl Terminal {
 
     fn taken(&mut self, awaits: Awaits) {
         match awaits {
-            Awaits::Nothing => {}
+            Awaits::Nothing | Awaits::Answered => {}
             Awaits::Reply(reply) => drop(reply.send(Ok(()))),
             Awaits::Paste => self.display.pasted(),
             Awaits::Enter => {
@@ -291,7 +318,7 @@ impl Terminal {
     fn give_up(&mut self, refusal: &Rejection) {
         for awaits in self.outbox.take_awaited() {
             match awaits {
-                Awaits::Nothing => {}
+                Awaits::Nothing | Awaits::Answered => {}
                 Awaits::Reply(reply) => drop(reply.send(Err(refusal.clone()))),
                 Awaits::Paste | Awaits::Enter => self.display.give_up(&refusal.message),
             }
@@ -306,24 +333,34 @@ impl Terminal {
         }
     }
 
-    /// Who has the keyboard of a shell says whether it waits for a command. One that something prints beside may have it
-    /// for a moment between two commands.
+    /// Who has the keyboard of a shell says whether it waits for a command, unless the shell itself is busy: it may not
+    /// have begun what it was told, or run it without another process.
     fn look_who_has_the_keyboard(&mut self) {
-        let is_settled = self.look_at.zip(self.moved_since).is_none_or(|(at, since)| at < since + LOOK_AFTER);
-        (self.look_at, self.moved_since, self.is_typed_into) = (None, None, false);
+        let now = Instant::now();
+        let is_settled = self.look_at.zip(self.unsettled_since).is_none_or(|(at, since)| at < since + LOOK_AFTER);
+        (self.look_at, self.unsettled_since) = (None, None);
         self.look_who_is_there();
         if !self.is_shell || self.hung_up {
             return;
         }
-        let group = pty::foreground_group(self.pty.get_ref().as_fd());
-        let has_keyboard = group == Some(self.leader);
-        let had_keyboard = std::mem::replace(&mut self.had_keyboard, has_keyboard);
-        match group {
-            Some(_) if has_keyboard && !is_settled && !had_keyboard => self.look_soon(),
-            Some(_) if has_keyboard => {
-                self.display.enters(Phase::Idle, "the shell has the keyboard");
-                if let Some(parts) = self.entered.take() {
-                    self.display.say(&parts, InputStage::Ended, "the shell has the keyboard again");
+        match pty::foreground_group(self.pty.get_ref().as_fd()) {
+            Some(group) if group == self.leader => {
+                let rest = process::rest(self.leader);
+                let has_rested = std::mem::replace(&mut self.rest, rest).is_some_and(|known| Some(known) == rest);
+                let is_asleep = rest.is_none_or(|rest| rest.is_asleep);
+                if self.took.is_some_and(|at| now < at + SETTLED_AFTER) {
+                    self.look_soon();
+                } else if is_asleep && (is_settled || has_rested) {
+                    self.took = None;
+                    self.display.enters(Phase::Idle, "the shell has the keyboard");
+                    if let Some(parts) = self.entered.take() {
+                        self.display.say(&parts, InputStage::Ended, "the shell has the keyboard again");
+                    }
+                } else {
+                    if rest.is_some() && !matches!(self.display.phase(), Phase::Working { .. }) {
+                        self.display.enters(Phase::Working { doing: None }, "the shell itself is busy");
+                    }
+                    self.look_soon();
                 }
             }
             Some(group) => {
@@ -334,10 +371,14 @@ impl Terminal {
         }
     }
 
+    fn has_keyboard(&self) -> bool {
+        pty::foreground_group(self.pty.get_ref().as_fd()) == Some(self.leader)
+    }
+
     fn look_soon(&mut self) {
         if self.is_shell {
             let now = Instant::now();
-            let since = *self.moved_since.get_or_insert(now);
+            let since = *self.unsettled_since.get_or_insert(now);
             self.look_at = Some((now + SETTLED_AFTER).min(since + LOOK_AFTER));
         } else if self.watch.is_some() {
             self.look_at.get_or_insert_with(|| Instant::now() + LOOK_AFTER);
@@ -385,7 +426,9 @@ impl Terminal {
 
     fn typed(&mut self, bytes: &[u8]) {
         self.display.typed(bytes);
-        self.is_typed_into = true;
+        if keys::are_pressed(bytes) {
+            self.display.hurry();
+        }
         self.look_soon();
     }
 
@@ -411,10 +454,7 @@ impl Terminal {
 
     /// As far as it was looked, and now.
     fn is_at_prompt(&self) -> bool {
-        *self.display.phase() == Phase::Idle
-            && self.entered.is_none()
-            && !self.is_typed_into
-            && pty::foreground_group(self.pty.get_ref().as_fd()) == Some(self.leader)
+        *self.display.phase() == Phase::Idle && self.entered.is_none() && self.took.is_none() && self.has_keyboard()
     }
 
     /// A message as a paste; Enter follows when it is seen on the screen. Nothing of it goes anywhere unless that can be
@@ -504,6 +544,7 @@ mod tests {
         // More than the terminal has room for, and Enter does not wait behind it.
         let typed = "x".repeat(300_000);
         terminal.typed_by(1, typed.as_bytes()).unwrap();
+        assert!(terminal.display.awaits_until().unwrap() <= Instant::now() + Duration::from_millis(50));
         until(&mut terminal, |terminal| !terminal.display.has_input()).await;
         let (reply, mut answer) = oneshot::channel();
         terminal.type_bytes(b"the end", reply);

@@ -15,7 +15,7 @@ use rustix::process::PidfdFlags;
 use rustix::pty::OpenptFlags;
 
 use crate::peer::Peer;
-use crate::process::{ProcessId, Row, to_pid};
+use crate::process::{ProcessId, Rest, Row, to_pid};
 
 /// The kernel gives arguments and environment together at most 6 MiB, whatever the stack limit.
 const ENVIRON_BYTES_MAX: u64 = 6 * 1024 * 1024;
@@ -165,6 +165,17 @@ fn parse_foreground(text: &[u8]) -> Option<u32> {
     let after_name = text.iter().rposition(|byte| *byte == b')')? + 1;
     let group = std::str::from_utf8(&text[after_name..]).ok()?.split_ascii_whitespace().nth(5)?;
     group.parse().ok().filter(|group| *group > 0)
+}
+
+pub(crate) fn rest(pid: u32) -> Option<Rest> {
+    parse_rest(&std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?)
+}
+
+fn parse_rest(text: &str) -> Option<Rest> {
+    let value = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim);
+    let count = |name| value(name)?.parse::<u64>().ok();
+    let is_asleep = !value("State")?.starts_with(['R', 'D']);
+    Some(Rest { is_asleep, turns: count("voluntary_ctxt_switches")? + count("nonvoluntary_ctxt_switches")? })
 }
 
 pub(crate) fn cwd(pid: u32) -> Option<PathBuf> {

@@ -13,7 +13,7 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use rustix::pty::OpenptFlags;
 
 use crate::peer::Peer;
-use crate::process::{ProcessId, Row, to_pid};
+use crate::process::{ProcessId, Rest, Row, to_pid};
 
 pub(crate) fn peer(socket: BorrowedFd<'_>) -> io::Result<Peer> {
     let (mut uid, mut gid) = (0, 0);
@@ -131,6 +131,10 @@ pub(crate) fn arguments(pid: u32) -> Option<Vec<String>> {
 pub(crate) fn foreground_group(pid: u32) -> Option<u32> {
     let output = Command::new("ps").args(["-o", "tpgid=", "-p", &pid.to_string()]).output().ok()?;
     String::from_utf8_lossy(&output.stdout).trim().parse().ok().filter(|group| *group > 0)
+}
+
+pub(crate) fn rest(_pid: u32) -> Option<Rest> {
+    None
 }
 
 pub(crate) fn cwd(_pid: u32) -> Option<PathBuf> {

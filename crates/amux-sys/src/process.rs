@@ -296,6 +296,20 @@ pub fn foreground_group(pid: u32) -> Option<u32> {
     os::foreground_group(pid)
 }
 
+/// Whether a process does anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rest {
+    /// It waits for something.
+    pub is_asleep: bool,
+    /// How often it has given up a processor: with the same number later it has done nothing between.
+    pub turns: u64,
+}
+
+/// `None` where the system does not tell.
+pub fn rest(pid: u32) -> Option<Rest> {
+    os::rest(pid)
+}
+
 /// One line of the process table.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Row {
@@ -345,6 +359,25 @@ mod tests {
         assert_eq!(lineage(zombie).root, Root::Lost, "a status that nobody took is not a process");
         child.wait().unwrap();
         assert_eq!(lineage(zombie), Lineage { line: Vec::new(), root: Root::Lost });
+    }
+
+    #[test]
+    fn who_sleeps_is_told_from_who_runs() {
+        let mut sleeps = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+        let mut runs = std::process::Command::new("sh").args(["-c", "while :; do :; done"]).spawn().unwrap();
+        while !rest(sleeps.id()).unwrap().is_asleep || rest(runs.id()).unwrap().is_asleep {
+            std::thread::yield_now();
+        }
+        let (asleep, awake) = (rest(sleeps.id()), rest(runs.id()));
+        while rest(runs.id()) == awake {
+            std::thread::yield_now();
+        }
+        assert_eq!(rest(sleeps.id()), asleep);
+        for child in [&mut sleeps, &mut runs] {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+        assert_eq!(rest(sleeps.id()), None);
     }
 
     #[test]

@@ -162,12 +162,19 @@ fn what_is_no_text_and_complaints_without_end_harm_nobody() {
 fn a_shell_that_prints_without_end_is_seen_to_work_and_keeps_nobody_waiting() {
     let world = World::new();
     world.shell("api");
-    until("it is at its prompt", || (world.agent("api")["state"] == "idle").then_some(()));
-    world.json(&["keys", "api", "yes", "Enter"]);
-    until("it is seen to work", || (world.agent("api")["state"] == "working").then_some(()));
-    assert_eq!(world.agent("api")["reason"], "yes");
-    world.json(&["keys", "api", "C-c"]);
-    until("it is at its prompt again", || (world.agent("api")["state"] == "idle").then_some(()));
+    let is = |state: &str| until(state, || (world.agent("api")["state"] == state).then_some(()));
+    is("idle");
+    // A program, and the shell itself.
+    for line in ["yes", "while :; do echo y; done"] {
+        world.json(&["keys", "api", line, "Enter"]);
+        is("working");
+        world.json(&["keys", "api", "C-c"]);
+        is("idle");
+    }
+    // It waits for a command beside one that prints.
+    world.json(&["keys", "api", "yes & sleep 0.5", "Enter"]);
+    is("working");
+    is("idle");
 }
 
 #[test]
