@@ -44,6 +44,8 @@ promise('what is dismissed, put off and muted is so on every device, and a dismi
   await finished(phone).waitFor({ state: 'detached' });
   await phone.reload();
   await phone.getByText('1 put off').waitFor();
+  await phone.getByRole('button', { name: 'Bring back' }).click();
+  await finished(desk).waitFor();
   await desk.getByRole('link', { name: /^idle fay/ }).hover();
   await desk.getByRole('button', { name: 'More for fay' }).click();
   await desk.getByRole('menuitem', { name: 'Mute' }).click();

@@ -37,8 +37,8 @@ describe('the inbox', () => {
   it('brings back what was put off when its time has come', () => {
     const board = { agents: [], asks: [ask('1', 'a', 'x')], messages: [] };
     const notes = { ...none, snoozed: { 'ask 1': 100 } };
-    expect(inbox(board, notes, 99)).toMatchObject({ items: [], hidden: 1 });
-    expect(inbox(board, notes, 100).items).toHaveLength(1);
+    expect(inbox(board, notes, 99)).toMatchObject({ items: [], putOff: ['ask 1'] });
+    expect(inbox(board, notes, 100)).toMatchObject({ items: [{ key: 'ask 1' }], putOff: [] });
   });
   it('knows when the next of what was put off is there', () => {
     expect(comesBack({}, 5)).toBeNull();

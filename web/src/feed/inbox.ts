@@ -29,7 +29,7 @@ export function inbox(
   board: { agents: readonly BoardAgent[]; asks: readonly BoardRequest[]; messages: readonly MessageView[] },
   notes: Pick<Notes, 'muted' | 'snoozed' | 'seen'>,
   now: number,
-): { items: Item[]; hidden: number } {
+): { items: Item[]; putOff: string[] } {
   const all: Item[] = [];
   const byUid = new Map(board.agents.map((agent) => [agent.uid, agent]));
   const asked = new Set<string>();
@@ -70,13 +70,13 @@ export function inbox(
       }
     }
   }
-  const shown = all.filter((item) => {
-    if ((notes.snoozed[item.key] ?? 0) > now) return false;
-    // Muting an agent never hides that it cannot go on.
-    return isNeed(item) || item.agent === undefined || !notes.muted.includes(item.agent.uid);
-  });
+  const isPutOff = (item: Item): boolean => (notes.snoozed[item.key] ?? 0) > now;
+  // Muting an agent never hides that it cannot go on.
+  const isHeard = (item: Item): boolean => isNeed(item) || item.agent === undefined || !notes.muted.includes(item.agent.uid);
+  const heard = all.filter(isHeard);
+  const shown = heard.filter((item) => !isPutOff(item));
   shown.sort((a, b) => RANK[a.is] - RANK[b.is] || (RANK[a.is] < 2 ? cmp(a.at, b.at) : cmp(b.at, a.at)) || cmp(a.key, b.key));
-  return { items: shown, hidden: all.length - shown.length };
+  return { items: shown, putOff: heard.filter(isPutOff).map((item) => item.key) };
 }
 
 /** The time of the inbox goes on in such steps: it is made anew for each. */

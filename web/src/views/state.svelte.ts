@@ -56,11 +56,11 @@ export function unseen(key: string): void {
 export function snooze(key: string, minutes: number): void {
   const until = Date.now() + minutes * 60_000;
   notes.snoozed.change((all) => ({ ...all, [key]: until }));
-  store.say(minutes < 60 ? `Put off ${minutes} minutes` : minutes === 60 ? 'Put off an hour' : 'Put off until tomorrow', 'plain', undefined, { label: 'Undo', run: () => unsnooze(key) });
+  store.say(minutes < 60 ? `Put off ${minutes} minutes` : minutes === 60 ? 'Put off an hour' : 'Put off until tomorrow', 'plain', undefined, { label: 'Undo', run: () => bringBack([key]) });
 }
 
-export function unsnooze(key: string): void {
-  notes.snoozed.change(({ [key]: _, ...others }) => others);
+export function bringBack(keys: readonly string[]): void {
+  notes.snoozed.change((all) => Object.fromEntries(Object.entries(all).filter(([key]) => !keys.includes(key))));
 }
 
 export const isMuted = (agent: Agent): boolean => notes.muted.value.includes(agent.uid);
