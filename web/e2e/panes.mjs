@@ -159,14 +159,14 @@ promise('a pane is torn off into a window of its own and leaves its tab', async 
 });
 
 /** Quick by its own clock, however slow the machine is. */
-export async function swipe(page, by) {
+export async function swipe(page, by, y = 150) {
   const cdp = await page.context().newCDPSession(page);
   const from = by < 0 ? 300 : 60;
   const began = Date.now() / 1000;
-  const touch = (type, step) => cdp.send('Input.dispatchTouchEvent', { type, timestamp: began + step * 0.03, touchPoints: type === 'touchEnd' ? [] : [{ x: from + (by * step) / 4, y: 150 }] });
+  const touch = (type, step) => cdp.send('Input.dispatchTouchEvent', { type, timestamp: began + step * 0.02, touchPoints: type === 'touchEnd' ? [] : [{ x: from + (by * step) / 6, y }] });
   await touch('touchStart', 0);
-  for (let step = 1; step <= 4; step += 1) await touch('touchMove', step);
-  await touch('touchEnd', 5);
+  for (let step = 1; step <= 6; step += 1) await touch('touchMove', step);
+  await touch('touchEnd', 7);
   await cdp.detach();
 }
 
@@ -182,6 +182,11 @@ promise('on a phone a swipe goes between the panes of a tab, and between agents 
   await phone.getByRole('group', { name: 'Panes' }).getByRole('button').first().tap();
   await seen(order[0]);
   assert.equal(await phone.locator('[data-pane]').count(), 1, 'one at a time');
+  // Before the first there is nothing, and not what was seen before.
+  const shown = await phone.evaluate(() => location.hash);
+  for (const to of ['#/messages', shown]) await phone.evaluate((to) => (location.hash = to), to);
+  await seen(order[0]);
+  await swipe(phone, 240, 400);
   await swipe(phone, -200);
   await seen(order[1]);
   await swipe(phone, -200);
