@@ -430,3 +430,21 @@ promise('the raw frames are what crossed the pipes of an agent, and come by them
   await page.getByRole('button', { name: 'Entries' }).click();
   await page.getByRole('region', { name: 'Raw entries of live' }).waitFor();
 });
+
+promise('a page says when the server has other pages by now, and is loaded anew by a click', async (here) => {
+  const page = await here.visit();
+  await page.getByText('No agents yet').first().waitFor();
+  const old = page.getByText('another version than this page');
+  const asked = page.waitForResponse((answer) => new URL(answer.url()).pathname === '/');
+  here.agentmux('server', 'restart');
+  await (await asked).finished();
+  await page.evaluate(() => new Promise((next) => requestAnimationFrame(() => setTimeout(next))));
+  assert.equal(await old.count(), 0, 'the same ones');
+  await page.route((url) => url.pathname === '/', (route) => route.fulfill({ contentType: 'text/html', body: '<script type="module" src="/assets/index-later.js"></script>' }));
+  here.agentmux('server', 'restart');
+  await old.waitFor();
+  await page.unrouteAll();
+  await page.getByRole('button', { name: 'Reload' }).click();
+  await old.waitFor({ state: 'detached' });
+  await page.getByRole('link', { name: /Inbox/ }).first().waitFor();
+});

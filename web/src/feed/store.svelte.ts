@@ -58,6 +58,8 @@ class Store {
   link = $state.raw<LinkState>({ is: 'connecting' });
   /** The first board has come: before it nothing is said to be empty. */
   loaded = $state(false);
+  /** The server has other pages than this one by now. */
+  isOld = $state(false);
   now = $state(Date.now());
   toasts = $state.raw<Toast[]>([]);
   /** Said to screen readers. */
@@ -67,7 +69,21 @@ class Store {
   private board = empty();
 
   constructor() {
-    this.wire = new Link(browserDoors(), (state) => (this.link = state), VERSION);
+    this.wire = new Link(
+      browserDoors(),
+      (state) => {
+        // Another server may have been started meanwhile, which has no other parts of this page to load.
+        if (state.is === 'open' && this.loaded) void this.compare();
+        this.link = state;
+      },
+      VERSION,
+    );
+  }
+
+  private async compare(): Promise<void> {
+    const mine = document.querySelector('script[type=module]')?.getAttribute('src');
+    const now = await fetch('/', { cache: 'no-store' }).then((answer) => (answer.ok ? answer.text() : null)).catch(() => null);
+    this.isOld = mine != null && now !== null && !now.includes(mine);
   }
 
   agents = $derived.by(() => [...this.rows.agent.values()].filter((agent) => !agent.removing).sort(byName));
