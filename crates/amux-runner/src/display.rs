@@ -31,7 +31,7 @@ const SCREEN_EVERY_BYTES: u64 = 128 * 1024;
 /// A program gets so long to show what was pasted before Enter is pressed all the same.
 const PASTE_SHOWN_WITHIN: Duration = Duration::from_secs(2);
 
-/// Keys act within 50 ms: those that come while a message stands in the composer wait no longer than this for its Enter.
+/// Keys act within 50 ms: those that come while a message stands in the composer wait this long for its Enter at most.
 const KEYS_WAIT_AT_MOST: Duration = Duration::from_millis(40);
 
 const SCREEN: &str = "screen";

@@ -268,7 +268,7 @@ impl Pane {
         }
     }
 
-    /// When who waits for what is held waits no longer.
+    /// When whoever waits for what is held has waited long enough.
     fn gives_up_at(&self) -> Option<Instant> {
         let patience = if self.is_ready { ANSWERED_WITHIN } else { HELD_AT_MOST };
         self.held.awaited_since.map(|since| since + patience)
