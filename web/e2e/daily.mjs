@@ -47,7 +47,7 @@ promise('what is dismissed, put off and muted is so on every device, and a dismi
   await phone.getByRole('button', { name: 'Bring back' }).click();
   await finished(desk).waitFor();
   await desk.getByRole('link', { name: /^idle fay/ }).hover();
-  await desk.getByRole('button', { name: 'More for fay' }).click();
+  await desk.getByRole('button', { name: 'More for fay', exact: true }).click();
   await desk.getByRole('menuitem', { name: 'Mute' }).click();
   await until(() => here.agentmux('config', 'show')['web.muted']?.value?.length === 1 || JSON.stringify(here.agentmux('config', 'show')).includes(uidOf(here, 'fay')), 'the server knows it');
 });

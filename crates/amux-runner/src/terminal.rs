@@ -53,8 +53,9 @@ pub(crate) struct Terminal {
     unsettled_since: Option<Instant>,
     /// When it took something last. A shell may be about to run that until it was seen at its prompt again.
     took: Option<Instant>,
-    /// What the shell had done when it was last seen with the keyboard.
+    /// What the shell had done when it was last seen with the keyboard, and whether it was busy then.
     rest: Option<Rest>,
+    was_busy: bool,
     /// Of a program that is no shell, whether it is still the one who reads.
     watch: Option<Watch>,
 }
@@ -113,16 +114,24 @@ impl Outbox {
 
     /// Before whatever came while its message was looked for on the screen.
     fn put_enter(&mut self) {
-        let answers = self.typed.iter().take_while(|typed| matches!(typed.awaits, Awaits::Answered)).count();
         self.is_waited_for(&Awaits::Enter);
         self.bytes += 1;
-        self.typed.insert(answers, Typed { bytes: [b'\r'].into(), awaits: Awaits::Enter });
+        self.typed.insert(self.after_answers(0), Typed { bytes: [b'\r'].into(), awaits: Awaits::Enter });
+    }
+
+    /// Behind the answers that begin here.
+    fn after_answers(&self, from: usize) -> usize {
+        from + self.typed.iter().skip(from).take_while(|typed| matches!(typed.awaits, Awaits::Answered)).count()
     }
 
     /// Not into the middle of a paste, and not behind the keys that wait for its Enter.
-    fn put_answer(&mut self, bytes: &[u8]) {
-        let is_before = |typed: &Typed| matches!(typed.awaits, Awaits::Paste | Awaits::Answered);
-        let at = self.typed.iter().rposition(is_before).map_or(self.typed.len(), |at| at + 1);
+    fn put_answer(&mut self, bytes: &[u8], is_pasted: bool) {
+        let paste = self.typed.iter().position(|typed| matches!(typed.awaits, Awaits::Paste));
+        let at = match paste {
+            Some(at) => self.after_answers(at + 1),
+            None if is_pasted => self.after_answers(0),
+            None => self.typed.len(),
+        };
         self.bytes += bytes.len();
         self.typed.insert(at, Typed { bytes: bytes.iter().copied().collect(), awaits: Awaits::Answered });
     }
@@ -173,6 +182,7 @@ impl Terminal {
             unsettled_since: None,
             took: None,
             rest: None,
+            was_busy: false,
             watch: None,
         };
         this.look_soon();
@@ -212,7 +222,7 @@ impl Terminal {
         tokio::select! {
             biased;
             poured = pour(&self.pty, &self.channel, &mut self.display.tape), if !self.hung_up => self.heard(poured),
-            () = writable(Some(&self.pty)), if !self.outbox.typed.is_empty() && self.display.awaits_until().is_none() => {}
+            () = writable(Some(&self.pty)), if self.has_to_write() => {}
             () = at(due) => {}
         }
         // All of it after each of them, so that a program that never pauses delays nothing.
@@ -263,18 +273,21 @@ impl Terminal {
             // A program that does not read its answers loses them, as with any terminal whose buffer is full.
             let _ = pty::write(self.pty.get_ref().as_fd(), &answers);
         } else if self.outbox.has_room(answers.len()).is_ok() && !answers.is_empty() {
-            self.outbox.put_answer(&answers);
+            self.outbox.put_answer(&answers, self.display.awaits_until().is_some());
         }
         self.look_soon();
     }
 
-    /// As much of what is on its way as the program has room for. Keys would be entered with the message that stands in
-    /// the composer, and wait for its Enter.
+    /// Keys would be entered with the message that stands in the composer, and wait for its Enter.
+    fn has_to_write(&self) -> bool {
+        let is_pasted = self.display.awaits_until().is_some();
+        self.outbox.typed.front().is_some_and(|first| !is_pasted || matches!(first.awaits, Awaits::Answered))
+    }
+
+    /// As much of what is on its way as the program has room for.
     fn write(&mut self) {
-        while let Some(first) = self.outbox.typed.front_mut() {
-            if self.display.awaits_until().is_some() && !matches!(first.awaits, Awaits::Answered) {
-                return;
-            }
+        while self.has_to_write() {
+            let Some(first) = self.outbox.typed.front_mut() else { return };
             if first.bytes.is_empty() {
                 if let Some(Typed { awaits, .. }) = self.outbox.typed.pop_front() {
                     self.taken(awaits);
@@ -323,6 +336,7 @@ impl Terminal {
                 Awaits::Paste | Awaits::Enter => self.display.give_up(&refusal.message),
             }
         }
+        self.look_soon();
     }
 
     fn is_entered(&mut self, parts: Vec<String>) {
@@ -346,8 +360,10 @@ impl Terminal {
         match pty::foreground_group(self.pty.get_ref().as_fd()) {
             Some(group) if group == self.leader => {
                 let rest = process::rest(self.leader);
-                let has_rested = std::mem::replace(&mut self.rest, rest).is_some_and(|known| Some(known) == rest);
+                // Where nothing is told of that, the keyboard is all there is to go by.
+                let has_rested = std::mem::replace(&mut self.rest, rest) == rest;
                 let is_asleep = rest.is_none_or(|rest| rest.is_asleep);
+                let was_busy = std::mem::take(&mut self.was_busy);
                 if self.took.is_some_and(|at| now < at + SETTLED_AFTER) {
                     self.look_soon();
                 } else if is_asleep && (is_settled || has_rested) {
@@ -357,9 +373,11 @@ impl Terminal {
                         self.display.say(&parts, InputStage::Ended, "the shell has the keyboard again");
                     }
                 } else {
-                    if rest.is_some() && !matches!(self.display.phase(), Phase::Working { .. }) {
+                    // One that draws its prompt anew is busy for a moment.
+                    if (was_busy || !is_asleep) && !matches!(self.display.phase(), Phase::Working { .. }) {
                         self.display.enters(Phase::Working { doing: None }, "the shell itself is busy");
                     }
+                    self.was_busy = true;
                     self.look_soon();
                 }
             }
@@ -556,6 +574,24 @@ mod tests {
         assert!(got() == format!("a message\r{typed}the end"));
         assert!(terminal.takes_input());
         child.kill().unwrap();
+    }
+
+    #[test]
+    fn what_the_program_has_asked_waits_for_no_enter_and_goes_into_no_paste() {
+        let mut outbox = Outbox { typed: VecDeque::new(), bytes: 0, moved: Instant::now() };
+        let told = |outbox: &Outbox| {
+            let bytes = outbox.typed.iter().flat_map(|typed| typed.bytes.iter().copied()).collect();
+            String::from_utf8(bytes).unwrap()
+        };
+        outbox.put(b"[paste]", Awaits::Paste);
+        outbox.put(b"keys", Awaits::Nothing);
+        outbox.put_answer(b"1", false);
+        outbox.put_answer(b"2", false);
+        assert_eq!(told(&outbox), "[paste]12keys");
+        outbox.typed.pop_front();
+        outbox.put_answer(b"3", true);
+        outbox.put_enter();
+        assert_eq!(told(&outbox), "123\rkeys");
     }
 
     #[tokio::test]

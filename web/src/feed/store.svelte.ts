@@ -83,7 +83,7 @@ class Store {
   private async compare(): Promise<void> {
     const mine = document.querySelector('script[type=module]')?.getAttribute('src');
     const now = await fetch('/', { cache: 'no-store' }).then((answer) => (answer.ok ? answer.text() : null)).catch(() => null);
-    this.isOld = mine != null && now !== null && !now.includes(mine);
+    if (mine && now !== null) this.isOld = !now.includes(mine);
   }
 
   agents = $derived.by(() => [...this.rows.agent.values()].filter((agent) => !agent.removing).sort(byName));
