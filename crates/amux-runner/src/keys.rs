@@ -173,8 +173,7 @@ mod tests {
 
     #[test]
     fn the_mouse_and_who_looks_are_no_keys() {
-        for report in [&b""[..], b"\x1b[I", b"\x1b[O", b"\x1b[M abc"[..6].as_ref(), b"\x1b[<35;3;4M\x1b[<0;3;4m\x1b[I"]
-        {
+        for report in [&b""[..], b"\x1b[I", b"\x1b[O", b"\x1b[M ab", b"\x1b[<35;3;4M\x1b[<0;3;4m\x1b[I"] {
             assert!(!are_pressed(report), "{report:?}");
         }
         for keys in [&b"x"[..], b"\r", b"\x1b", b"\x1b[A", b"\x1b[<0;3;4Mx", b"\x1b[<0;3", b"\x1bOI"] {

@@ -88,7 +88,7 @@ enum Awaits {
 
 impl Awaits {
     /// Whether anybody is told when it was taken, and waits for that only so long.
-    fn somebody(&self) -> bool {
+    fn is_told(&self) -> bool {
         match self {
             Self::Nothing | Self::Answered => false,
             Self::Reply(_) | Self::Paste | Self::Enter => true,
@@ -98,7 +98,7 @@ impl Awaits {
 
 impl Outbox {
     fn put(&mut self, bytes: &[u8], awaits: Awaits) {
-        self.is_waited_for(&awaits);
+        self.begins_to_wait(&awaits);
         self.bytes += bytes.len();
         match (self.typed.back_mut(), &awaits) {
             (Some(last @ Typed { awaits: Awaits::Nothing, .. }), Awaits::Nothing) => last.bytes.extend(bytes),
@@ -106,15 +106,15 @@ impl Outbox {
         }
     }
 
-    fn is_waited_for(&mut self, awaits: &Awaits) {
-        if awaits.somebody() && self.gives_up_at().is_none() {
+    fn begins_to_wait(&mut self, awaits: &Awaits) {
+        if awaits.is_told() && self.gives_up_at().is_none() {
             self.moved = Instant::now();
         }
     }
 
     /// Before whatever came while its message was looked for on the screen.
     fn put_enter(&mut self) {
-        self.is_waited_for(&Awaits::Enter);
+        self.begins_to_wait(&Awaits::Enter);
         self.bytes += 1;
         self.typed.insert(self.after_answers(0), Typed { bytes: [b'\r'].into(), awaits: Awaits::Enter });
     }
@@ -145,13 +145,13 @@ impl Outbox {
 
     /// When the wait of those who wait is over.
     fn gives_up_at(&self) -> Option<Instant> {
-        let is_awaited = self.typed.iter().any(|typed| typed.awaits.somebody());
+        let is_awaited = self.typed.iter().any(|typed| typed.awaits.is_told());
         is_awaited.then(|| self.moved + KEYS_TIMEOUT)
     }
 
     /// Takes out those that somebody waits for; what viewers typed stays.
     fn take_awaited(&mut self) -> Vec<Awaits> {
-        let (awaited, left) = self.typed.drain(..).partition::<Vec<_>, _>(|typed| typed.awaits.somebody());
+        let (awaited, left) = self.typed.drain(..).partition::<Vec<_>, _>(|typed| typed.awaits.is_told());
         self.typed = left.into();
         self.bytes = self.typed.iter().map(|typed| typed.bytes.len()).sum();
         awaited.into_iter().map(|typed| typed.awaits).collect()
@@ -463,7 +463,8 @@ impl Terminal {
     /// Whether a message can be put in now: one at a time, not while a command runs in a shell, and not behind what
     /// the program does not read.
     pub(crate) fn takes_input(&self) -> bool {
-        (!self.is_shell || self.is_at_prompt())
+        let is_free = !self.is_shell || self.is_at_prompt();
+        is_free
             && !self.display.is_left_to_a_shell()
             && !self.display.has_input()
             && self.outbox.typed.is_empty()
