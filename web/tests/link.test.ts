@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { Link, Refused, type Doors, type LinkState } from '../src/feed/link';
+import { Link, Refused, uuid, type Doors, type LinkState } from '../src/feed/link';
 
 /** A server in the test's hands: every carrier that was opened, and a clock that goes when told. */
 function world(known: 'yes' | 'no' | 'unreachable' = 'yes') {
@@ -116,5 +116,15 @@ describe('the link', () => {
     frame.set([104, 105], 13);
     carriers[0]!.bytes(frame);
     expect(got).toEqual([[2, 70, [104, 105]]]);
+  });
+});
+
+describe('an id', () => {
+  it('is a version 7 UUID, and a later one is greater', () => {
+    const made = [1, 255, 256, 1_700_000_000_000, 1_700_000_000_001].map((now) => uuid(now));
+    for (const id of made) expect(id).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
+    expect([...made].sort()).toEqual(made);
+    expect(Number.parseInt(made[3]!.replaceAll('-', '').slice(0, 12), 16)).toBe(1_700_000_000_000);
+    expect(uuid()).not.toBe(uuid());
   });
 });

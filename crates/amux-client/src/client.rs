@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use amux_proto::frame::{ClientFrame, Hello, ServerFrame, Sub, Welcome};
-use amux_proto::{CmdId, Code, FRAME_BYTES_MAX, PROTOCOL, Rejection, Rev, Seq, env};
+use amux_proto::{CmdId, Code, FRAME_BYTES_MAX, PROTOCOL, Rejection, Rev, Seq, Time, env};
 use amux_sys::{clock, peer, socket};
 use serde_json::value::RawValue;
 
@@ -271,7 +271,7 @@ fn server(pid: Option<u32>) -> String {
 }
 
 pub fn new_cmd_id() -> CmdId {
-    CmdId(uuid::Builder::from_random_bytes(clock::random_bytes::<16>()).into_uuid())
+    CmdId::new(Time(clock::now_ms()), clock::random_bytes())
 }
 
 pub(crate) fn is_timeout(error: &io::Error) -> bool {

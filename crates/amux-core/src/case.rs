@@ -3,7 +3,7 @@
 
 use amux_proto::entity::Message;
 use amux_proto::event::message;
-use amux_proto::{Code, Event, MessageId, Principal, Rejection, Rev, Time};
+use amux_proto::{Code, Event, MessageId, Principal, Rejection, Rev, Time, uuid_at};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -62,8 +62,7 @@ impl<'a> Case<'a> {
         let mut entropy = [0; 10];
         entropy[..8].copy_from_slice(&low.to_be_bytes());
         entropy[8..].copy_from_slice(&high.to_be_bytes()[..2]);
-        let millis = u64::try_from(self.ctx.now.0).unwrap_or(0);
-        uuid::Builder::from_unix_timestamp_millis(millis, &entropy).into_uuid()
+        uuid_at(self.ctx.now, &entropy)
     }
 
     /// A message, of today or old.

@@ -163,7 +163,7 @@ impl Writer {
             return Ok(false);
         }
         let order = Submission {
-            cmd_id: CmdId(uuid::Builder::from_random_bytes(entropy().to_le_bytes()).into_uuid()),
+            cmd_id: CmdId::new(now, *entropy().to_le_bytes().first_chunk().expect("ten of sixteen bytes")),
             actor: Principal::System,
             command: command::message::Command::File(command::message::File {}).into(),
             expect: None,

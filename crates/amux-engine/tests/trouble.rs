@@ -100,11 +100,17 @@ fn what_is_not_to_leave_is_not_read() {
 fn receipts_are_forgotten_in_slices() {
     let disk = Disk::new();
     let mut writer = disk.open();
+    let receipts = |count: u32, at: i64| {
+        disk.sql(&format!(
+            "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {count}) \
+             INSERT INTO receipt (cmd_id, actor, digest, outcome, seq, at) \
+             SELECT randomblob(16), 'operator', zeroblob(32), '{{}}', 0, {at} FROM n"
+        ));
+    };
+    receipts(2250, 0);
+    // A clock that was wrong for a while keeps nothing for ever.
+    receipts(2250, LATER.0);
     step(&mut writer, 1);
-    disk.sql(
-        "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 4500) \
-         INSERT INTO receipt SELECT randomblob(16), 'operator', zeroblob(32), '{}', 0, 0 FROM n",
-    );
     let keep = Keep { rows: 100, age_ms: 0, receipts_age_ms: 1_000 };
     let now = Time(NOW.0 + 500);
     assert!(writer.compact(keep, now).unwrap(), "there is more");

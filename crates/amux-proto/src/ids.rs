@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 use uuid::Uuid;
 
+use crate::Time;
+
 macro_rules! ids {
     ($( $(#[$meta:meta])* $Id:ident )*) => { $(
         $(#[$meta])*
@@ -51,6 +53,18 @@ ids! {
     FlowId
     /// Changes only when the store was restored or replaced; a restart of the server keeps it.
     Epoch
+}
+
+/// Ids that are made one after another lie one after another: a table of them grows at its end, however large it is.
+/// Who must not be guessed is not named by such an id alone.
+pub fn uuid_at(Time(millis): Time, entropy: &[u8; 10]) -> Uuid {
+    uuid::Builder::from_unix_timestamp_millis(u64::try_from(millis).unwrap_or(0), entropy).into_uuid()
+}
+
+impl CmdId {
+    pub fn new(now: Time, entropy: [u8; 10]) -> Self {
+        Self(uuid_at(now, &entropy))
+    }
 }
 
 macro_rules! counters {
@@ -188,5 +202,19 @@ impl From<Digest> for String {
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_that_is_made_later_has_the_greater_id() {
+        let moments = [-1, 0, 1, 1_700_000_000_000, 1_700_000_000_001];
+        let ids = moments.map(|millis| CmdId::new(Time(millis), [u8::try_from(millis & 0x7f).unwrap(); 10]));
+        assert!(ids[1..].is_sorted());
+        assert!(ids.iter().all(|CmdId(id)| id.get_version_num() == 7));
+        assert_ne!(CmdId::new(Time(1), [1; 10]), CmdId::new(Time(1), [2; 10]));
     }
 }

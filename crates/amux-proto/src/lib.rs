@@ -33,7 +33,7 @@ pub use effect::Effect;
 pub use event::Event;
 pub use ids::{
     AgentId, ClosedId, CmdId, Digest, Epoch, FlowId, MessageId, Name, NodeId, PaneId, RequestId, Rev, RunNo, Seq,
-    TabId, TeamId, ThreadId, WorkspaceId,
+    TabId, TeamId, ThreadId, WorkspaceId, uuid_at,
 };
 pub use principal::Principal;
 pub use query::Query;

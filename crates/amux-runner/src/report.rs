@@ -11,7 +11,7 @@ use amux_proto::command::run::{self, Fact};
 use amux_proto::command::{agent, message};
 use amux_proto::entity::{Activity, Exit, Process};
 use amux_proto::transcript::InputStage;
-use amux_proto::{AgentId, CmdId, Code, Command, MessageId, Principal, RunNo, env};
+use amux_proto::{AgentId, CmdId, Code, Command, MessageId, Principal, RunNo, Time, env};
 use amux_sys::clock;
 
 use crate::{Shared, journal, tape};
@@ -111,7 +111,7 @@ async fn submit(shared: &Shared, observation: run::Command) {
 }
 
 async fn say(shared: &Shared, command: Command) -> bool {
-    let cmd_id = CmdId(uuid::Builder::from_random_bytes(clock::random_bytes::<16>()).into_uuid());
+    let cmd_id = CmdId::new(Time(clock::now_ms()), clock::random_bytes());
     let mut pause = RETRY_FIRST;
     loop {
         let submission =

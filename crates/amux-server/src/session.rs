@@ -20,7 +20,7 @@ use amux_proto::command::agent;
 use amux_proto::event;
 use amux_proto::frame::{Binary, CaughtUp, Client, FrameId, Hello, Reset, ServerFrame, Sub, Welcome};
 use amux_proto::query::{self, Act, Query};
-use amux_proto::{CmdId, Code, Command, Epoch, PROTOCOL, Principal, Rejection, Rev, Seq};
+use amux_proto::{CmdId, Code, Command, Epoch, PROTOCOL, Principal, Rejection, Rev, Seq, Time};
 use amux_sys::clock;
 use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
@@ -628,8 +628,7 @@ pub(crate) fn admitted(
 }
 
 pub(crate) fn submission(command: Command, actor: Principal, cmd_id: Option<CmdId>, expect: Option<Rev>) -> Submission {
-    let cmd_id =
-        cmd_id.unwrap_or_else(|| CmdId(uuid::Builder::from_random_bytes(clock::random_bytes::<16>()).into_uuid()));
+    let cmd_id = cmd_id.unwrap_or_else(|| CmdId::new(Time(clock::now_ms()), clock::random_bytes()));
     Submission { cmd_id, actor, command, expect, cause: None }
 }
 

@@ -19,7 +19,7 @@ pub struct Keep {
 /// Events a slice takes in: some 20 ms of one transaction.
 const SLICE_EVENTS: usize = 2000;
 
-/// Receipts a slice forgets; an index finds them by age.
+/// Receipts a slice forgets.
 const SLICE_RECEIPTS: usize = 2000;
 
 /// Settled wishes are kept this long for `diag outbox`.
@@ -39,10 +39,7 @@ pub(crate) fn compact(store: &mut Store, keep: Keep, head: Seq, now: Time) -> Re
     let upcasters = store.upcasters.clone();
     let tx = store.conn.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
     Store::check_owner(&tx, &owner)?;
-    let receipts = tx.execute(
-        "DELETE FROM receipt WHERE cmd_id IN (SELECT cmd_id FROM receipt WHERE at < ?1 ORDER BY at LIMIT ?2)",
-        (now.0.saturating_sub(keep.receipts_age_ms), SLICE_RECEIPTS),
-    )?;
+    let receipts = forget_receipts(&tx, keep, now)?;
     tx.execute(
         "DELETE FROM outbox WHERE state = 'done' AND id <= (SELECT coalesce(max(id), 0) FROM outbox) - ?1",
         [SETTLED_ROWS_KEPT],
@@ -59,6 +56,17 @@ pub(crate) fn compact(store: &mut Store, keep: Keep, head: Seq, now: Time) -> Re
     }
     tx.commit()?;
     Ok(Slice { floor: last, may_be_more: last.is_some() || receipts == SLICE_RECEIPTS })
+}
+
+/// The oldest, up to the first that is to stay. What a wrong clock has written is as far from now as what is old.
+fn forget_receipts(tx: &Connection, keep: Keep, now: Time) -> Result<usize, Error> {
+    let (from, to) = (now.0.saturating_sub(keep.receipts_age_ms), now.0.saturating_add(keep.receipts_age_ms));
+    let mut statement = tx.prepare_cached(
+        "WITH slice (above) AS (SELECT min(id) + ?3 FROM receipt) \
+         DELETE FROM receipt WHERE id < (SELECT coalesce(( \
+         SELECT id FROM receipt WHERE id < above AND at BETWEEN ?1 AND ?2 ORDER BY id LIMIT 1), above) FROM slice)",
+    )?;
+    Ok(statement.execute((from, to, SLICE_RECEIPTS))?)
 }
 
 fn take_in(tx: &Connection, slice: &[Record]) -> Result<(), Error> {

@@ -23,6 +23,7 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration { name: "messages have histories", run: messages_have_histories, verify: every_table_is_there },
     Migration { name: "old mail has a place", run: old_mail_has_a_place, verify: every_table_is_there },
     Migration { name: "words have rows of their own", run: words_have_rows, verify: every_message_has_words },
+    Migration { name: "receipts lie by age", run: receipts_lie_by_age, verify: every_table_is_there },
 ];
 
 /// Copies from before migrations that are kept; the newest ones.
@@ -161,6 +162,18 @@ fn every_message_has_words(tx: &Transaction<'_>) -> Result<(), String> {
         0 => Ok(()),
         some => Err(format!("{some} messages would say nothing")),
     }
+}
+
+/// A command writes its receipt at the end of the table, and the old ones leave from its beginning. By their ids they
+/// lay anywhere, and by age in an index of their own.
+fn receipts_lie_by_age(tx: &Transaction<'_>) -> rusqlite::Result<()> {
+    tx.execute_batch(
+        "CREATE TABLE by_age (id INTEGER PRIMARY KEY, cmd_id BLOB NOT NULL UNIQUE, actor TEXT NOT NULL, \
+         digest BLOB NOT NULL, outcome TEXT NOT NULL, seq INTEGER NOT NULL, at INTEGER NOT NULL); \
+         INSERT INTO by_age (cmd_id, actor, digest, outcome, seq, at) \
+         SELECT cmd_id, actor, digest, outcome, seq, at FROM receipt ORDER BY at, seq; \
+         DROP TABLE receipt; ALTER TABLE by_age RENAME TO receipt;",
+    )
 }
 
 /// Those there are already stay as they are.
