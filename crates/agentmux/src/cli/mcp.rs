@@ -4,6 +4,7 @@
 use std::io::Seek as _;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -21,6 +22,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::Sleep;
 
 use crate::cli::Global;
 use crate::cli::letter::opened_with_name;
@@ -103,6 +105,8 @@ struct Found {
 struct Kept {
     client: Client,
     answered: AsyncFd<OwnedFd>,
+    /// Of one call after the other. A timer that is only moved on does not wake the runtime, as a new one does.
+    deadline: Pin<Box<Sleep>>,
 }
 
 impl Kept {
@@ -110,7 +114,8 @@ impl Kept {
     fn new(mut client: Client) -> Result<Self, ClientError> {
         client.never_wait()?;
         let socket = client.as_fd().try_clone_to_owned().map_err(ClientError::Lost)?;
-        Ok(Self { client, answered: polled::readable(socket).map_err(ClientError::Lost)? })
+        let answered = polled::readable(socket).map_err(ClientError::Lost)?;
+        Ok(Self { client, answered, deadline: Box::pin(tokio::time::sleep(ANSWER_TIMEOUT)) })
     }
 
     /// No thread blocks for it, which each call would go through and back. What does not fit into the socket at once is
@@ -120,13 +125,18 @@ impl Kept {
         begin: impl FnOnce(&mut Client) -> Result<u64, ClientError>,
     ) -> Result<Answer, ClientError> {
         let id = begin(&mut self.client)?;
-        let deadline = tokio::time::Instant::now() + ANSWER_TIMEOUT;
+        self.deadline.as_mut().reset(tokio::time::Instant::now() + ANSWER_TIMEOUT);
         loop {
-            let waited = tokio::time::timeout_at(deadline, self.answered.readable()).await;
-            let mut ready = waited.map_err(|_| self.client.silent())?.map_err(ClientError::Lost)?;
-            match self.client.answer(id)? {
-                Some(answer) => return Ok(answer),
-                None => ready.clear_ready(),
+            let mut ready = tokio::select! {
+                biased;
+                ready = self.answered.readable() => ready.map_err(ClientError::Lost)?,
+                () = &mut self.deadline => return Err(self.client.silent()),
+            };
+            let answer = self.client.answer(id)?;
+            // Nothing else is asked for here, so there is nothing behind an answer.
+            ready.clear_ready();
+            if let Some(answer) = answer {
+                return Ok(answer);
             }
         }
     }
