@@ -56,7 +56,7 @@ ids! {
 }
 
 /// Ids that are made one after another lie one after another: a table of them grows at its end, however large it is.
-/// Who must not be guessed is not named by such an id alone.
+/// Such an id tells when it was made; it is no secret.
 pub fn uuid_at(Time(millis): Time, entropy: &[u8; 10]) -> Uuid {
     uuid::Builder::from_unix_timestamp_millis(u64::try_from(millis).unwrap_or(0), entropy).into_uuid()
 }

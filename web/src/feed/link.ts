@@ -252,7 +252,7 @@ export class Link {
   }
 }
 
-/** Those made later are greater, as the server's own: it keeps them in this order. */
+/** Those made later are greater, as the server's own: a table of them grows at its end. */
 export function uuid(now = Date.now()): string {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   for (let at = 5, left = now; at >= 0; at--, left = Math.floor(left / 256)) bytes[at] = left % 256;

@@ -132,10 +132,9 @@ impl Kept {
                 ready = self.answered.readable() => ready.map_err(ClientError::Lost)?,
                 () = &mut self.deadline => return Err(self.client.silent()),
             };
-            let answer = self.client.answer(id)?;
-            // Nothing else is asked for here, so there is nothing behind an answer.
+            // What comes from here on wakes again, and an end stays readable.
             ready.clear_ready();
-            if let Some(answer) = answer {
+            if let Some(answer) = self.client.answer(id)? {
                 return Ok(answer);
             }
         }

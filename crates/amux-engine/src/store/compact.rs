@@ -4,7 +4,7 @@
 use amux_core::row;
 use amux_proto::event::Record;
 use amux_proto::{Seq, Time};
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension as _};
 
 use super::{Error, Source, Store, Upcasters, log, meta_number, projection, set_meta};
 
@@ -19,7 +19,7 @@ pub struct Keep {
 /// Events a slice takes in: some 20 ms of one transaction.
 const SLICE_EVENTS: usize = 2000;
 
-/// Receipts a slice forgets.
+/// Receipts a slice forgets: some milliseconds, so that no command waits long behind them.
 const SLICE_RECEIPTS: usize = 2000;
 
 /// Settled wishes are kept this long for `diag outbox`.
@@ -58,9 +58,15 @@ pub(crate) fn compact(store: &mut Store, keep: Keep, head: Seq, now: Time) -> Re
     Ok(Slice { floor: last, may_be_more: last.is_some() || receipts == SLICE_RECEIPTS })
 }
 
-/// The oldest, up to the first that is to stay. What a wrong clock has written is as far from now as what is old.
+/// The oldest, up to the first that is to stay. One from far in the future is a wrong clock's and would stand before the
+/// others for ever, so it goes, too; where the newest is from there as well, it is now that the clock is wrong.
 fn forget_receipts(tx: &Connection, keep: Keep, now: Time) -> Result<usize, Error> {
-    let (from, to) = (now.0.saturating_sub(keep.receipts_age_ms), now.0.saturating_add(keep.receipts_age_ms));
+    let newest = tx
+        .prepare_cached("SELECT at FROM receipt ORDER BY id DESC LIMIT 1")?
+        .query_row([], |row| row.get(0))
+        .optional()?;
+    let from = now.0.saturating_sub(keep.receipts_age_ms);
+    let to = now.0.max(newest.unwrap_or(now.0)).saturating_add(keep.receipts_age_ms);
     let mut statement = tx.prepare_cached(
         "WITH slice (above) AS (SELECT min(id) + ?3 FROM receipt) \
          DELETE FROM receipt WHERE id < (SELECT coalesce(( \

@@ -23,7 +23,7 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration { name: "messages have histories", run: messages_have_histories, verify: every_table_is_there },
     Migration { name: "old mail has a place", run: old_mail_has_a_place, verify: every_table_is_there },
     Migration { name: "words have rows of their own", run: words_have_rows, verify: every_message_has_words },
-    Migration { name: "receipts lie by age", run: receipts_lie_by_age, verify: every_table_is_there },
+    Migration { name: "receipts lie by age", run: receipts_lie_by_age, verify: a_receipt_is_found_by_its_command },
 ];
 
 /// Copies from before migrations that are kept; the newest ones.
@@ -168,12 +168,22 @@ fn every_message_has_words(tx: &Transaction<'_>) -> Result<(), String> {
 /// lay anywhere, and by age in an index of their own.
 fn receipts_lie_by_age(tx: &Transaction<'_>) -> rusqlite::Result<()> {
     tx.execute_batch(
-        "CREATE TABLE by_age (id INTEGER PRIMARY KEY, cmd_id BLOB NOT NULL UNIQUE, actor TEXT NOT NULL, \
+        "CREATE TABLE by_age (id INTEGER PRIMARY KEY, cmd_id BLOB NOT NULL, actor TEXT NOT NULL, \
          digest BLOB NOT NULL, outcome TEXT NOT NULL, seq INTEGER NOT NULL, at INTEGER NOT NULL); \
          INSERT INTO by_age (cmd_id, actor, digest, outcome, seq, at) \
          SELECT cmd_id, actor, digest, outcome, seq, at FROM receipt ORDER BY at, seq; \
-         DROP TABLE receipt; ALTER TABLE by_age RENAME TO receipt;",
+         DROP TABLE receipt; ALTER TABLE by_age RENAME TO receipt; \
+         CREATE UNIQUE INDEX receipt_by_command ON receipt (cmd_id);",
     )
+}
+
+fn a_receipt_is_found_by_its_command(tx: &Transaction<'_>) -> Result<(), String> {
+    every_table_is_there(tx)?;
+    let columns = "SELECT group_concat(name) FROM pragma_index_info('receipt_by_command')";
+    match tx.query_row(columns, [], |row| row.get::<_, Option<String>>(0)).map_err(|error| error.to_string())? {
+        Some(columns) if columns == "cmd_id" => Ok(()),
+        _ => Err("receipts are not found by their commands".into()),
+    }
 }
 
 /// Those there are already stay as they are.
