@@ -67,7 +67,7 @@ promise.alone('what is sent to a busy agent is seen to be on its way at once, an
   assert.equal(kept.body ?? kept.message?.body, 'and then this');
   assert.ok((await state()).length > 0, 'and why it waits is said');
   process.kill(here.pid(), 'SIGKILL');
-  await page.reload().catch(() => undefined);
+  await until(() => page.reload().then(() => true, () => false), 'the page is there again');
   await until(async () => (await queue.getByText('and then this').count()) === 1, 'and after a kill', 30_000);
   await page.getByRole('button', { name: 'Stop' }).click();
   await page.getByText('done 2', { exact: true }).waitFor();
