@@ -93,7 +93,7 @@ impl Table {
 }
 
 /// The rows to write after these events, from the state after all of them; each once.
-pub fn touched(after: &State, events: &[Event]) -> Vec<Row> {
+pub fn touched<'a>(after: &State, events: impl IntoIterator<Item = &'a Event>) -> Vec<Row> {
     let mut keys = BTreeSet::new();
     for event in events {
         touch(event, &mut |table, id| {

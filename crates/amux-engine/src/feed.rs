@@ -16,6 +16,7 @@ use amux_proto::event::{Line, Record};
 use amux_proto::query::Query;
 use amux_proto::{AgentId, Digest, Effect, Epoch, Event, Principal, Seq, effect};
 use rusqlite::Connection;
+use serde_json::value::RawValue;
 use tokio::sync::{Notify, watch};
 
 use crate::store::{self, Error, Store, Upcasters, filed};
@@ -35,6 +36,12 @@ pub struct Entry {
     pub topic: &'static str,
     /// An event line, as JSON.
     pub json: Arc<str>,
+}
+
+/// An event as a transaction writes it, and the line that readers get once it is committed.
+pub(crate) struct Written {
+    pub(crate) record: Record,
+    pub(crate) entry: Entry,
 }
 
 /// What lies after a cursor.
@@ -215,14 +222,15 @@ impl Published {
     }
 
     /// Readers see it from here on; those who wait for something new hear of it when they are told.
-    pub(crate) fn append(&self, records: &[Record]) -> News {
-        let Some(last) = records.last() else { return News::default() };
+    pub(crate) fn append(&self, written: Vec<Written>) -> News {
+        let Some(last) = written.last() else { return News::default() };
+        let head = Some(last.record.seq);
         let mut concerned = BTreeSet::new();
         let follower = self.touched.lock().unwrap_or_else(PoisonError::into_inner).upgrade();
         let mut touched = BTreeSet::new();
         let wishes_moved = {
             let mut fold = self.fold.write().unwrap_or_else(PoisonError::into_inner);
-            records.iter().fold(false, |moved, record| {
+            written.iter().fold(false, |moved, Written { record, .. }| {
                 concerned.extend(amux_core::wish::concerns(&fold.state, &record.event));
                 if follower.is_some() {
                     amux_core::board::touched(&fold.state, &record.event, &mut |touch| {
@@ -237,12 +245,10 @@ impl Published {
         };
         {
             let mut ring = self.ring.write().unwrap_or_else(PoisonError::into_inner);
-            for record in records {
-                ring.push(entry(self.epoch, record));
-            }
+            written.into_iter().for_each(|Written { entry, .. }| ring.push(entry));
         }
         let board = follower.filter(|_| !touched.is_empty()).map(|follower| (follower, touched));
-        News { head: Some(last.seq), board, wishes_moved, concerned }
+        News { head, board, wishes_moved, concerned }
     }
 
     pub(crate) fn tell(&self, news: News) {
@@ -375,7 +381,11 @@ impl Feed {
         if !follows {
             return Ok(Page::Reset);
         }
-        Ok(Page::Events(records.iter().map(|record| entry(self.published.epoch, record)).collect()))
+        let entry = |record: &Record| {
+            let body = record.event.encode().map_err(|error| Error::Corrupt { what: error.to_string() })?;
+            Ok(Entry::of(self.published.epoch, record, body))
+        };
+        Ok(Page::Events(records.iter().map(entry).collect::<Result<_, Error>>()?))
     }
 
     /// Whether a question may be about old mail.
@@ -433,6 +443,26 @@ fn is_of_today(state: &State, actor: &Principal, reference: &str) -> bool {
     resolve::message(state, actor, reference).is_ok()
 }
 
+impl Entry {
+    /// `body` is the event's, encoded.
+    pub(crate) fn of(epoch: Epoch, record: &Record, body: Box<RawValue>) -> Self {
+        let topic = record.event.topic();
+        let line = Line {
+            epoch,
+            seq: record.seq,
+            at: record.at,
+            actor: record.actor_name.clone(),
+            cause: record.cause,
+            cmd_id: record.cmd_id,
+            topic: topic.to_owned(),
+            kind: record.event.name().to_owned(),
+            data: body,
+        };
+        let json = serde_json::to_string(&line).expect("a line has string keys and no fallible serializer");
+        Self { seq: record.seq, topic, json: json.into() }
+    }
+}
+
 impl Log {
     fn take(&self) -> Result<Connection, Error> {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
@@ -452,21 +482,4 @@ fn parsed(entry: Entry) -> Option<(Entry, Line, Event)> {
     let line: Line = serde_json::from_str(&entry.json).ok()?;
     let event = Event::decode(&line.kind, line.data.get())?.ok()?;
     Some((entry, line, event))
-}
-
-fn entry(epoch: Epoch, record: &Record) -> Entry {
-    let topic = record.event.topic();
-    let line = Line {
-        epoch,
-        seq: record.seq,
-        at: record.at,
-        actor: record.actor_name.clone(),
-        cause: record.cause,
-        cmd_id: record.cmd_id,
-        topic: topic.to_owned(),
-        kind: record.event.name().to_owned(),
-        data: record.event.encode().expect("an event that was stored can be written"),
-    };
-    let json = serde_json::to_string(&line).expect("an event that was stored can be written");
-    Entry { seq: record.seq, topic, json: json.into() }
 }

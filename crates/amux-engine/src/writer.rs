@@ -16,7 +16,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use serde_json::value::RawValue;
 
 pub use crate::feed::Published;
-use crate::feed::{Feed, News};
+use crate::feed::{Entry, Feed, News, Written};
 use crate::store::{self, Digest, Error, Keep, Opened, Store, Stored, filed};
 
 /// An order with everything it needs to be decided.
@@ -137,7 +137,7 @@ impl Writer {
         match self.transact(batch, now, entropy).map_err(|error| self.store.why(error)) {
             Ok(done) => {
                 self.reach(Boundary::Committed);
-                self.publish(&done.records);
+                self.publish(done.written);
                 if done.has_written {
                     self.published.set_mode(Mode::ReadWrite);
                 }
@@ -257,7 +257,7 @@ impl Writer {
         let mut done = Transacted {
             answers: Vec::with_capacity(batch.len()),
             has_written: false,
-            records: Vec::new(),
+            written: Vec::new(),
             rejected: Vec::new(),
         };
         let owner = self.store.owner().to_owned();
@@ -287,7 +287,7 @@ impl Writer {
                 }
             };
             let actor_name = name_of(&self.pending.state, &submission.actor);
-            let first = done.records.len();
+            let first = done.written.len();
             for event in decided.events {
                 let seq = self.pending.head.next();
                 let record = Record {
@@ -299,7 +299,8 @@ impl Writer {
                     cmd_id: submission.cmd_id,
                     event,
                 };
-                store::log_insert(&tx, &upcasters, &record)?;
+                let body = record.event.encode().map_err(|error| Error::Corrupt { what: error.to_string() })?;
+                store::log_insert(&tx, &upcasters, &record, &body)?;
                 for wish in wish::opened(&record.event) {
                     store::outbox_insert(&tx, &wish, seq)?;
                 }
@@ -308,10 +309,11 @@ impl Writer {
                 }
                 file(&tx, &self.pending.state, &record.event)?;
                 self.pending.fold(&record);
-                done.records.push(record);
+                let entry = Entry::of(self.epoch, &record, body);
+                done.written.push(Written { record, entry });
             }
-            let events: Vec<Event> = done.records[first..].iter().map(|record| record.event.clone()).collect();
-            let rows = row::touched(&self.pending.state, &events);
+            let events = done.written[first..].iter().map(|written| &written.record.event);
+            let rows = row::touched(&self.pending.state, events);
             store::projection_write(&tx, store::Source::Tables, &rows, self.pending.head)?;
             let answer = serde_json::value::to_raw_value(&decided.answer)
                 .map_err(|error| Error::Corrupt { what: error.to_string() })?;
@@ -328,9 +330,9 @@ impl Writer {
         Ok(done)
     }
 
-    fn publish(&mut self, records: &[Record]) {
+    fn publish(&mut self, written: Vec<Written>) {
         self.tell();
-        self.news = self.published.append(records);
+        self.news = self.published.append(written);
     }
 
     fn tell(&mut self) {
@@ -400,7 +402,7 @@ struct Transacted {
     answers: Vec<Answer>,
     /// A transaction in which nothing was written needs no room and proves none.
     has_written: bool,
-    records: Vec<Record>,
+    written: Vec<Written>,
     rejected: Vec<(Submission, Digest, Rejection)>,
 }
 

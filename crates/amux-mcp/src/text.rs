@@ -6,6 +6,9 @@ use serde_json::Value;
 
 /// Lines and tabs stay: a message has paragraphs.
 pub(crate) fn plain(text: &str) -> String {
+    if text::is_seen(text) {
+        return text.to_owned();
+    }
     text::each(text).map(|(c, is_seen)| if is_seen || is_layout(c) { c } else { '\u{fffd}' }).collect()
 }
 

@@ -27,7 +27,8 @@ pub fn each(text: &str) -> impl Iterator<Item = (char, bool)> + '_ {
 
 /// Whether all of it is seen.
 pub fn is_seen(text: &str) -> bool {
-    each(text).all(|(_, is_seen)| is_seen)
+    let is_plain = text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+    is_plain || each(text).all(|(_, is_seen)| is_seen)
 }
 
 const JOINER: char = '\u{200d}';
@@ -83,6 +84,8 @@ mod tests {
         let cases = [
             // Controls, and what turns text about.
             ("a\u{1b}b\tc\nd\u{9b}", "a·b·c·d·"),
+            ("ls -l ~", "ls -l ~"),
+            ("a\u{1b}[31mb\u{7f}", "a·[31mb·"),
             ("a\u{202e}b\u{2066}c\u{200f}d\u{61c}e\u{2028}f", "a·b·c·d·e·f"),
             // Each kind of nothing.
             ("a\u{ad}b\u{34f}c\u{115f}d\u{1160}e\u{3164}f\u{2800}g\u{180e}h\u{ffa0}", "a·b·c·d·e·f·g·h·"),

@@ -77,12 +77,10 @@ fn forget_receipts(tx: &Connection, keep: Keep, now: Time) -> Result<usize, Erro
 
 fn take_in(tx: &Connection, slice: &[Record]) -> Result<(), Error> {
     let mut state = projection::load(tx, Source::Base)?;
-    let mut events = Vec::with_capacity(slice.len());
     for record in slice {
         amux_core::apply(&mut state, record.at, &record.event);
-        events.push(record.event.clone());
     }
-    let rows = row::touched(&state, &events);
+    let rows = row::touched(&state, slice.iter().map(|record| &record.event));
     projection::write(tx, Source::Base, &rows, slice.last().map_or(Seq(0), |record| record.seq))
 }
 

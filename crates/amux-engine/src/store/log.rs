@@ -7,6 +7,7 @@ use amux_proto::event::Record;
 use amux_proto::{CmdId, Event, Seq, Time};
 use rusqlite::Connection;
 use serde_json::Value;
+use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::Error;
@@ -62,13 +63,13 @@ impl Upcasters {
     }
 }
 
-pub(crate) fn insert(conn: &Connection, upcasters: &Upcasters, record: &Record) -> Result<(), Error> {
+/// `body` is the event's, encoded.
+pub(crate) fn insert(conn: &Connection, upcasters: &Upcasters, record: &Record, body: &RawValue) -> Result<(), Error> {
     let mut statement = conn.prepare_cached(
         "INSERT INTO event (seq, at, actor, actor_name, cause, cmd_id, topic, type, v, body) \
          VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10)",
     )?;
     let kind = record.event.name();
-    let body = record.event.encode().map_err(|error| Error::Corrupt { what: error.to_string() })?;
     statement.execute((
         record.seq.0,
         record.at.0,
