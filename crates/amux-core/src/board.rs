@@ -122,7 +122,7 @@ pub fn touched(before: &State, event: &Event, to: &mut impl FnMut(Touch)) {
                 }
                 // What was given counts against the budget of the rest.
                 message::Event::Staged(message::Staged { message, to, .. }) => copy(*message, *to, true),
-                message::Event::Released(message::Released { message, to })
+                message::Event::Released(message::Released { message, to, .. })
                 | message::Event::Moved(message::Moved { message, to, .. }) => copy(*message, *to, false),
                 message::Event::Edited(message::Edited { message, .. })
                 | message::Event::Recalled(message::Recalled { message: Message { id: message, .. } }) => {

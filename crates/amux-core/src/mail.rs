@@ -90,7 +90,7 @@ pub fn due(state: &State, agent: AgentId, now: Time, is_given: impl Fn(MessageId
         if is_given(message.id, attempt)
             || is_stopped(copy)
             || is_over(message, now)
-            || is_kept_from_a_shell(state, agent, message, copy)
+            || kept_from_a_shell(state, agent, message, copy).is_some()
         {
             continue;
         }
@@ -151,10 +151,10 @@ pub fn hold(state: &State, message: &Message, copy: &Delivery, now: Time) -> Opt
     let agent = state.agents.get(&agent)?;
     match gate(state, agent, now) {
         Err(gate) if !(copy.released && gate.may_be_overruled) => Some(gate.hold),
-        _ if is_kept_from_a_shell(state, agent, message, copy) => {
-            Some(Hold { reason: KEPT_FROM_A_SHELL.to_owned(), until: None })
-        }
-        Err(_) | Ok(_) => hold_of_one(state, agent, message, copy, now, &mut None),
+        Err(_) | Ok(_) => match kept_from_a_shell(state, agent, message, copy) {
+            Some(reason) => Some(Hold { reason: reason.to_owned(), until: None }),
+            None => hold_of_one(state, agent, message, copy, now, &mut None),
+        },
     }
 }
 
@@ -297,14 +297,34 @@ pub(crate) fn away(activity: &Activity) -> Option<String> {
     })
 }
 
-/// A shell runs what it is sent, also one in a pane that somebody brought: of agents only those may write to it that may
-/// press its keys. A person may let one message through.
-fn is_kept_from_a_shell(state: &State, agent: &Agent, message: &Message, copy: &Delivery) -> bool {
-    let is_shell = agent.run.as_ref().is_some_and(|run| run.activity.front.is_shell);
-    is_shell && !copy.released && is_of_agent(message) && !right::reaches(state, &message.from, Right::Keys, agent.id)
+/// A shell runs what it is sent, also one in a pane that somebody brought. What is said to agents is not given to it, and
+/// of agents only those may write to it that may press its keys. A person who sees that may let one message through.
+pub(crate) fn kept_from_a_shell(
+    state: &State,
+    agent: &Agent,
+    message: &Message,
+    copy: &Delivery,
+) -> Option<&'static str> {
+    if copy.into_shell || !is_shell(agent) {
+        None
+    } else if copy.among_agents {
+        Some("a shell has its keyboard and runs what it is sent; this is said to agents")
+    } else if is_of_agent(message) && !right::reaches(state, &message.from, Right::Keys, agent.id) {
+        Some("a shell has its keyboard and runs what it is sent; its sender may not press its keys")
+    } else {
+        None
+    }
 }
 
-const KEPT_FROM_A_SHELL: &str = "a shell has its keyboard and runs what it is sent; its sender may not press its keys";
+/// Whether a shell has what it is sent: by its kind, or because one has its terminal that has not come back there in the
+/// place of another program.
+fn is_shell(agent: &Agent) -> bool {
+    let is_at_prompt = |run: &Run| {
+        let front = &run.activity.front;
+        run.is_live() && front.is_shell && !front.is_away()
+    };
+    agent.definition.kind.0 == KindName::SHELL || agent.run.as_ref().is_some_and(is_at_prompt)
+}
 
 /// Why a copy that nothing holds is not given at once. What is due is given in its order, as fast as it is taken.
 pub fn queued(state: &State, message: &Message, copy: &Delivery, now: Time) -> Option<String> {

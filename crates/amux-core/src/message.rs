@@ -1,7 +1,7 @@
 //! Durable text between principals, and how far each copy of it has come. A stage is only claimed with evidence: here
 //! are the ones that need none but the command itself (accepted, acked, answered, cancelled).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use amux_proto::command::message::{Ack, Cancel, Command, Edit, Expire, File, Move, Release, Retry, Seen, Send};
 use amux_proto::entity::{
@@ -96,7 +96,11 @@ fn send(case: &mut Case<'_>, order: &Send) -> Result<Value, Rejection> {
     };
     let cause = mail::cause(state, &from);
     let is_loop = mail::is_loop(state, &from, cause, at);
-    let mut deliveries: Vec<Delivery> = recipients.into_iter().map(|to| first(state, to, at)).collect();
+    // A page answers a group by the names of all it was; it is said to agents still.
+    let was_among_agents =
+        |to| replied.is_some_and(|replied| copy_of(replied, to).is_some_and(|copy| copy.among_agents));
+    let copies = recipients.into_iter().map(|(to, among)| first(state, to, among || was_among_agents(to), at));
+    let mut deliveries: Vec<Delivery> = copies.collect();
     if is_loop {
         for copy in deliveries.iter_mut().filter(|copy| matches!(copy.to, Recipient::Agent { .. })) {
             stop(case, copy, id, &from, body);
@@ -149,7 +153,7 @@ const CEILING_BYTES: usize = 16 * 1024 * 1024;
 const PLACE_STEP: i64 = 1 << 20;
 
 /// Where a delivery begins: on its way, or waiting for an agent that does not run.
-fn first(state: &State, to: Recipient, at: Time) -> Delivery {
+fn first(state: &State, to: Recipient, among_agents: bool, at: Time) -> Delivery {
     let (runs, place) = match to {
         Recipient::Operator => (true, 0),
         Recipient::Agent { agent } => {
@@ -163,7 +167,7 @@ fn first(state: &State, to: Recipient, at: Time) -> Delivery {
         .into_iter()
         .flatten()
         .collect();
-    Delivery { to, stage, at, run: None, history, released: false, place }
+    Delivery { to, stage, at, among_agents, run: None, history, released: false, into_shell: false, place }
 }
 
 /// Behind everything else that waits.
@@ -247,7 +251,7 @@ pub(crate) fn decided(case: &mut Case<'_>, request: &Request, answer: &Answer) {
     {
         let message = message.id;
         if is_let_through {
-            case.emit(Event::Released(Released { message, to }));
+            case.emit(Event::Released(Released { message, to, into_shell: false }));
             let evidence = Some(format!("{by} let it through"));
             self::stage(case, (message, to), Stage::Accepted, evidence);
         } else {
@@ -469,25 +473,35 @@ fn before_it_was_given(copy: &Delivery) -> Stage {
     said.next().cloned().unwrap_or(Stage::Accepted)
 }
 
-/// Everybody who is meant, once. One name that means nobody refuses the whole, and the details say which.
-pub(crate) fn recipients(state: &State, from: &Principal, to: &[String]) -> Result<BTreeSet<Recipient>, Rejection> {
+/// Everybody who is meant, once, and whether only among agents. One name that means nobody refuses the whole, and the
+/// details say which.
+pub(crate) fn recipients(
+    state: &State,
+    from: &Principal,
+    to: &[String],
+) -> Result<BTreeMap<Recipient, bool>, Rejection> {
     if to.is_empty() {
         return Err(bad("a recipient is needed: to"));
     }
     if to.len() > RECIPIENTS_MAX {
         return Err(bounds::limit("recipients", RECIPIENTS_MAX));
     }
-    let mut recipients = BTreeSet::new();
+    let mut recipients = BTreeMap::new();
     let mut unknown: Vec<(&str, Rejection)> = Vec::new();
     for reference in to {
         match meant(state, from, reference) {
-            Ok(meant) => recipients.extend(meant),
+            Ok((meant, among_agents)) => {
+                for recipient in meant {
+                    *recipients.entry(recipient).or_insert(true) &= among_agents;
+                }
+            }
             Err(why) => unknown.push((reference, why)),
         }
     }
     let Some((_, first)) = unknown.first() else {
         if recipients.is_empty() {
-            return Err(Rejection::new(Code::NotFound, format!("there is nobody to send to: {}", to.join(", "))));
+            return Err(Rejection::new(Code::NotFound, format!("there is nobody to send to: {}", to.join(", ")))
+                .hint("of several, shells are meant only where there is nobody else: name them"));
         }
         return Ok(recipients);
     };
@@ -500,15 +514,20 @@ pub(crate) fn recipients(state: &State, from: &Principal, to: &[String]) -> Resu
     Err(rejection.details(json!({ "unknown": all })))
 }
 
-/// A group never means the sender itself.
-fn meant(state: &State, from: &Principal, reference: &str) -> Result<Vec<Recipient>, Rejection> {
-    let others = |agents: &mut dyn Iterator<Item = &amux_proto::entity::Agent>| {
+/// Who is meant by one reference, and whether as one of several agents. A group never means the sender itself, and shells
+/// only where it is one of shells: what is said to agents, a shell would run.
+fn meant(state: &State, from: &Principal, reference: &str) -> Result<(Vec<Recipient>, bool), Rejection> {
+    let others = |members: &mut dyn Iterator<Item = &Agent>| {
         let sender = match from {
             Principal::Agent { agent, .. } => Some(*agent),
             Principal::Operator | Principal::Peer(_) | Principal::System => None,
         };
-        let others = agents.filter(|agent| Some(agent.id) != sender && may_tell(state, from, agent));
-        others.map(|agent| Recipient::Agent { agent: agent.id }).collect()
+        let members: Vec<_> = members.collect();
+        let is_shell = |agent: &Agent| agent.definition.kind.0 == KindName::SHELL;
+        let among_agents = !members.iter().copied().all(is_shell);
+        let others = members.into_iter().filter(|agent| Some(agent.id) != sender);
+        let told = others.filter(|agent| !(among_agents && is_shell(agent)) && may_tell(state, from, agent));
+        (told.map(|agent| Recipient::Agent { agent: agent.id }).collect(), among_agents)
     };
     match reference.split_once(':') {
         Some(("team", team)) => {
@@ -535,11 +554,11 @@ fn meant(state: &State, from: &Principal, reference: &str) -> Result<Vec<Recipie
             Ok(others(&mut members))
         }
         None if reference == "all" => Ok(others(&mut state.agents.values())),
-        None if reference == OPERATOR => Ok(vec![Recipient::Operator]),
+        None if reference == OPERATOR => Ok((vec![Recipient::Operator], false)),
         Some(_) | None => {
             let agent = resolve::agent(state, reference).map_err(|rejection| or_many(state, reference, rejection))?;
             match may_tell(state, from, agent) {
-                true => Ok(vec![Recipient::Agent { agent: agent.id }]),
+                true => Ok((vec![Recipient::Agent { agent: agent.id }], false)),
                 false => Err(denied("keys_of_shell", from, "message.send")
                     .hint("a shell runs what it is sent; policy.toml: do = [\"keys\"]")),
             }
@@ -563,7 +582,7 @@ fn or_many(state: &State, reference: &str, rejection: Rejection) -> Rejection {
     rejection.hint(format!("did you mean {address}?")).details(json!({ "near": [address] }))
 }
 
-/// What a shell is sent it runs: an agent needs the right to press its keys. Groups are meant without it otherwise.
+/// What a shell is sent it runs: an agent needs the right to press its keys.
 fn may_tell(state: &State, from: &Principal, to: &Agent) -> bool {
     let is_agent = matches!(from, Principal::Agent { .. });
     !is_agent || to.definition.kind.0 != KindName::SHELL || right::reaches(state, from, Right::Keys, to.id)
@@ -718,10 +737,16 @@ fn retry(case: &mut Case<'_>, order: &Retry) -> Result<Value, Rejection> {
 fn release(case: &mut Case<'_>, order: &Release) -> Result<Value, Rejection> {
     let message = case.message(&order.message)?;
     case.expect(message.rev)?;
+    let waiting = copies(case.state, message, order.to.as_deref())?.into_iter().filter(|copy| copy.stage.is_waiting());
+    let waiting: Vec<_> = waiting.collect();
     let mut released = Vec::new();
-    for copy in copies(case.state, message, order.to.as_deref())?.into_iter().filter(|copy| copy.stage.is_waiting()) {
-        if !copy.released {
-            case.emit(Event::Released(Released { message: message.id, to: copy.to }));
+    for &copy in &waiting {
+        let agent = copy.to.agent().and_then(|agent| case.state.agents.get(&agent));
+        let is_kept = agent.is_some_and(|agent| mail::kept_from_a_shell(case.state, agent, message, copy).is_some());
+        // Whoever lets several go at once means none of the shells among them.
+        let into_shell = is_kept && waiting.len() == 1;
+        if !copy.released || into_shell {
+            case.emit(Event::Released(Released { message: message.id, to: copy.to, into_shell }));
         }
         if matches!(copy.stage, Stage::Held { request: Some(_), .. }) {
             withdraw(case, copy, "the message was let through");
@@ -1107,6 +1132,7 @@ pub(crate) fn apply(state: &mut State, at: Time, event: &Event) {
             state.change_copy(*message, *to, |copy| {
                 // That it was let through was said of that time.
                 copy.released &= !(copy.stage.is_end() && *stage == Stage::Accepted);
+                copy.into_shell &= copy.released;
                 // What is learned of it later does not change when it came here.
                 if copy.stage != *stage {
                     copy.at = at;
@@ -1126,7 +1152,10 @@ pub(crate) fn apply(state: &mut State, at: Time, event: &Event) {
                 copy.history.push(Passed { stage: stage.clone(), at, evidence: evidence.clone(), edition: *edition });
             });
         }
-        Event::Released(Released { message, to }) => state.change_copy(*message, *to, |copy| copy.released = true),
+        Event::Released(Released { message, to, into_shell }) => state.change_copy(*message, *to, |copy| {
+            copy.released = true;
+            copy.into_shell |= into_shell;
+        }),
         Event::Moved(Moved { message, to, place }) => state.change_copy(*message, *to, |copy| copy.place = *place),
         Event::Edited(Edited { message, body, edition }) => change(&mut state.messages, message, |message| {
             let before = std::mem::replace(&mut message.body, body.clone());

@@ -270,7 +270,7 @@ fn settle(state: &State, actor: &Principal, me: &Agent, verb: &str, need: Need<'
         // A name that means nobody is refused by the decision, with all the others that do.
         Target::Recipients(to) => {
             let meant = crate::message::recipients(state, actor, to).unwrap_or_default();
-            meant.into_iter().filter_map(|to| state.agents.get(&to.agent()?)).map(Whom::Agent).collect()
+            meant.into_keys().filter_map(|to| state.agents.get(&to.agent()?)).map(Whom::Agent).collect()
         }
     };
     for whom in &targets {

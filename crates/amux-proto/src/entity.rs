@@ -793,6 +793,9 @@ pub struct Delivery {
     pub to: Recipient,
     pub stage: Stage,
     pub at: Time,
+    /// Its recipient was not named: a group was that is not one of shells. A shell is not given it unless a person says so.
+    #[serde(default)]
+    pub among_agents: bool,
     /// The run it was given to.
     #[serde(default)]
     pub run: Option<RunNo>,
@@ -802,6 +805,9 @@ pub struct Delivery {
     /// A person said: now. It waits for no boundary and no budget.
     #[serde(default)]
     pub released: bool,
+    /// A person said so when a shell would have run it.
+    #[serde(default)]
+    pub into_shell: bool,
     /// Where it stands among what waits for the same agent; the lower the sooner.
     #[serde(default)]
     pub place: i64,

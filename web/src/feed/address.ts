@@ -8,17 +8,23 @@ export type Address = { to: string; about: string };
 const OFFERED_MAX = 8;
 
 export function addresses(agents: readonly BoardAgent[], teams: readonly Team[]): Address[] {
-  const groups = new Map<string, number>();
-  for (const agent of agents) for (const group of agent.groups) groups.set(group, (groups.get(group) ?? 0) + 1);
-  const members = (team: Team) => agents.filter((agent) => agent.team_id === team.id).length;
-  const some = (n: number) => (n === 1 ? '1 agent' : `${n} agents`);
+  const groups = new Map<string, BoardAgent[]>();
+  for (const agent of agents) for (const group of agent.groups) groups.set(group, [...(groups.get(group) ?? []), agent]);
+  const members = (team: Team) => agents.filter((agent) => agent.team_id === team.id);
   return [
     ...agents.map((agent) => ({ to: `${agent.name}@${agent.team}`, about: agent.role ?? agent.kind })),
-    ...teams.filter(members).map((team) => ({ to: `team:${team.name}`, about: some(members(team)) })),
-    ...[...groups].sort(([a], [b]) => (a < b ? -1 : 1)).map(([group, n]) => ({ to: `group:${group}`, about: some(n) })),
-    { to: 'all', about: `everybody, ${some(agents.length)}` },
+    ...teams.filter((team) => members(team).length).map((team) => ({ to: `team:${team.name}`, about: meant(members(team)) })),
+    ...[...groups].sort(([a], [b]) => (a < b ? -1 : 1)).map(([group, of]) => ({ to: `group:${group}`, about: meant(of) })),
+    { to: 'all', about: `everybody: ${meant(agents)}` },
     { to: 'operator', about: 'you: a note to yourself' },
   ];
+}
+
+/** Shells are left out where there is anybody else: they would run what is said to agents. */
+function meant(members: readonly BoardAgent[]): string {
+  const agents = members.filter(({ kind }) => kind !== 'shell').length;
+  const some = (n: number, one: string) => (n === 1 ? `1 ${one}` : `${n} ${one}s`);
+  return agents || !members.length ? some(agents, 'agent') : some(members.length, 'shell');
 }
 
 export function offered(all: readonly Address[], word: string, taken: readonly string[]): Address[] {

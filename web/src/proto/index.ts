@@ -511,6 +511,10 @@ worktree: boolean, };
 
 export type Delivery = { to: Recipient, stage: Stage, at: Time, 
 /**
+ * Its recipient was not named: a group was that is not one of shells. A shell is not given it unless a person says so.
+ */
+among_agents: boolean, 
+/**
  * The run it was given to.
  */
 run: RunNo | null, 
@@ -522,6 +526,10 @@ history: Array<Passed>,
  * A person said: now. It waits for no boundary and no budget.
  */
 released: boolean, 
+/**
+ * A person said so when a shell would have run it.
+ */
+into_shell: boolean, 
 /**
  * Where it stands among what waits for the same agent; the lower the sooner.
  */
@@ -1047,14 +1055,18 @@ export type MessageMoved = { message: MessageId, to: Recipient, place: number, }
 export type MessageRecalled = { message: MessageEntity, };
 
 /**
- * Now, whatever it waits for that a person may overrule.
+ * Now, whatever it waits for that a person may overrule. Into a shell only where it is one copy that waits for that.
  */
 export type MessageRelease = { message: string, to?: string, };
 
 /**
  * A person said: now.
  */
-export type MessageReleased = { message: MessageId, to: Recipient, };
+export type MessageReleased = { message: MessageId, to: Recipient, 
+/**
+ * A shell would run it, and whoever said it could see that.
+ */
+into_shell: boolean, };
 
 /**
  * Give it again what was not given, or not provably: all copies that ended so, or one.
@@ -1071,8 +1083,8 @@ export type MessageSeen = { messages: Array<string>,
 editions?: Array<number>, };
 
 /**
- * To agents, `team:NAME`, `group:NAME`, `role:WORDS`, `all` or `operator`. The same key of the same sender is the
- * same message.
+ * To agents, `team:NAME`, `group:NAME`, `role:WORDS`, `all` or `operator`; of several, shells only where there
+ * is nobody else. The same key of the same sender is the same message.
  */
 export type MessageSend = { id?: MessageId, to: Array<string>, body: string, reply_to?: MessageId, thread?: ThreadId, key?: string, priority?: Priority, class?: Class, 
 /**

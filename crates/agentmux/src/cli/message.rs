@@ -19,7 +19,8 @@ use crate::text::plain;
 
 #[derive(clap::Args)]
 pub(crate) struct Send {
-    /// Agents, team:NAME, group:NAME, role:WORDS, all, or operator; a last - is standard input
+    /// Agents, team:NAME, group:NAME, role:WORDS, all, or operator; of several, shells only where there is nobody else; a
+    /// last - is standard input
     #[arg(required = true, value_name = "TARGET")]
     to: Vec<String>,
     #[command(flatten)]

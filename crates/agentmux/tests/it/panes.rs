@@ -504,21 +504,25 @@ fn nothing_is_typed_into_the_shell_that_an_agent_has_left_its_pane_to() {
 }
 
 #[test]
-fn what_an_agent_says_to_a_pane_that_turns_out_to_be_a_shell_is_not_typed() {
+fn what_is_no_command_is_not_typed_into_a_pane_that_turns_out_to_be_a_shell() {
     let Some(tmux) = Tmux::new() else { return };
     let world = World::new();
     world.shell("lead");
     let socket = tmux.socket();
     for round in 0..5 {
         let (name, made) = (format!("api{round}"), world.home.dir.join(format!("made{round}")));
+        let touch = format!("touch {}", made.display());
         world.json(&["new", &name, "--agent", "tmux:work:0.0", "--no-start-agent", "--cwd", "/", "--", "-S", &socket]);
         // It does not run, so nothing tells yet that a shell is there.
-        let line = format!("send {name} -m 'touch {}'", made.display());
-        world.as_agent("lead", &line);
-        until("it is sent", || (!world.json(&["queue", &name]).as_array()?.is_empty()).then_some(()));
+        world.as_agent("lead", &format!("send {name} -m '{touch}'"));
+        // By a person, and not to it alone.
+        world.json(&["send", "all", "-m", &touch]);
+        until("both are sent", || (world.json(&["queue", &name]).as_array()?.len() == 2).then_some(()));
         world.json(&["start", &name]);
-        let waits = || world.json(&["queue", &name])[0]["reason"].as_str().unwrap_or_default().to_owned();
-        until("it is kept", || waits().starts_with("a shell has its keyboard").then_some(()));
+        until("they are kept", || {
+            let kept = |waits: &Value| waits["reason"].as_str().unwrap_or("").starts_with("a shell has");
+            (world.json(&["queue", &name]).as_array()?.iter().filter(|waits| kept(waits)).count() == 2).then_some(())
+        });
         // What was typed before this would have been read before it.
         let mark = format!("round {round} is over");
         tmux.run(&["send-keys", "-t", "work:0.0", &format!("echo {mark}"), "Enter"]);

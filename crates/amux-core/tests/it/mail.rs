@@ -1,19 +1,22 @@
 //! When agents are given their mail, and who may change that.
 
+use std::collections::BTreeMap;
+
 use amux_core::mail;
 use amux_core::view;
 use amux_proto::command::agent::{self, Mail};
 use amux_proto::command::message::{Ack, Cancel, Command, Edit, Expire, Move, Release, Retry, Seen, Send};
+use amux_proto::command::policy;
 use amux_proto::command::run::Fact;
 use amux_proto::entity::{
-    Activity, Class, Dialect, Front, KindName, Phase, Priority, Recipient, RequestKind, Stage, WhileWorking,
+    Activity, Class, Dialect, Front, KindName, May, Phase, Priority, Recipient, RequestKind, Right, Stage, WhileWorking,
 };
 use amux_proto::query;
 use amux_proto::transcript::InputStage;
 use amux_proto::{AgentId, Code, MessageId, Principal, RunNo, Time};
 
 use crate::agents::{a_kind, load};
-use crate::world::{World, asked, create, decide_request, id, letter, option, seen, start};
+use crate::world::{World, asked, create, decide_request, exited, id, letter, option, seen, start, started};
 
 fn me(agent: AgentId) -> Principal {
     Principal::Agent { agent, run: RunNo(1) }
@@ -44,11 +47,15 @@ fn stage(world: &World, message: MessageId) -> Stage {
 }
 
 fn is(world: &mut World, agent: AgentId, change: impl FnOnce(&mut Activity)) {
+    is_of(world, agent, 1, change);
+}
+
+fn is_of(world: &mut World, agent: AgentId, run: u32, change: impl FnOnce(&mut Activity)) {
     let mut activity = world.run(agent).activity.clone();
     activity.seen += 1;
     activity.since = world.now;
     change(&mut activity);
-    world.says(seen(agent, 1, activity, &[]));
+    world.says(seen(agent, run, activity, &[]));
 }
 
 fn works(world: &mut World, agent: AgentId) {
@@ -417,8 +424,7 @@ fn no_class_and_no_priority_gets_round_the_budget() {
 fn an_agent_types_into_no_shell_by_writing_to_it() {
     let mut world = World::new();
     let (lead, scout) = (world.running("lead"), world.running("scout"));
-    let shell = agent::Create { kind: KindName::shell(), argv: Vec::new(), ..create("shell") };
-    world.says(agent::Command::Create(shell));
+    shell(&mut world, "shell");
     let refused = world.try_as(me(lead), None, Command::Send(letter("shell", "rm -rf /"))).unwrap_err();
     assert_eq!(
         (refused.code, &refused.details.unwrap()["unknown"][0]["details"]["rule"]),
@@ -428,6 +434,124 @@ fn an_agent_types_into_no_shell_by_writing_to_it() {
     let to: Vec<_> = world.state.messages[&all].deliveries.iter().map(|copy| copy.to).collect();
     assert_eq!(to, [Recipient::Agent { agent: scout }], "a team is meant without its shells");
     says(&mut world, "shell", "ls");
+}
+
+fn shell(world: &mut World, name: &str) -> AgentId {
+    let shell = agent::Create { kind: KindName::shell(), argv: Vec::new(), ..create(name) };
+    AgentId(id(&world.says(agent::Command::Create(shell)).answer, "uid"))
+}
+
+/// As a terminal at its prompt is seen, in which nothing but the shell has been.
+fn prompt() -> Front {
+    Front { instead: Some("sh".into()), is_shell: true, ..Front::default() }
+}
+
+fn told(world: &World, message: MessageId) -> Vec<AgentId> {
+    world.state.messages[&message].deliveries.iter().filter_map(|copy| copy.to.agent()).collect()
+}
+
+#[test]
+fn a_group_means_its_shells_only_where_it_has_nobody_else() {
+    let mut world = World::new();
+    let shells = ["one", "two"].map(|name| shell(&mut world, name));
+    let of_shells = says(&mut world, "all", "git pull");
+    assert_eq!(told(&world, of_shells), shells);
+    world.says(start(shells[0]));
+    world.says(started(shells[0], 1));
+    let denied = world.try_as(me(shells[0]), None, Command::Send(letter("all", "git pull"))).unwrap_err();
+    assert_eq!(denied.code, Code::NotFound, "an agent types into no shell by writing to its group");
+
+    let lead = world.running("lead");
+    for name in ["lead", "one"] {
+        let in_groups = agent::Describe {
+            agent: name.into(),
+            role: Some("builds".into()),
+            groups: ["ops".parse().unwrap()].into(),
+        };
+        world.says(agent::Command::Describe(in_groups));
+    }
+    for group in ["all", "team:default", "group:ops", "role:builds"] {
+        let mixed = says(&mut world, group, "stop; `make clean` was wrong");
+        assert_eq!(told(&world, mixed), [lead], "{group}");
+    }
+    let may = May { who: "lead@default".into(), rights: vec![Right::Keys], to: "all".into() };
+    world.says(policy::Command::Load(policy::Load { rules: Vec::new(), may: vec![may] }));
+    let alone = world.try_as(me(lead), None, Command::Send(letter("all", "done"))).unwrap_err();
+    assert_eq!(alone.code, Code::NotFound, "whoever has shells only for company is heard by nobody");
+    let named =
+        send_as(&mut world, Principal::Operator, Send { to: vec!["all".into(), "one".into()], ..letter("all", "ls") });
+    assert_eq!(told(&world, named), [shells[0], lead]);
+}
+
+#[test]
+fn what_is_said_to_agents_no_prompt_is_given() {
+    let mut world = World::new();
+    let (lead, pane) = (world.running("lead"), world.agent("pane"));
+    let unseen = says(&mut world, "all", "stop; `make clean` was wrong");
+    assert_eq!(told(&world, unseen), [lead, pane], "nothing tells yet that a shell is there");
+    let named = says(&mut world, "pane", "make");
+    world.says(start(pane));
+    world.says(started(pane, 1));
+    is(&mut world, pane, |activity| (activity.phase, activity.front) = (Phase::Idle, prompt()));
+    assert!(hold(&world, pane, unseen).unwrap().0.contains("this is said to agents"));
+    assert_eq!(due(&world, pane), [named], "to a shell that is named one writes commands");
+
+    let seen = says(&mut world, "all", "stop");
+    assert_eq!(told(&world, seen), [lead, pane], "a program may be begun at a prompt");
+    assert!(hold(&world, pane, seen).is_some());
+    let names = || vec!["lead".into(), "pane".into()];
+    let answer = Send { to: names(), reply_to: Some(seen), ..letter("all", "and wait") };
+    let answer = send_as(&mut world, Principal::Operator, answer);
+    assert!(hold(&world, pane, answer).is_some(), "an answer to all is said to agents, too");
+    let both = send_as(
+        &mut world,
+        Principal::Operator,
+        Send { to: [names(), vec!["all".into()]].concat(), ..letter("all", "ls") },
+    );
+    assert_eq!(hold(&world, pane, both), None, "who is named as well is named");
+    is(&mut world, pane, |activity| activity.front = Front { program: Some("claude".into()), ..Front::default() });
+    assert_eq!(hold(&world, pane, seen), None, "whoever was meant is there");
+
+    let as_shell = agent::Define {
+        agent: "lead".into(),
+        kind: KindName::shell(),
+        argv: Vec::new(),
+        cwd: "/".into(),
+        env: BTreeMap::new(),
+        size: None,
+        model: None,
+        mode: None,
+        worktree: false,
+    };
+    world.says(agent::Command::Define(as_shell));
+    assert!(hold(&world, lead, unseen).is_some(), "and whoever becomes a shell is one");
+}
+
+#[test]
+fn a_message_goes_to_a_prompt_when_a_person_saw_the_prompt_and_let_that_one_through() {
+    let mut world = World::new();
+    let (lead, pane) = (world.running("lead"), world.running("pane"));
+    for agent in [lead, pane] {
+        is(&mut world, agent, |activity| activity.phase = Phase::Idle);
+    }
+    let message = says(&mut world, "all", "stop");
+    let release =
+        |to: Option<&str>| Command::Release(Release { message: message.to_string(), to: to.map(str::to_owned) });
+    // Its program has left it to a shell for a while, or it does not run: it was not let through into that shell.
+    is(&mut world, pane, |activity| activity.front = left_to("bash", true));
+    world.says(release(Some("pane")));
+    is(&mut world, pane, |activity| activity.front = prompt());
+    assert!(hold(&world, pane, message).is_some(), "it was said of another time");
+    world.says(exited(pane, 1));
+    world.says(release(Some("pane")));
+    world.says(start(pane));
+    world.says(started(pane, 2));
+    is_of(&mut world, pane, 2, |activity| (activity.phase, activity.front) = (Phase::Idle, prompt()));
+    assert!(hold(&world, pane, message).is_some(), "nobody saw a shell");
+    world.says(release(None));
+    assert!(hold(&world, pane, message).is_some(), "several were let go at once");
+    world.says(release(Some("pane")));
+    assert_eq!((hold(&world, pane, message), due(&world, pane)), (None, vec![message]));
 }
 
 #[test]

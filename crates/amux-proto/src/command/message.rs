@@ -4,8 +4,8 @@ use crate::entity::{Attachment, Class, Priority};
 use crate::ids::{MessageId, ThreadId};
 
 commands! {
-    /// To agents, `team:NAME`, `group:NAME`, `role:WORDS`, `all` or `operator`. The same key of the same sender is the
-    /// same message.
+    /// To agents, `team:NAME`, `group:NAME`, `role:WORDS`, `all` or `operator`; of several, shells only where there
+    /// is nobody else. The same key of the same sender is the same message.
     "message.send" "MessageSend" Send {
         #[serde(default)] id: Option<MessageId>,
         to: Vec<String>,
@@ -40,7 +40,7 @@ commands! {
         message: String,
         #[serde(default)] to: Option<String>,
     }
-    /// Now, whatever it waits for that a person may overrule.
+    /// Now, whatever it waits for that a person may overrule. Into a shell only where it is one copy that waits for that.
     "message.release" "MessageRelease" Release {
         message: String,
         #[serde(default)] to: Option<String>,

@@ -14,7 +14,12 @@ events! {
         #[serde(default, skip_serializing_if = "Option::is_none")] #[ts(optional)] edition: Option<u32>,
     }
     /// A person said: now.
-    "message.released" "MessageReleased" Released { message: MessageId, to: Recipient }
+    "message.released" "MessageReleased" Released {
+        message: MessageId,
+        to: Recipient,
+        /// A shell would run it, and whoever said it could see that.
+        #[serde(default)] into_shell: bool,
+    }
     "message.moved" "MessageMoved" Moved { message: MessageId, to: Recipient, place: i64 }
     "message.edited" "MessageEdited" Edited {
         message: MessageId,
