@@ -299,12 +299,7 @@ pub(crate) fn away(activity: &Activity) -> Option<String> {
 
 /// A shell runs what it is sent, also one in a pane that somebody brought. What is said to agents is not given to it, and
 /// of agents only those may write to it that may press its keys. A person who sees that may let one message through.
-pub(crate) fn kept_from_a_shell(
-    state: &State,
-    agent: &Agent,
-    message: &Message,
-    copy: &Delivery,
-) -> Option<&'static str> {
+fn kept_from_a_shell(state: &State, agent: &Agent, message: &Message, copy: &Delivery) -> Option<&'static str> {
     if copy.into_shell || !is_shell(agent) {
         None
     } else if copy.among_agents {
@@ -316,8 +311,15 @@ pub(crate) fn kept_from_a_shell(
     }
 }
 
-/// Whether a shell has what it is sent: by its kind, or because one has its terminal that has not come back there in the
-/// place of another program.
+/// Whether that is what people are told it waits for.
+pub(crate) fn is_held_from_a_shell(state: &State, message: &Message, copy: &Delivery, now: Time) -> bool {
+    let agent = copy.to.agent().and_then(|agent| state.agents.get(&agent));
+    let kept = agent.and_then(|agent| kept_from_a_shell(state, agent, message, copy));
+    kept.is_some_and(|kept| hold(state, message, copy, now).is_some_and(|hold| hold.reason == kept))
+}
+
+/// Whether what it is sent goes to a shell: by its kind, or because its terminal is at a prompt. A shell that its own
+/// program has left it to is another matter: there nothing is let through.
 fn is_shell(agent: &Agent) -> bool {
     let is_at_prompt = |run: &Run| {
         let front = &run.activity.front;

@@ -739,12 +739,14 @@ fn release(case: &mut Case<'_>, order: &Release) -> Result<Value, Rejection> {
     case.expect(message.rev)?;
     let waiting = copies(case.state, message, order.to.as_deref())?.into_iter().filter(|copy| copy.stage.is_waiting());
     let waiting: Vec<_> = waiting.collect();
-    let mut released = Vec::new();
+    let (mut released, mut kept) = (Vec::new(), Vec::new());
     for &copy in &waiting {
-        let agent = copy.to.agent().and_then(|agent| case.state.agents.get(&agent));
-        let is_kept = agent.is_some_and(|agent| mail::kept_from_a_shell(case.state, agent, message, copy).is_some());
+        let into_shell = mail::is_held_from_a_shell(case.state, message, copy, case.ctx.now);
         // Whoever lets several go at once means none of the shells among them.
-        let into_shell = is_kept && waiting.len() == 1;
+        if into_shell && waiting.len() > 1 {
+            kept.push(recipient_name(case.state, copy.to));
+            continue;
+        }
         if !copy.released || into_shell {
             case.emit(Event::Released(Released { message: message.id, to: copy.to, into_shell }));
         }
@@ -754,6 +756,11 @@ fn release(case: &mut Case<'_>, order: &Release) -> Result<Value, Rejection> {
             self::stage(case, (message.id, copy.to), Stage::Accepted, evidence);
         }
         released.push(recipient_name(case.state, copy.to));
+    }
+    if let (true, Some(first)) = (released.is_empty(), kept.first()) {
+        let why = format!("shells would run it: {}", kept.join(", "));
+        let hint = format!("one at a time: agentmux msg release {} --to {first}", message.id);
+        return Err(Rejection::new(Code::Conflict, why).hint(hint));
     }
     if released.is_empty() {
         return Err(nothing_waits(message));

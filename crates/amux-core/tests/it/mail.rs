@@ -548,8 +548,24 @@ fn a_message_goes_to_a_prompt_when_a_person_saw_the_prompt_and_let_that_one_thro
     world.says(started(pane, 2));
     is_of(&mut world, pane, 2, |activity| (activity.phase, activity.front) = (Phase::Idle, prompt()));
     assert!(hold(&world, pane, message).is_some(), "nobody saw a shell");
-    world.says(release(None));
-    assert!(hold(&world, pane, message).is_some(), "several were let go at once");
+    let paused = says(&mut world, "all", "stop");
+    world.says(agent::Command::Mail(Mail { paused: Some(true), ..rules(pane) }));
+    world.says(Command::Release(Release { message: paused.to_string(), to: Some("pane".into()) }));
+    world.says(agent::Command::Mail(Mail { paused: Some(false), ..rules(pane) }));
+    assert!(hold(&world, pane, paused).is_some(), "as far as anybody was told it waited for the end of a pause");
+    let several = world.says(release(None)).answer;
+    assert_eq!(
+        several["released"],
+        serde_json::json!(["lead@default"]),
+        "several were let go at once, and none of the shells"
+    );
+    assert!(hold(&world, pane, message).is_some());
+    is(&mut world, lead, |activity| activity.front = prompt());
+    let shells = world.refused(release(None));
+    assert_eq!(
+        (shells.code, shells.message.as_str()),
+        (Code::Conflict, "shells would run it: lead@default, pane@default")
+    );
     world.says(release(Some("pane")));
     assert_eq!((hold(&world, pane, message), due(&world, pane)), (None, vec![message]));
 }
