@@ -229,6 +229,26 @@ impl Agent<'_> {
         self.asks()["id"].as_str().unwrap().to_owned()
     }
 
+    /// What it said is in the files of its CLI. Some write it down a tenth of a second after they have told it, and
+    /// whoever is killed in between has never said it.
+    fn has_kept(&self, said: &str) {
+        let ours = self.real.world.home.state();
+        until("what was said is kept", || {
+            let mut dirs = vec![self.real.world.home.dir.clone()];
+            while let Some(dir) = dirs.pop() {
+                for path in std::fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path()) {
+                    let kind = path.symlink_metadata().ok()?.file_type();
+                    if kind.is_dir() && path != ours {
+                        dirs.push(path);
+                    } else if kind.is_file() && has(&std::fs::read(path).unwrap_or_default(), said) {
+                        return Some(());
+                    }
+                }
+            }
+            None
+        });
+    }
+
     fn kill(&self) -> Vec<u32> {
         let tree = self.tree();
         signals::send(self.pid(), Signal::Kill).unwrap();
@@ -251,6 +271,10 @@ impl Agent<'_> {
     fn is_gone(&self) {
         until("nothing of it is left", || self.tree().is_empty().then_some(()));
     }
+}
+
+fn has(bytes: &[u8], text: &str) -> bool {
+    bytes.windows(text.len()).any(|window| window == text.as_bytes())
 }
 
 fn is_session(how: &'static str) -> impl Fn(&Value) -> bool {
@@ -297,6 +321,7 @@ fn a_killed_process_is_told_and_its_conversation_goes_on(real: &Real) {
 fn a_process_is_killed_in_a_turn_and_started_again(real: &Real) -> (Agent<'_>, String) {
     let agent = real.begin("scout", &[]);
     agent.work("hello before");
+    agent.has_kept("FAKE-REPLY: hello before");
     let session = agent.session();
     agent.begin_slowly();
     agent.kill();
@@ -471,6 +496,7 @@ mod claude {
         let real = real!("claude");
         let scout = real.begin("scout", &[]);
         scout.work("hello one");
+        scout.has_kept("FAKE-REPLY: hello one");
         let session = scout.session();
         let refused = real.create("other", &["--resume", &session]);
         assert_eq!(refused["ok"], false, "{refused}");
