@@ -125,7 +125,8 @@ fn parse_stat(pid: u32, text: &[u8]) -> Option<Row> {
     let rest = std::str::from_utf8(&text[after_name..]).ok()?;
     let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
     let number = |index: usize| fields.get(index)?.parse::<u64>().ok();
-    let zombie = matches!(*fields.first()?, "Z" | "X");
+    let state = *fields.first()?;
+    let zombie = matches!(state, "Z" | "X");
     Some(Row {
         id: ProcessId { pid, start_ticks: number(19)? },
         parent: number(1)? as u32,
@@ -133,6 +134,7 @@ fn parse_stat(pid: u32, text: &[u8]) -> Option<Row> {
         session: number(3)? as u32,
         // A first thread that ended before the others looks like a zombie and is none.
         is_dead: zombie && number(17)? <= 1,
+        is_stopped: matches!(state, "T" | "t"),
         cpu_ms: (number(11)? + number(12)?) * 1_000 / rustix::param::clock_ticks_per_second().max(1),
         rss_bytes: number(21)? * rustix::param::page_size() as u64,
     })

@@ -76,7 +76,7 @@ fn parse_ps(line: &str) -> Option<Row> {
     let mut words = line.split_ascii_whitespace();
     let mut next = || words.next();
     let (pid, parent, group) = (next()?.parse().ok()?, next()?.parse().ok()?, next()?.parse().ok()?);
-    let is_dead = next()?.starts_with('Z');
+    let state = next()?;
     let rss_bytes = next()?.parse::<u64>().ok()? * 1024;
     let cpu_ms = parse_cpu_ms(next()?)?;
     let (_weekday, month, day, time, year) = (next()?, next()?, next()?, next()?, next()?);
@@ -85,7 +85,8 @@ fn parse_ps(line: &str) -> Option<Row> {
         parent,
         group,
         session: session_of(pid),
-        is_dead,
+        is_dead: state.starts_with('Z'),
+        is_stopped: state.starts_with('T'),
         cpu_ms,
         rss_bytes,
     })

@@ -41,8 +41,12 @@ pub fn stop_tree(leader: &ProcessId, tag: Option<(&str, &str)>, grace: Duration)
 /// can look, or does not die.
 const KILL_ROUNDS_MAX: usize = 20;
 
-/// So often a tree that is being held still is looked at again for children that it had just then.
-const HOLD_ROUNDS_MAX: usize = 10;
+/// How long a tree may take to stand still, which a process does when it has finished the fork it is in. Who is in the
+/// kernel's hands never does.
+const HOLD_PATIENCE: Duration = Duration::from_millis(100);
+
+/// Between two looks at a tree that does not stand still yet.
+const HOLD_PAUSE: Duration = Duration::from_millis(1);
 
 /// While nobody ends, the tree is looked at again so often for who has joined it since it was asked.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
@@ -83,6 +87,10 @@ struct Tree<'a> {
     /// Everybody who was ever seen in it: a child whose parent has ended is still one of them.
     seen: BTreeSet<ProcessId>,
     living: BTreeSet<ProcessId>,
+    /// Who of them stands still.
+    stopped: BTreeSet<ProcessId>,
+    /// Who did not come to stand still, and is not waited for again.
+    restless: BTreeSet<ProcessId>,
     /// We, and those we come from, are never part of it: a server that was started from inside an agent's tree stops
     /// the agent and not itself.
     spared: BTreeSet<u32>,
@@ -92,7 +100,8 @@ impl<'a> Tree<'a> {
     fn of(ladder: &'a Ladder<'a>) -> Self {
         let me = std::process::id();
         let spared = process::ancestry(me).into_iter().chain([me]).collect();
-        Self { ladder, seen: BTreeSet::new(), living: BTreeSet::new(), spared }
+        let [seen, living, stopped, restless] = [const { BTreeSet::new() }; 4];
+        Self { ladder, seen, living, stopped, restless, spared }
     }
 
     fn look(&mut self) {
@@ -113,8 +122,9 @@ impl<'a> Tree<'a> {
         };
         let roots = table.iter().filter(belongs).map(|row| row.id.pid);
         let family = process::with_descendants(&table, roots.collect());
-        let members = table.iter().filter(|row| !row.is_dead && family.contains(&row.id.pid));
-        self.living = members.map(|row| row.id).collect();
+        let members = || table.iter().filter(|row| !row.is_dead && family.contains(&row.id.pid));
+        self.living = members().map(|row| row.id).collect();
+        self.stopped = members().filter(|row| row.is_stopped).map(|row| row.id).collect();
         self.seen.extend(&self.living);
     }
 
@@ -142,7 +152,8 @@ impl<'a> Tree<'a> {
                 let _ = leaf.kill();
             }
             self.hold_still();
-            for member in &self.living {
+            // The youngest first: who loses what leads its group or its terminal is told to go on.
+            for member in self.living.iter().rev() {
                 let _ = signals::send_to(member, Signal::Kill);
             }
             wait_for_all(&self.living, KILL_PATIENCE);
@@ -154,19 +165,29 @@ impl<'a> Tree<'a> {
         self.spared_leader().into_iter().chain(self.living).collect()
     }
 
-    /// What stands still cannot fork away from the walk.
+    /// What stands still cannot fork away from the walk. Being told to is not enough: a fork that has begun goes on, and
+    /// its child may come after the walk. So everybody is to be seen standing still, and then nobody new.
     fn hold_still(&mut self) {
-        let mut held = BTreeSet::new();
-        for _ in 0..HOLD_ROUNDS_MAX {
-            let moving: Vec<ProcessId> = self.living.difference(&held).copied().collect();
+        let deadline = Instant::now() + HOLD_PATIENCE;
+        let mut told = BTreeSet::new();
+        loop {
+            for member in &self.living {
+                if told.insert(*member) {
+                    let _ = signals::send_to(member, Signal::Stop);
+                }
+            }
+            let stopped = std::mem::take(&mut self.stopped);
+            self.look();
+            let moving = self.living.difference(&stopped).filter(|member| !self.restless.contains(member));
+            let moving: Vec<ProcessId> = moving.copied().collect();
             if moving.is_empty() {
                 return;
             }
-            for member in &moving {
-                let _ = signals::send_to(member, Signal::Stop);
+            if Instant::now() >= deadline {
+                self.restless.extend(moving);
+                return;
             }
-            held.extend(moving);
-            self.look();
+            std::thread::sleep(HOLD_PAUSE);
         }
     }
 }

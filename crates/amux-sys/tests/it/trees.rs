@@ -71,8 +71,10 @@ fn a_tree_that_forks_all_the_time_is_gone_in_the_end() {
 #[test]
 fn children_that_are_born_while_their_tree_is_ended_do_not_get_away() {
     let mark = tag("born");
-    // Each leaves the session; once its parent is gone nothing tells any more whose it was.
-    let script = "trap '' TERM HUP; i=0; while [ $i -lt 2000 ]; do setsid sleep 60 & i=$((i+1)); done; wait";
+    // Each leaves the session; once its parent is gone nothing tells any more whose it was. A process that has much takes
+    // longer to be copied than the table takes to be read.
+    let script = "trap '' TERM HUP; much=$(head -c 100000000 /dev/zero | tr '\\0' x); \
+                  i=0; while [ $i -lt 2000 ]; do setsid sleep 60 & i=$((i+1)); done; wait";
     let mut bearing = spec("sh", &["-c", script], Stdio::Null);
     bearing.env.push(("TEST_TAG".into(), OsString::from(&mark)));
     let mut child = spawn::spawn(&bearing).unwrap();
