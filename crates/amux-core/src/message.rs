@@ -500,8 +500,12 @@ pub(crate) fn recipients(
     }
     let Some((_, first)) = unknown.first() else {
         if recipients.is_empty() {
-            return Err(Rejection::new(Code::NotFound, format!("there is nobody to send to: {}", to.join(", ")))
-                .hint("of several, shells are meant only where there is nobody else: name them"));
+            let nobody = Rejection::new(Code::NotFound, format!("there is nobody to send to: {}", to.join(", ")));
+            let has_shells = state.agents.values().any(|agent| agent.definition.kind.is_shell());
+            return Err(match has_shells {
+                true => nobody.hint("of several, shells are meant only where there is nobody else: name them"),
+                false => nobody.hint("agentmux ls: who is there; a group never means who sends"),
+            });
         }
         return Ok(recipients);
     };
@@ -523,7 +527,7 @@ fn meant(state: &State, from: &Principal, reference: &str) -> Result<(Vec<Recipi
             Principal::Operator | Principal::Peer(_) | Principal::System => None,
         };
         let members: Vec<_> = members.collect();
-        let is_shell = |agent: &Agent| agent.definition.kind.0 == KindName::SHELL;
+        let is_shell = |agent: &Agent| agent.definition.kind.is_shell();
         let among_agents = !members.iter().copied().all(is_shell);
         let others = members.into_iter().filter(|agent| Some(agent.id) != sender);
         let told = others.filter(|agent| !(among_agents && is_shell(agent)) && may_tell(state, from, agent));

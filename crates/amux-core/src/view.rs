@@ -544,6 +544,5 @@ fn count<'a>(state: &'a State, agent: &entity::Agent) -> Count<'a> {
 /// run it. Of another program in a terminal nobody learns that.
 fn tells_beginnings(state: &State, agent: &entity::Agent) -> bool {
     let kind = &agent.definition.kind;
-    kind.0 == KindName::SHELL
-        || kind::find(state, kind).is_ok_and(|kind| !matches!(kind.dialect, Dialect::Pty | Dialect::Tmux))
+    kind.is_shell() || kind::find(state, kind).is_ok_and(|kind| !matches!(kind.dialect, Dialect::Pty | Dialect::Tmux))
 }

@@ -150,6 +150,10 @@ impl KindName {
         Self(Self::SHELL.into())
     }
 
+    pub fn is_shell(&self) -> bool {
+        self.0 == Self::SHELL
+    }
+
     pub fn cmd() -> Self {
         Self(Self::CMD.into())
     }

@@ -606,7 +606,7 @@ fn take_up(shared: &Arc<Shared>, agent: AgentId, run: RunNo, mut kept: Kept) -> 
     let body = if let Some(terminal) = kept.take(Role::Terminal) {
         let channel = channel.map_or_else(Channel::new, Ok)?;
         let kind = plan.kind.as_ref().ok();
-        let is_shell = kind.is_some_and(|kind| kind.program.is_none()) && plan.definition.kind.0 == "shell";
+        let is_shell = kind.is_some_and(|kind| launch::is_shell(kind, &plan.definition.kind));
         let (of, size) = ((kept.process.pid, is_shell), amux_sys::pty::size(terminal.as_fd()));
         let size = size.map_or(plan.definition.size, |(rows, cols)| Size { rows, cols });
         let bytes_max = shared.tape_bytes_max();

@@ -351,6 +351,11 @@ impl Display {
         &self.activity.front
     }
 
+    /// What it is sent is run, whatever the agent is defined to be while it runs.
+    pub(crate) fn is_of_a_shell(&mut self) {
+        self.activity.front.is_shell = true;
+    }
+
     /// As it is known without anybody having looked: nothing to report.
     pub(crate) fn expects(&mut self, front: Front) {
         (self.reported.front, self.activity.front) = (front.clone(), front);

@@ -153,8 +153,8 @@ pub(crate) fn plan(shared: &Shared, agent: AgentId, run: RunNo, plan: &Plan) -> 
     })
 }
 
-fn is_shell(kind: &Kind, name: &KindName) -> bool {
-    kind.program.is_none() && name.0 == KindName::SHELL
+pub(crate) fn is_shell(kind: &Kind, name: &KindName) -> bool {
+    kind.program.is_none() && name.is_shell()
 }
 
 fn no_command(kind: &KindName) -> Error {

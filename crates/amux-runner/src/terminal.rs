@@ -185,6 +185,9 @@ impl Terminal {
             was_busy: false,
             watch: None,
         };
+        if is_shell {
+            this.display.is_of_a_shell();
+        }
         this.look_soon();
         Ok(this)
     }

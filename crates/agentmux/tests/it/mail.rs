@@ -262,6 +262,23 @@ fn what_a_shell_was_just_told_to_run_is_not_given_its_mail() {
 }
 
 #[test]
+fn a_shell_that_is_to_be_something_else_is_a_shell_until_it_is_begun_anew() {
+    let post = Post::new();
+    post.world.shell("api");
+    until("it is at its prompt", || (post.world.agent("api")["state"] == "idle").then_some(()));
+    let mut wire = post.world.home.connect().unwrap();
+    wire.must("agent.define", json!({ "agent": "api", "kind": "cmd", "argv": ["cat"], "cwd": "/" }));
+    let ran = post.world.home.dir.join("ran");
+    let sent = wire.must("message.send", json!({ "to": ["all"], "body": format!("touch {}", ran.display()) }));
+    let held = post.delivery(&text_of(&sent["id"]));
+    assert_eq!(held["stage"], "held", "{held}");
+    assert!(held.to_string().contains("this is said to agents"), "{held}");
+    post.json(&["restart", "api"]);
+    until("cat is given it", || post.json(&["look", "api"])["lines"].to_string().contains("touch").then_some(()));
+    assert!(!ran.exists(), "and no shell was");
+}
+
+#[test]
 fn a_timeout_without_something_to_wait_for_is_refused() {
     let post = Post::new();
     let out = post.world.run(&["send", "operator", "-m", "x", "--timeout", "1s"]);
