@@ -109,6 +109,16 @@ pub(crate) fn row(pid: u32) -> Option<Row> {
     parse_stat(pid, &text[..count])
 }
 
+/// Whether a signal or a debugger has stopped every thread of a process. One that is gone stands still, too.
+pub(crate) fn stands_still(pid: u32) -> bool {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let mut stats = threads.filter_map(|thread| std::fs::read(thread.path().join("stat")).ok());
+    stats.all(|stat| {
+        let after_name = stat.iter().rposition(|byte| *byte == b')').map_or(0, |end| end + 1);
+        stat[after_name..].iter().find(|byte| **byte != b' ').is_none_or(|state| b"TtZX".contains(state))
+    })
+}
+
 /// Every process we can see.
 pub(crate) fn table() -> Vec<Row> {
     pids().filter_map(row).collect()
@@ -125,8 +135,7 @@ fn parse_stat(pid: u32, text: &[u8]) -> Option<Row> {
     let rest = std::str::from_utf8(&text[after_name..]).ok()?;
     let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
     let number = |index: usize| fields.get(index)?.parse::<u64>().ok();
-    let state = *fields.first()?;
-    let zombie = matches!(state, "Z" | "X");
+    let zombie = matches!(*fields.first()?, "Z" | "X");
     Some(Row {
         id: ProcessId { pid, start_ticks: number(19)? },
         parent: number(1)? as u32,
@@ -134,7 +143,6 @@ fn parse_stat(pid: u32, text: &[u8]) -> Option<Row> {
         session: number(3)? as u32,
         // A first thread that ended before the others looks like a zombie and is none.
         is_dead: zombie && number(17)? <= 1,
-        is_stopped: matches!(state, "T" | "t"),
         cpu_ms: (number(11)? + number(12)?) * 1_000 / rustix::param::clock_ticks_per_second().max(1),
         rss_bytes: number(21)? * rustix::param::page_size() as u64,
     })

@@ -55,6 +55,11 @@ pub(crate) fn row(pid: u32) -> Option<Row> {
     if exists { ps(&["-p", &pid.to_string()]).pop() } else { None }
 }
 
+pub(crate) fn stands_still(pid: u32) -> bool {
+    let output = Command::new("ps").args(["-p", &pid.to_string(), "-o", "stat="]).output();
+    output.is_ok_and(|output| output.stdout.trim_ascii_start().first().is_none_or(|state| b"TZ".contains(state)))
+}
+
 pub(crate) fn table() -> Vec<Row> {
     ps(&["-ax"])
 }
@@ -76,7 +81,7 @@ fn parse_ps(line: &str) -> Option<Row> {
     let mut words = line.split_ascii_whitespace();
     let mut next = || words.next();
     let (pid, parent, group) = (next()?.parse().ok()?, next()?.parse().ok()?, next()?.parse().ok()?);
-    let state = next()?;
+    let is_dead = next()?.starts_with('Z');
     let rss_bytes = next()?.parse::<u64>().ok()? * 1024;
     let cpu_ms = parse_cpu_ms(next()?)?;
     let (_weekday, month, day, time, year) = (next()?, next()?, next()?, next()?, next()?);
@@ -85,8 +90,7 @@ fn parse_ps(line: &str) -> Option<Row> {
         parent,
         group,
         session: session_of(pid),
-        is_dead: state.starts_with('Z'),
-        is_stopped: state.starts_with('T'),
+        is_dead,
         cpu_ms,
         rss_bytes,
     })

@@ -319,8 +319,6 @@ pub(crate) struct Row {
     pub(crate) session: u32,
     /// Ended; only its status is left.
     pub(crate) is_dead: bool,
-    /// A signal or a debugger has made it stand still.
-    pub(crate) is_stopped: bool,
     pub(crate) cpu_ms: u64,
     pub(crate) rss_bytes: u64,
 }

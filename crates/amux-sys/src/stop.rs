@@ -5,6 +5,7 @@
 //! these. Without a control group two escape: who has left all of these on purpose, and who is replaced by its own
 //! child faster than the process table can be read.
 
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::time::{Duration, Instant};
@@ -41,17 +42,19 @@ pub fn stop_tree(leader: &ProcessId, tag: Option<(&str, &str)>, grace: Duration)
 /// can look, or does not die.
 const KILL_ROUNDS_MAX: usize = 20;
 
-/// How long a tree may take to stand still, which a process does when it has finished the fork it is in. Who is in the
-/// kernel's hands never does.
+/// So often a tree that is being held still is looked at again for children that it had just then.
+const HOLD_ROUNDS_MAX: usize = 10;
+
+/// How long those who were told to stand still may take to do so. Who is in the kernel's hands never does.
 const HOLD_PATIENCE: Duration = Duration::from_millis(100);
 
-/// Between two looks at a tree that does not stand still yet.
+/// Between two looks at whether they do.
 const HOLD_PAUSE: Duration = Duration::from_millis(1);
 
 /// While nobody ends, the tree is looked at again so often for who has joined it since it was asked.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
-/// How long the kernel may take to carry out the kills of one round; twenty rounds make two seconds.
+/// How long the kernel may take to carry out the kills of one round.
 const KILL_PATIENCE: Duration = Duration::from_millis(100);
 
 impl Ladder<'_> {
@@ -87,8 +90,6 @@ struct Tree<'a> {
     /// Everybody who was ever seen in it: a child whose parent has ended is still one of them.
     seen: BTreeSet<ProcessId>,
     living: BTreeSet<ProcessId>,
-    /// Who of them stands still.
-    stopped: BTreeSet<ProcessId>,
     /// Who did not come to stand still, and is not waited for again.
     restless: BTreeSet<ProcessId>,
     /// We, and those we come from, are never part of it: a server that was started from inside an agent's tree stops
@@ -100,8 +101,8 @@ impl<'a> Tree<'a> {
     fn of(ladder: &'a Ladder<'a>) -> Self {
         let me = std::process::id();
         let spared = process::ancestry(me).into_iter().chain([me]).collect();
-        let [seen, living, stopped, restless] = [const { BTreeSet::new() }; 4];
-        Self { ladder, seen, living, stopped, restless, spared }
+        let [seen, living, restless] = [const { BTreeSet::new() }; 3];
+        Self { ladder, seen, living, restless, spared }
     }
 
     fn look(&mut self) {
@@ -122,9 +123,8 @@ impl<'a> Tree<'a> {
         };
         let roots = table.iter().filter(belongs).map(|row| row.id.pid);
         let family = process::with_descendants(&table, roots.collect());
-        let members = || table.iter().filter(|row| !row.is_dead && family.contains(&row.id.pid));
-        self.living = members().map(|row| row.id).collect();
-        self.stopped = members().filter(|row| row.is_stopped).map(|row| row.id).collect();
+        let members = table.iter().filter(|row| !row.is_dead && family.contains(&row.id.pid));
+        self.living = members.map(|row| row.id).collect();
         self.seen.extend(&self.living);
     }
 
@@ -153,7 +153,9 @@ impl<'a> Tree<'a> {
             }
             self.hold_still();
             // The youngest first: who loses what leads its group or its terminal is told to go on.
-            for member in self.living.iter().rev() {
+            let mut dying: Vec<ProcessId> = self.living.iter().copied().collect();
+            dying.sort_unstable_by_key(|member| Reverse((member.start_ticks, member.pid)));
+            for member in &dying {
                 let _ = signals::send_to(member, Signal::Kill);
             }
             wait_for_all(&self.living, KILL_PATIENCE);
@@ -166,25 +168,34 @@ impl<'a> Tree<'a> {
     }
 
     /// What stands still cannot fork away from the walk. Being told to is not enough: a fork that has begun goes on, and
-    /// its child may come after the walk. So everybody is to be seen standing still, and then nobody new.
+    /// its child may come after the walk.
     fn hold_still(&mut self) {
-        let deadline = Instant::now() + HOLD_PATIENCE;
-        let mut told = BTreeSet::new();
-        loop {
-            for member in &self.living {
-                if told.insert(*member) {
-                    let _ = signals::send_to(member, Signal::Stop);
-                }
-            }
-            let stopped = std::mem::take(&mut self.stopped);
-            self.look();
-            let moving = self.living.difference(&stopped).filter(|member| !self.restless.contains(member));
-            let moving: Vec<ProcessId> = moving.copied().collect();
+        let mut held = BTreeSet::new();
+        for _ in 0..HOLD_ROUNDS_MAX {
+            let moving: Vec<ProcessId> = self.living.difference(&held).copied().collect();
             if moving.is_empty() {
                 return;
             }
+            for member in &moving {
+                let _ = signals::send_to(member, Signal::Stop);
+            }
+            self.wait_for_stillness(&moving);
+            held.extend(moving);
+            self.look();
+        }
+    }
+
+    fn wait_for_stillness(&mut self, moving: &[ProcessId]) {
+        let deadline = Instant::now() + HOLD_PATIENCE;
+        let mut left: Vec<ProcessId> =
+            moving.iter().filter(|member| !self.restless.contains(member)).copied().collect();
+        loop {
+            left.retain(|member| !os::stands_still(member.pid));
+            if left.is_empty() {
+                return;
+            }
             if Instant::now() >= deadline {
-                self.restless.extend(moving);
+                self.restless.extend(left);
                 return;
             }
             std::thread::sleep(HOLD_PAUSE);
