@@ -6,8 +6,7 @@ use amux_proto::command::agent::{
     Command, Create, Define, Describe, Draft, Mail, Remove, Rename, Restart, Start, Stop,
 };
 use amux_proto::entity::{
-    Agent, Content, Definition, Desired, Dialect, Kind, KindName, MailRules, Recipient, Run, RunState, Size, Stage,
-    Work,
+    Agent, Content, Definition, Desired, Dialect, Kind, MailRules, Recipient, Run, RunState, Size, Stage, Work,
 };
 use amux_proto::event::agent::{
     Created, Defined, Described, Drafted, Event, MailChanged, Removed, Removing, Renamed, StartDropped, StartWanted,
@@ -86,7 +85,7 @@ fn create(case: &mut Case<'_>, order: &Create) -> Result<Value, Rejection> {
 fn definition(state: &State, order: &Create) -> Result<Definition, Rejection> {
     let Create { kind: name, argv, cwd, env, size, .. } = order;
     let kind = kind::find(state, name)?;
-    let needs_command = kind.program.is_none() && name.0 != KindName::SHELL;
+    let needs_command = kind.program.is_none() && !name.is_shell();
     if needs_command && argv.first().is_none_or(String::is_empty) {
         return Err(match kind.dialect {
             Dialect::Tmux => bad("a pane is needed: tmux")

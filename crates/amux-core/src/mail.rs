@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use amux_proto::command::message;
 use amux_proto::entity::{
-    Activity, Agent, Class, Delivery, Dialect, KindName, Message, Phase, Priority, Recipient, RequestKind, Right, Run,
-    RunState, Stage, WhileWorking,
+    Activity, Agent, Class, Delivery, Dialect, Message, Phase, Priority, Recipient, RequestKind, Right, Run, RunState,
+    Stage, WhileWorking,
 };
 use amux_proto::{AgentId, Code, Command, MessageId, Principal, Time};
 
@@ -325,7 +325,7 @@ fn is_shell(agent: &Agent) -> bool {
         let front = &run.activity.front;
         run.is_live() && front.is_shell && !front.is_away()
     };
-    agent.definition.kind.0 == KindName::SHELL || agent.run.as_ref().is_some_and(is_at_prompt)
+    agent.definition.kind.is_shell() || agent.run.as_ref().is_some_and(is_at_prompt)
 }
 
 /// Why a copy that nothing holds is not given at once. What is due is given in its order, as fast as it is taken.
@@ -345,7 +345,7 @@ pub fn queued(state: &State, message: &Message, copy: &Delivery, now: Time) -> O
     }
     Some(match &activity.phase {
         Phase::Opening => "its CLI has not said yet that it is ready".to_owned(),
-        Phase::Working { doing: Some(doing) } if agent.definition.kind.0 == KindName::SHELL => {
+        Phase::Working { doing: Some(doing) } if agent.definition.kind.is_shell() => {
             format!("its shell runs a command: {doing}")
         }
         _ if hears_between_turns(state, agent) => "it is given as soon as its CLI takes one more input".to_owned(),

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use amux_proto::command::message::{Ack, Cancel, Command, Edit, Expire, File, Move, Release, Retry, Seen, Send};
 use amux_proto::entity::{
-    Agent, Answer, Delivery, KindName, Message, Passed, Recipient, Request, RequestKind, RequestOption,
-    RequestOptionKind, Right, Stage, Words,
+    Agent, Answer, Delivery, Message, Passed, Recipient, Request, RequestKind, RequestOption, RequestOptionKind, Right,
+    Stage, Words,
 };
 use amux_proto::event::message::{Edited, Event, Filed, Moved, Recalled, Released, Sent, Staged};
 use amux_proto::event::request;
@@ -500,12 +500,9 @@ pub(crate) fn recipients(
     }
     let Some((_, first)) = unknown.first() else {
         if recipients.is_empty() {
-            let nobody = Rejection::new(Code::NotFound, format!("there is nobody to send to: {}", to.join(", ")));
-            let has_shells = state.agents.values().any(|agent| agent.definition.kind.is_shell());
-            return Err(match has_shells {
-                true => nobody.hint("of several, shells are meant only where there is nobody else: name them"),
-                false => nobody.hint("agentmux ls: who is there; a group never means who sends"),
-            });
+            return Err(Rejection::new(Code::NotFound, format!("there is nobody to send to: {}", to.join(", "))).hint(
+                "agentmux ls; a group does not mean who sends, and shells only where it has nobody else: name them",
+            ));
         }
         return Ok(recipients);
     };
@@ -589,7 +586,7 @@ fn or_many(state: &State, reference: &str, rejection: Rejection) -> Rejection {
 /// What a shell is sent it runs: an agent needs the right to press its keys.
 fn may_tell(state: &State, from: &Principal, to: &Agent) -> bool {
     let is_agent = matches!(from, Principal::Agent { .. });
-    !is_agent || to.definition.kind.0 != KindName::SHELL || right::reaches(state, from, Right::Keys, to.id)
+    !is_agent || !to.definition.kind.is_shell() || right::reaches(state, from, Right::Keys, to.id)
 }
 
 fn unknown(what: &str, name: &str, known: impl Iterator<Item = String>) -> Rejection {

@@ -5,6 +5,7 @@
 use std::collections::HashSet;
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,7 +32,7 @@ use crate::display::View;
 use crate::frames::Place;
 use crate::front::Watch;
 use crate::kept::{self, Kept, Role};
-use crate::launch::{self, Launch};
+use crate::launch::{self, Launch, Leads};
 use crate::lines::{Lines, Pipes, now, until};
 use crate::pane::Pane;
 use crate::terminal::Terminal;
@@ -456,13 +457,9 @@ fn enliven(
     let make = || -> io::Result<(Body, Option<AsyncFd<OwnedFd>>, Option<Order>)> {
         let pidfd = child.pidfd.take().map(polled::readable).transpose()?;
         if let Some(terminal) = child.pty.take() {
-            let of = (child.id.pid, launch.is_shell);
+            let led = (child.id.pid, &launch.leads);
             let known = Activity { cwd: Some(launch.begin.cwd.clone()), ..untold(known) };
-            let (bytes_max, is_shell) = (shared.tape_bytes_max(), launch.is_shell);
-            let mut terminal = Terminal::new(&dir, bytes_max, (terminal, channel), launch.size, of, known)?;
-            if !is_shell {
-                terminal.watch(clis(shared), &program(plan));
-            }
+            let terminal = led_terminal(shared, &dir, (terminal, channel), launch.size, led, known)?;
             return Ok((Body::Terminal(Box::new(terminal)), pidfd, None));
         }
         let missing = || io::Error::other("a pipe is missing");
@@ -545,9 +542,20 @@ fn clis(shared: &Shared) -> Vec<String> {
 }
 
 /// What a terminal of ours was opened for.
-fn program(plan: &amux_engine::ask::Plan) -> Vec<String> {
-    let of_kind = plan.kind.as_ref().ok().and_then(|kind| kind.program.clone());
-    of_kind.into_iter().chain(plan.definition.argv.iter().cloned()).collect()
+fn led_terminal(
+    shared: &Shared,
+    dir: &Path,
+    terminal: (OwnedFd, Channel),
+    size: Size,
+    (leader, leads): (u32, &Leads),
+    known: Activity,
+) -> io::Result<Terminal> {
+    let led = (leader, matches!(leads, Leads::Shell));
+    let mut terminal = Terminal::new(dir, shared.tape_bytes_max(), terminal, size, led, known)?;
+    if let Leads::Program { words } = leads {
+        terminal.watch(clis(shared), words);
+    }
+    Ok(terminal)
 }
 
 /// Nothing tells what a program in a terminal does before it says so.
@@ -560,6 +568,8 @@ fn untold(known: Activity) -> Activity {
 struct Recorded {
     kind: Kind,
     begin: Begin,
+    #[serde(default)]
+    leads: Option<Leads>,
 }
 
 /// Takes over a process that an earlier server started.
@@ -602,29 +612,26 @@ fn take_up(shared: &Arc<Shared>, agent: AgentId, run: RunNo, mut kept: Kept) -> 
     let pidfd = kept.take(Role::Pidfd).map(polled::readable).transpose()?;
     let channel = kept.take(Role::ChannelOut).zip(kept.take(Role::ChannelInto));
     let channel = channel.map(|(out, into)| Channel { out, into });
+    // As it was when it was started, whatever has become of its definition and of the file of kinds.
+    let recorded = std::fs::read(dir.join("spec.json")).map_err(|error| error.to_string());
+    let recorded =
+        recorded.and_then(|text| serde_json::from_slice::<Recorded>(&text).map_err(|error| error.to_string()));
+    let recorded = recorded
+        .inspect_err(|error| tracing::warn!(%agent, %run, error, "How a run was begun is not known any more."))
+        .ok();
     let mut given = HashSet::new();
     let body = if let Some(terminal) = kept.take(Role::Terminal) {
         let channel = channel.map_or_else(Channel::new, Ok)?;
-        let kind = plan.kind.as_ref().ok();
-        let is_shell = kind.is_some_and(|kind| launch::is_shell(kind, &plan.definition.kind));
-        let (of, size) = ((kept.process.pid, is_shell), amux_sys::pty::size(terminal.as_fd()));
+        let defined = || Leads::of(plan.kind.as_ref().ok(), &plan.definition);
+        let leads = recorded.and_then(|recorded| recorded.leads).unwrap_or_else(defined);
+        let size = amux_sys::pty::size(terminal.as_fd());
         let size = size.map_or(plan.definition.size, |(rows, cols)| Size { rows, cols });
-        let bytes_max = shared.tape_bytes_max();
-        let mut terminal = Terminal::new(&dir, bytes_max, (terminal, channel), size, of, known)?;
-        if !is_shell {
-            terminal.watch(clis(shared), &program(&plan));
-        }
+        let led = (kept.process.pid, &leads);
+        let mut terminal = led_terminal(shared, &dir, (terminal, channel), size, led, known)?;
         given = terminal.take_up();
         Body::Terminal(Box::new(terminal))
     } else {
         'body: {
-            let recorded = std::fs::read(dir.join("spec.json")).map_err(|error| error.to_string());
-            let recorded =
-                recorded.and_then(|text| serde_json::from_slice::<Recorded>(&text).map_err(|error| error.to_string()));
-            let recorded = recorded
-                .inspect_err(|error| tracing::warn!(%agent, %run, error, "How a run was begun is not known any more."))
-                .ok();
-            // As it was when it was started, whatever has become of the file of kinds.
             let kind = match &recorded {
                 Some(recorded) => recorded.kind.clone(),
                 None => plan.kind.clone().map_err(|refusal| io::Error::other(refusal.message))?,

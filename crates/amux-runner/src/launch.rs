@@ -10,11 +10,11 @@ use amux_agents::once::{Format, Once};
 use amux_agents::tmux::Control;
 use amux_agents::{Begin, Machine, McpServer, Order, Session as Conversation};
 use amux_engine::ask::Plan;
-use amux_proto::entity::{Dialect, Kind, KindName, Size};
+use amux_proto::entity::{Definition, Dialect, Kind, KindName, Size};
 use amux_proto::{AgentId, RunNo, env};
 use amux_sys::process;
 use amux_sys::spawn::{self, Session, SpawnSpec, Stdio};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::{Shared, lease, report, worktree};
@@ -75,7 +75,25 @@ pub(crate) struct Launch {
     pub(crate) spec: SpawnSpec,
     pub(crate) begin: Begin,
     pub(crate) size: Size,
-    pub(crate) is_shell: bool,
+    pub(crate) leads: Leads,
+}
+
+/// What a terminal is begun with.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "snake_case")]
+pub(crate) enum Leads {
+    Shell,
+    Program { words: Vec<String> },
+}
+
+impl Leads {
+    pub(crate) fn of(kind: Option<&Kind>, definition: &Definition) -> Self {
+        if kind.is_some_and(|kind| is_shell(kind, &definition.kind)) {
+            return Self::Shell;
+        }
+        let program = kind.and_then(|kind| kind.program.clone());
+        Self::Program { words: program.into_iter().chain(definition.argv.iter().cloned()).collect() }
+    }
 }
 
 /// Whether the machine has room for one more; asked before the first thing is written.
@@ -103,7 +121,7 @@ pub(crate) fn admit(dialect: Dialect) -> Result<(), Error> {
 pub(crate) fn plan(shared: &Shared, agent: AgentId, run: RunNo, plan: &Plan) -> Result<Launch, Error> {
     let definition = &plan.definition;
     let kind = plan.kind.clone().map_err(|refusal| Error::Kind(refusal.message))?;
-    let is_shell = is_shell(&kind, &definition.kind);
+    let leads = Leads::of(Some(&kind), definition);
     let conversation = match &plan.session {
         Some(id) => Conversation::Resume { id: id.clone() },
         None => Conversation::New { id: new_session(agent, run) },
@@ -148,12 +166,12 @@ pub(crate) fn plan(shared: &Shared, agent: AgentId, run: RunNo, plan: &Plan) -> 
             nofile: None,
         },
         size: definition.size,
-        is_shell,
+        leads,
         kind,
     })
 }
 
-pub(crate) fn is_shell(kind: &Kind, name: &KindName) -> bool {
+fn is_shell(kind: &Kind, name: &KindName) -> bool {
     kind.program.is_none() && name.is_shell()
 }
 
@@ -369,10 +387,11 @@ struct Recorded<'a> {
     variables: Vec<String>,
     kind: Kind,
     begin: &'a Begin,
+    leads: &'a Leads,
 }
 
 pub(crate) fn record(dir: &Path, launch: &Launch) -> io::Result<()> {
-    let Launch { spec, kind, begin, .. } = launch;
+    let Launch { spec, kind, begin, leads, .. } = launch;
     let text = |word: &OsString| word.to_string_lossy().into_owned();
     let recorded = Recorded {
         program: &spec.program,
@@ -381,6 +400,7 @@ pub(crate) fn record(dir: &Path, launch: &Launch) -> io::Result<()> {
         variables: spec.env.iter().map(|(name, _)| text(name)).collect(),
         kind: Kind { env: BTreeMap::new(), ..kind.clone() },
         begin,
+        leads,
     };
     std::fs::create_dir_all(dir)?;
     amux_sys::disk::replace(&dir.join("spec.json"), &serde_json::to_vec_pretty(&recorded).map_err(io::Error::other)?)

@@ -270,12 +270,38 @@ fn a_shell_that_is_to_be_something_else_is_a_shell_until_it_is_begun_anew() {
     wire.must("agent.define", json!({ "agent": "api", "kind": "cmd", "argv": ["cat"], "cwd": "/" }));
     let ran = post.world.home.dir.join("ran");
     let sent = wire.must("message.send", json!({ "to": ["all"], "body": format!("touch {}", ran.display()) }));
-    let held = post.delivery(&text_of(&sent["id"]));
-    assert_eq!(held["stage"], "held", "{held}");
-    assert!(held.to_string().contains("this is said to agents"), "{held}");
+    let is_held = || {
+        let held = post.delivery(&text_of(&sent["id"]));
+        assert_eq!(held["stage"], "held", "{held}");
+        assert!(held.to_string().contains("this is said to agents"), "{held}");
+    };
+    is_held();
+    post.kill();
+    is_held();
+    let mut wire = post.world.home.connect().unwrap();
+    wire.must("agent.keys", json!({ "agent": "api", "keys": ["sleep 1000", "Enter"] }));
+    until("it is watched as a shell is", || (post.world.agent("api")["state"] == "working").then_some(()));
     post.json(&["restart", "api"]);
     until("cat is given it", || post.json(&["look", "api"])["lines"].to_string().contains("touch").then_some(()));
     assert!(!ran.exists(), "and no shell was");
+}
+
+#[test]
+fn a_program_that_was_to_be_a_shell_for_a_while_is_none() {
+    let post = Post::new();
+    post.json(&["new", "api", "--agent", "cmd", "--cwd", "/", "--", "cat"]);
+    until("it runs", || post.world.agent("api")["pid"].as_u64());
+    let define = |kind: &str, argv: &[&str]| {
+        let definition = json!({ "agent": "api", "kind": kind, "argv": argv, "cwd": "/" });
+        post.world.home.connect().unwrap().must("agent.define", definition);
+    };
+    define("shell", &[]);
+    post.kill();
+    post.send("api", "the first");
+    until("it is given it", || post.json(&["look", "api"])["lines"].to_string().contains("the first").then_some(()));
+    define("cmd", &["cat"]);
+    post.send("all", "the second");
+    until("it is no shell", || post.json(&["look", "api"])["lines"].to_string().contains("the second").then_some(()));
 }
 
 #[test]
