@@ -119,7 +119,7 @@ promise('the list is filtered by words with a place, ordered by keys on every de
   await b.getByRole('region', { name: 'Notices' }).getByText('Sent to two@default').waitFor();
 });
 
-promise('two hundred agents are listed and filtered without a wait', async (here) => {
+promise.alone('two hundred agents are listed and filtered without a wait', async (here) => {
   for (let i = 0; i < 200; i += 1) here.agentmux('new', `s${i}`, '--agent', 'fake', '--no-start-agent');
   const page = await here.visit();
   await page.locator('aside li', { hasText: 's199' }).first().waitFor({ state: 'attached' });

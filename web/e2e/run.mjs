@@ -175,7 +175,13 @@ promise('a reader who scrolled up stays there to the pixel while the agent goes 
   await page.mouse.wheel(0, -700);
   await page.getByRole('button', { name: 'To the end' }).waitFor();
   const place = () => page.evaluate(() => [...document.querySelectorAll('[data-node]')].map((node) => [node.dataset.node, Math.round(node.getBoundingClientRect().top)]).find(([, top]) => top > 100));
-  await page.waitForTimeout(400);
+  // The wheel's own glide is over when it was in one place for a while.
+  await box.evaluate(async (one) => {
+    for (let same = 0, last = -1; same < 12; same = one.scrollTop === last ? same + 1 : 0) {
+      last = one.scrollTop;
+      await new Promise(requestAnimationFrame);
+    }
+  });
   const before = await place();
   for (let i = 0; i < 4; i += 1) await here.later('send', 'fay', '-m', 'say:4 more', '--wait', 'acked');
   await page.getByRole('button', { name: /\d new/ }).waitFor();

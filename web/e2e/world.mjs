@@ -16,8 +16,8 @@ const SCREENS = process.env.SCREENS ?? new URL('../shots/', import.meta.url).pat
 /** Mostly they wait, for a server or for each other; with more the machine is measured and not the interface. */
 const JOBS = Number(process.env.E2E_JOBS) || Math.min(4, availableParallelism() + 1);
 
-/** None takes half of this on a machine that does much else. */
-const PROMISE_MS_MAX = 240_000;
+/** None takes a fifth of this on a machine that does much else. */
+const PROMISE_MS_MAX = 600_000;
 
 let running;
 /** One for all worlds: what they must not share is a context's own. */

@@ -172,8 +172,9 @@ fn a_shell_that_prints_without_end_is_seen_to_work_and_keeps_nobody_waiting() {
         is("idle");
     }
     // It waits for a command beside one that prints.
-    world.json(&["keys", "api", "yes & sleep 0.5", "Enter"]);
+    world.json(&["keys", "api", "yes & cat > /dev/null", "Enter"]);
     is("working");
+    world.json(&["keys", "api", "C-d"]);
     is("idle");
 }
 

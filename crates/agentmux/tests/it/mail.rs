@@ -127,6 +127,7 @@ fn a_sender_is_told_the_truth_at_every_stage() {
     );
     // Who waits for less than what became of it has what it waited for.
     post.json(&["send", "api", "-m", "say:5", "--wait", "begun"]);
+    until("its turn is over", || (post.world.agent("api")["state"] == "idle").then_some(()));
     // It is being worked on, and then it is not: whoever waits hears of it.
     let waits = post.begin(&["--json", "send", "api", "-m", "hold", "--wait", "acked"]);
     until("it works", || (post.world.agent("api")["state"] == "working").then_some(()));

@@ -428,7 +428,7 @@ mod claude {
     fn a_task_in_the_background_begins_a_turn_when_it_ends() {
         let real = real!("claude");
         let agent = real.begin("scout", &[]);
-        agent.tell("BGBASH 1");
+        agent.tell("BGBASH 3");
         agent.until_item("a turn that began by itself is over", |item| {
             item["type"] == "turn_ended" && item["turn"] == 2
         });

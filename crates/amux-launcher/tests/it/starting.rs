@@ -24,7 +24,7 @@ fn progress_moves_the_deadline_of_a_start() {
 
 #[test]
 fn a_server_that_does_not_become_ready_is_killed_and_reaped_and_tried_again() {
-    let policy = "start=200 last_words=50";
+    let policy = "start=1000 last_words=50";
     let stage = Stage::set(Setting { policy, ..Setting::default() }, "status:1:1,stuck/line,serve");
     let first = process::identity(stage.pid(1));
     stage.until_log(&format!("srv {} is ready", stage.pid(2)));
