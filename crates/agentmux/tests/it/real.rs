@@ -657,7 +657,9 @@ mod talk {
 mod codex {
     use super::*;
 
-    const ASKING: &[&str] = &["--mode", "untrusted/read-only"];
+    // No sandbox, so that nothing but the answer decides. Within one, codex tries there what was approved, and outside
+    // only if the complaint of the command came before its end was looked at.
+    const ASKING: &[&str] = &["--mode", "untrusted/danger-full-access"];
 
     #[test]
     fn two_turns_are_one_process() {
