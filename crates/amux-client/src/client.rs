@@ -11,8 +11,9 @@ use amux_proto::{CmdId, Code, FRAME_BYTES_MAX, PROTOCOL, Rejection, Rev, Seq, Ti
 use amux_sys::{clock, peer, socket};
 use serde_json::value::RawValue;
 
-/// A server that lives answers a hello at once; one that does not is stopped, or drowning.
-const HELLO_TIMEOUT: Duration = Duration::from_secs(2);
+/// A server that lives answers a hello at once. A machine that stands still for some seconds is no reason for the send
+/// of a night's script to fail, and whoever waits for a server that is stopped wants to be told.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A command waits for its commit and whatever the disk is doing.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
