@@ -196,7 +196,7 @@ fn messages_wait_for_an_agent_that_reads_nothing() {
     assert!(!stages().contains("unproven"), "what is in nobody's hands is not given up: {:?}", stages());
     let began = Instant::now();
     stage.world.json(&["stop", "deaf"]);
-    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
     // What was in its hands it may have read; the rest is for its next run.
     assert_eq!(stages(), BTreeSet::from(["held".to_owned(), "unproven".to_owned()]));
     assert!(stage.read("deaf").is_empty());
@@ -243,7 +243,7 @@ fn a_stop_takes_everything_along_or_names_it() {
         }
         let began = Instant::now();
         stage.world.json(&["stop", name, "--grace", "1s"]);
-        assert!(began.elapsed() < Duration::from_secs(10), "{name}: {:?}", began.elapsed());
+        assert!(began.elapsed() < Duration::from_secs(30), "{name}: {:?}", began.elapsed());
         let survivors = stage.exit(name)["survivors"].clone();
         let left = process::tagged("AGENTMUX_TAG", &tag);
         assert!(left.is_empty() && survivors == json!([]), "{name}: {left:?} {survivors}");
@@ -268,7 +268,7 @@ fn an_end_is_an_end_also_when_a_child_holds_the_output() {
     let began = Instant::now();
     stage.send("parent", "die");
     assert_eq!(stage.exit("parent")["code"], 3);
-    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
     let uid = stage.show("parent")["agent"]["uid"].as_str().unwrap().to_owned();
     assert!(process::tagged("AGENTMUX_TAG", &format!("{uid}:1")).is_empty());
 }

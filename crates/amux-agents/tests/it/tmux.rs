@@ -221,7 +221,8 @@ impl Adopted {
 
 impl Drop for Adopted {
     fn drop(&mut self) {
-        let _ = signals::send_to(&self.child.id, Signal::Term);
+        // One that was asked to end would first write all it still has, to a test that reads no more.
+        let _ = signals::send_to(&self.child.id, Signal::Kill);
         let _ = self.child.wait();
     }
 }
