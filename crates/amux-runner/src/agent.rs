@@ -470,7 +470,7 @@ fn enliven(
                 stdout: child.stdout.take().ok_or_else(missing)?,
                 stderr: child.stderr.take().ok_or_else(missing)?,
             };
-            let to = (target(plan), pipes);
+            let to = (launch.leads.pane().unwrap_or_default(), pipes);
             let watch = Watch::new(clis(shared));
             let mut pane = Pane::new(&dir, shared.tape_bytes_max(), to, launch.size, untold(known), watch)?;
             pane.open();
@@ -527,11 +527,6 @@ fn enliven(
     Ok((live, order))
 }
 
-/// The pane of an agent that is one.
-fn target(plan: &amux_engine::ask::Plan) -> &str {
-    plan.definition.argv.first().map_or("", String::as_str)
-}
-
 /// The programs of the kinds there are: agents wherever they run.
 fn clis(shared: &Shared) -> Vec<String> {
     shared
@@ -541,7 +536,7 @@ fn clis(shared: &Shared) -> Vec<String> {
         .read(|state, _| state.kinds.values().filter_map(|kind| kind.program.clone()).collect())
 }
 
-/// What a terminal of ours was opened for.
+/// A terminal of ours, with what it was opened for.
 fn led_terminal(
     shared: &Shared,
     dir: &Path,
@@ -552,8 +547,11 @@ fn led_terminal(
 ) -> io::Result<Terminal> {
     let led = (leader, matches!(leads, Leads::Shell));
     let mut terminal = Terminal::new(dir, shared.tape_bytes_max(), terminal, size, led, known)?;
-    if let Leads::Program { words } = leads {
-        terminal.watch(clis(shared), words);
+    match leads {
+        Leads::Shell => {}
+        Leads::Program { words } => terminal.watch(clis(shared), words),
+        // By a record that does not say it, of an agent that is to be a pane from now on.
+        Leads::Pane { .. } => terminal.watch(clis(shared), &[]),
     }
     Ok(terminal)
 }
@@ -644,7 +642,9 @@ fn take_up(shared: &Arc<Shared>, agent: AgentId, run: RunNo, mut kept: Kept) -> 
                     stdout: kept.take(Role::Stdout).ok_or_else(missing)?,
                     stderr: kept.take(Role::Stderr).ok_or_else(missing)?,
                 };
-                let (to, size) = ((target(&plan), pipes), plan.definition.size);
+                let led = recorded.as_ref().and_then(|recorded| recorded.leads.as_ref()?.pane());
+                let target = led.unwrap_or_else(|| launch::target(&plan.definition));
+                let (to, size) = ((target, pipes), plan.definition.size);
                 let watch = Watch::new(clis(shared));
                 let mut pane = Pane::new(&dir, shared.tape_bytes_max(), to, size, known, watch)?;
                 given = pane.take_up();

@@ -78,12 +78,13 @@ pub(crate) struct Launch {
     pub(crate) leads: Leads,
 }
 
-/// What a terminal is begun with.
+/// What a run is begun with, as a terminal of ours or of tmux has to know it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "is", rename_all = "snake_case")]
 pub(crate) enum Leads {
     Shell,
     Program { words: Vec<String> },
+    Pane { target: String },
 }
 
 impl Leads {
@@ -91,9 +92,24 @@ impl Leads {
         if kind.is_some_and(|kind| is_shell(kind, &definition.kind)) {
             return Self::Shell;
         }
+        if kind.is_some_and(|kind| kind.dialect == Dialect::Tmux) {
+            return Self::Pane { target: target(definition).to_owned() };
+        }
         let program = kind.and_then(|kind| kind.program.clone());
         Self::Program { words: program.into_iter().chain(definition.argv.iter().cloned()).collect() }
     }
+
+    pub(crate) fn pane(&self) -> Option<&str> {
+        match self {
+            Self::Pane { target } => Some(target),
+            Self::Shell | Self::Program { .. } => None,
+        }
+    }
+}
+
+/// The pane of an agent that is one.
+pub(crate) fn target(definition: &Definition) -> &str {
+    definition.argv.first().map_or("", String::as_str)
 }
 
 /// Whether the machine has room for one more; asked before the first thing is written.

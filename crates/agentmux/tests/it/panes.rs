@@ -254,6 +254,20 @@ fn a_server_that_dies_finds_its_panes_again() {
 }
 
 #[test]
+fn a_pane_stays_the_one_it_was_whatever_its_agent_is_to_be() {
+    let Some(tmux) = Tmux::new() else { return };
+    let world = World::new();
+    tmux.adopted(&world, "api", "work:0.0");
+    let to_be = ["work:0.1", "-S", &tmux.socket()].map(str::to_owned);
+    let definition = json!({ "agent": "api", "kind": "tmux", "argv": to_be, "cwd": "/" });
+    world.home.connect().unwrap().must("agent.define", definition);
+    kill_server(&world);
+    world.says("api", "echo still$((1+1))", "still2");
+    let other = tmux.run(&["capture-pane", "-p", "-t", "work:0.1"]);
+    assert!(!other.contains("still2"), "{other}");
+}
+
+#[test]
 fn what_is_typed_while_a_pane_is_looked_for_again_goes_there_when_it_is_found() {
     let Some(tmux) = Tmux::new() else { return };
     let world = World::new();
