@@ -35,7 +35,7 @@ pub(crate) fn sweep(socket: &OsStr, grace: Duration) -> Report {
     ask(&seen, grace);
     for _ in 0..ROUNDS_MAX {
         for process in seen.iter().filter(|process| process::alive(process)) {
-            stop::stop_tree(process, None, Duration::ZERO);
+            stop::stop_tree(process, &[], Duration::ZERO);
         }
         let ours;
         (ours, strangers) = look(socket);

@@ -14,7 +14,7 @@ use amux_agents::{Begin, How, Order};
 use amux_proto::command::run::Fact;
 use amux_proto::entity::{Activity, Dialect, Exit, ExitWhy, Kind, Message, Phase, Priority, Process, Size};
 use amux_proto::view::{Look, SlashCommand};
-use amux_proto::{AgentId, Code, Effect, MessageId, Rejection, RequestId, RunNo, effect, env};
+use amux_proto::{AgentId, Code, Effect, MessageId, Rejection, RequestId, RunNo, effect};
 use amux_sys::cgroup::Leaf;
 use amux_sys::pour::Channel;
 use amux_sys::process::ProcessId;
@@ -35,6 +35,7 @@ use crate::kept::{self, Kept, Role};
 use crate::launch::{self, Launch, Leads};
 use crate::lines::{Lines, Pipes, now, until};
 use crate::pane::Pane;
+use crate::report::Carried;
 use crate::terminal::Terminal;
 use crate::{Shared, envelope, lease, polled, report, tape};
 
@@ -293,7 +294,10 @@ async fn begin(shared: &Arc<Shared>, agent: AgentId, start: &Start) -> Option<Li
         tokio::task::spawn_blocking(move || start_run(&shared, agent, run, &plan)).await
     };
     let attempt = attempt.unwrap_or_else(|error| Err(launch::Error::Watch(io::Error::other(error))));
-    let started = attempt.and_then(|started| enliven(shared, agent, start.run, &plan, started, known.clone()));
+    let started = match attempt {
+        Ok(started) => enliven(shared, agent, start.run, &plan, started, known.clone()).await,
+        Err(error) => Err(error),
+    };
     match started {
         Ok((mut live, order)) => {
             let process = Process { pid: live.process.pid, start_ticks: live.process.start_ticks };
@@ -444,7 +448,7 @@ fn release(shared: &Shared, agent: AgentId, what: &str) {
 }
 
 /// Gives a process its task's half: watched streams, a screen or a machine. One that cannot be watched is ended.
-fn enliven(
+async fn enliven(
     shared: &Arc<Shared>,
     agent: AgentId,
     run: RunNo,
@@ -492,12 +496,16 @@ fn enliven(
     let (body, pidfd, order) = match make() {
         Ok(parts) => parts,
         Err(error) => {
-            let tag = report::tag(agent, run);
-            let tag = Some((env::TAG, tag.as_str()));
-            stop::Ladder { leader: child.id, tag, leaf: leaf.as_ref(), grace: Duration::ZERO }.run();
-            child.wait().ok();
+            let carried = Carried::of(shared, agent, run);
+            let ended = tokio::task::spawn_blocking(move || {
+                let (tags, grace) = (&carried.tags(), Duration::ZERO);
+                stop::Ladder { leader: child.id, tags, leaf: leaf.as_ref(), grace }.run();
+                // Not a wait: who is in the kernel's hands does not end.
+                let _ = child.try_wait();
+                leaf.map(|leaf| leaf.remove());
+            });
+            let _ = ended.await;
             shared.world.notifier.remove_fds(&name).ok();
-            leaf.map(|leaf| leaf.remove());
             leases.iter().for_each(|what| release(shared, agent, what));
             return Err(launch::Error::Watch(error));
         }
@@ -1038,11 +1046,11 @@ impl Live {
                 return self.finish(ExitWhy::Stopped, Vec::new()).await;
             }
         }
-        let (process, tag, leaf) = (self.process, report::tag(self.agent, self.no), self.leaf.clone());
+        let (process, leaf) = (self.process, self.leaf.clone());
+        let carried = Carried::of(&self.shared, self.agent, self.no);
         let left = deadline.saturating_duration_since(Instant::now());
         let stopped = tokio::task::spawn_blocking(move || {
-            let tag = Some((env::TAG, tag.as_str()));
-            stop::Ladder { leader: process, tag, leaf: leaf.as_ref(), grace: left }.run()
+            stop::Ladder { leader: process, tags: &carried.tags(), leaf: leaf.as_ref(), grace: left }.run()
         });
         tokio::pin!(stopped);
         let ended = loop {
@@ -1147,11 +1155,11 @@ impl Live {
 
     /// Tool shells and servers that outlived the process they belong to.
     async fn end_leftovers(&mut self) -> Vec<u32> {
-        let (process, tag, leaf) = (self.process, report::tag(self.agent, self.no), self.leaf.take());
+        let (process, leaf) = (self.process, self.leaf.take());
+        let carried = Carried::of(&self.shared, self.agent, self.no);
         let ended = tokio::task::spawn_blocking(move || {
-            let tag = Some((env::TAG, tag.as_str()));
-            let ladder = stop::Ladder { leader: process, tag, leaf: leaf.as_ref(), grace: LEFTOVER_GRACE };
-            let report = ladder.run();
+            let tags = &carried.tags();
+            let report = stop::Ladder { leader: process, tags, leaf: leaf.as_ref(), grace: LEFTOVER_GRACE }.run();
             if let Some(leaf) = leaf {
                 // Somebody who cannot be ended keeps it; he is among the survivors.
                 let _ = leaf.remove();

@@ -352,8 +352,8 @@ impl Display {
     }
 
     /// What it is sent is run, whatever the agent is defined to be while it runs.
-    pub(crate) fn is_of_a_shell(&mut self) {
-        self.activity.front.is_shell = true;
+    pub(crate) fn led_by_shell(&mut self) {
+        self.activity.front = Front { is_shell: true, ..Front::default() };
     }
 
     /// As it is known without anybody having looked: nothing to report.

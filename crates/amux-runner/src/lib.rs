@@ -39,7 +39,7 @@ use std::time::Duration;
 
 use amux_engine::Handle;
 use amux_proto::entity::{RunState, Size};
-use amux_proto::{AgentId, Code, Effect, Rejection, RunNo, env};
+use amux_proto::{AgentId, Code, Effect, Rejection, RunNo};
 use amux_sys::notify::Notifier;
 use amux_sys::process::ProcessId;
 use amux_sys::stop;
@@ -52,6 +52,7 @@ pub use display::View;
 pub use kept::Kept;
 pub use launch::Preview;
 pub use listing::Listing;
+pub use report::Carried;
 
 /// What a runner needs of the world.
 pub struct World {
@@ -189,6 +190,11 @@ impl Runner {
         runs
     }
 
+    /// What everybody of a run carries.
+    pub fn carried(&self, agent: AgentId, run: RunNo) -> Carried {
+        Carried::of(&self.shared, agent, run)
+    }
+
     /// The server ends, the agents go on: their tasks let go without touching them.
     pub fn detach(&self) {
         self.shared.detach.send_replace(true);
@@ -202,8 +208,8 @@ impl Runner {
                 return None;
             };
             let leader = ProcessId { pid: process.pid, start_ticks: process.start_ticks };
-            let tag = report::tag(agent, run);
-            Some(tokio::task::spawn_blocking(move || stop::stop_tree(&leader, Some((env::TAG, &tag)), grace)))
+            let carried = Carried::of(&self.shared, agent, run);
+            Some(tokio::task::spawn_blocking(move || stop::stop_tree(&leader, &carried.tags(), grace)))
         });
         for ended in futures_util::future::join_all(stops).await {
             if let Err(error) = ended {

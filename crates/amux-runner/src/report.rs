@@ -1,7 +1,9 @@
 //! Observations on their way to the log. An observation is never given up: while the store takes no writes it waits.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -75,14 +77,10 @@ pub(crate) async fn lost(shared: &Arc<Shared>, agent: AgentId, run: RunNo, why: 
 
 /// Ends whatever still carries the tag of a run whose terminal is gone, so that a new start does not run beside it.
 pub(crate) async fn end_leftovers(shared: &Arc<Shared>, agent: AgentId, run: RunNo) {
-    let socket = shared.world.socket.clone().into_os_string();
-    let tag = tag(agent, run);
+    let carried = Carried::of(shared, agent, run);
     let ended = tokio::task::spawn_blocking(move || {
-        // Another profile may hold a copy of this store; its processes carry another socket.
-        for process in amux_sys::process::tagged(env::TAG, &tag) {
-            if amux_sys::process::env_var(process.pid, env::SOCKET).is_some_and(|of| of == socket) {
-                amux_sys::stop::stop_tree(&process, Some((env::TAG, &tag)), LEFTOVER_GRACE);
-            }
+        for process in amux_sys::process::tagged(&carried.tags()) {
+            amux_sys::stop::stop_tree(&process, &carried.tags(), LEFTOVER_GRACE);
         }
     });
     if let Err(error) = ended.await {
@@ -92,6 +90,23 @@ pub(crate) async fn end_leftovers(shared: &Arc<Shared>, agent: AgentId, run: Run
 
 pub(crate) fn tag(agent: AgentId, run: RunNo) -> String {
     format!("{agent}:{run}")
+}
+
+/// What everybody of a run was started with. Another profile may hold a copy of this store; its processes carry another
+/// socket.
+pub struct Carried {
+    tag: String,
+    socket: PathBuf,
+}
+
+impl Carried {
+    pub(crate) fn of(shared: &Shared, agent: AgentId, run: RunNo) -> Self {
+        Self { tag: tag(agent, run), socket: shared.world.socket.clone() }
+    }
+
+    pub fn tags(&self) -> [(&str, &OsStr); 2] {
+        [(env::TAG, self.tag.as_ref()), (env::SOCKET, self.socket.as_os_str())]
+    }
 }
 
 /// The time of a message is over. Whether the log took it.

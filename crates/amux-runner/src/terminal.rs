@@ -186,7 +186,7 @@ impl Terminal {
             watch: None,
         };
         if is_shell {
-            this.display.is_of_a_shell();
+            this.display.led_by_shell();
         }
         this.look_soon();
         Ok(this)
@@ -195,8 +195,12 @@ impl Terminal {
     /// A program that was begun with these words, and not a shell.
     pub(crate) fn watch(&mut self, clis: Vec<String>, words: &[String]) {
         let (watch, front) = Watch::begun(clis, words, self.leader);
-        if self.display.front().is_untold() {
+        let known = self.display.front();
+        if known.is_untold() {
             self.display.expects(front);
+        } else if known.program.is_none() && known.instead.is_none() {
+            // That is how it is with a shell, which this never was.
+            self.display.has_front(front);
         }
         self.watch = Some(watch);
         self.look_soon();

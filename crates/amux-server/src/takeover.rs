@@ -34,8 +34,10 @@ pub(crate) async fn take_over(daemon: &Daemon, agent: AgentId) -> Result<Vec<Str
             format!("{} of profile {}", holder.agent, holder.profile),
             ProcessId { pid: holder.pid, start_ticks: holder.start_ticks },
         );
-        let stopped =
-            tokio::task::spawn_blocking(move || stop::stop_tree(&process, Some((env::TAG, &holder.tag)), GRACE));
+        let stopped = tokio::task::spawn_blocking(move || {
+            let tags = [(env::TAG, holder.tag.as_ref()), (env::SOCKET, holder.socket.as_os_str())];
+            stop::stop_tree(&process, &tags, GRACE)
+        });
         let report = stopped.await.map_err(|error| Rejection::new(Code::Internal, error.to_string()))?;
         if !report.survivors.is_empty() {
             return Err(Rejection::new(Code::Conflict, format!("it could not be ended: {name}")));

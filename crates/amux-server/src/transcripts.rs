@@ -6,7 +6,7 @@ use amux_engine::archive::{self, Key, Roots};
 use amux_proto::entity::RunState;
 use amux_proto::query;
 use amux_proto::view::{FramesPage, ProcessUse, Processes, TranscriptPage};
-use amux_proto::{AgentId, Code, Rejection, RunNo, env};
+use amux_proto::{AgentId, Code, Rejection, RunNo};
 use amux_runner::frames::{Files, Page, Place, Room};
 use amux_runner::{Ask, journal};
 use amux_sys::clock;
@@ -187,11 +187,11 @@ pub(crate) async fn processes(daemon: &Daemon, reference: &str) -> Result<Proces
     let Some(run) = detail.current_run.filter(|run| run.is_live()) else {
         return Ok(Processes { agent: label, processes: Vec::new(), rss_bytes: 0, cpu_ms: 0 });
     };
-    let tag = format!("{agent}:{}", run.no);
+    let carried = daemon.runner.carried(agent, run.no);
     let leader = run.process().map(|process| process.pid);
     let found = tokio::task::spawn_blocking(move || {
         let mut pids: std::collections::BTreeSet<u32> =
-            amux_sys::process::tagged(env::TAG, &tag).iter().map(|process| process.pid).collect();
+            amux_sys::process::tagged(&carried.tags()).iter().map(|process| process.pid).collect();
         if let Some(leader) = leader {
             pids.insert(leader);
             pids.extend(amux_sys::process::descendants(leader).iter().map(|process| process.pid));

@@ -29,6 +29,7 @@ fn main() {
         "hold-lock" => hold_lock(&next()),
         "stop-foreign" => stop_foreign(next().parse().expect("a pid")),
         "stop-own-tree" => stop_own_tree(),
+        "stop-unseen" => stop_unseen(next().parse().expect("a pid")),
         "detached-child" => detached_child(),
         other => panic!("no such role: {other}"),
     }
@@ -192,8 +193,17 @@ fn stop_foreign(pid: u32) {
     let foreign = process::identity(pid).expect("it runs");
     // SAFETY: a plain system call in a process with one thread.
     assert_eq!(unsafe { libc::setuid(65534) }, 0);
-    let report = stop::stop_tree(&foreign, None, Duration::ZERO);
+    let report = stop::stop_tree(&foreign, &[], Duration::ZERO);
     say(format!("survivors: {:?}", report.survivors == [foreign]));
+}
+
+/// With no descriptor left to look with.
+fn stop_unseen(pid: u32) {
+    let unseen = process::identity(pid).expect("it runs");
+    let held: Vec<_> = std::iter::from_fn(|| std::fs::File::open("/dev/null").ok()).collect();
+    let report = stop::stop_tree(&unseen, &[], Duration::from_millis(20));
+    drop(held);
+    say(format!("survivors: {:?}", report.survivors == [unseen]));
 }
 
 /// We are in the tree that is to be stopped, and so is what we started.
@@ -203,8 +213,7 @@ fn stop_own_tree() {
     let sibling =
         spawn::spawn(&SpawnSpec { session: Session::Inherit, ..sh("sleep 60", Stdio::Null) }).expect("started");
     let leader = process::identity(process::parent_pid().expect("started by a test")).expect("it runs");
-    let tag = ("ROLE_TAG", "own");
-    let report = stop::stop_tree(&leader, Some(tag), Duration::from_millis(100));
+    let report = stop::stop_tree(&leader, &[("ROLE_TAG", "own".as_ref())], Duration::from_millis(100));
     let alive = |id: &ProcessId| process::alive(id);
     say(format!("{report:?} ours: {} sibling: {}", alive(&ours.id), alive(&sibling.id)));
     ours.kill().expect("killed");

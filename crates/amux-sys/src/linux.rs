@@ -111,7 +111,10 @@ pub(crate) fn row(pid: u32) -> Option<Row> {
 
 /// Whether a signal or a debugger has stopped every thread of a process. One that is gone stands still, too.
 pub(crate) fn stands_still(pid: u32) -> bool {
-    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let threads = match std::fs::read_dir(format!("/proc/{pid}/task")) {
+        Ok(threads) => threads.flatten(),
+        Err(error) => return error.kind() == io::ErrorKind::NotFound,
+    };
     let mut stats = threads.filter_map(|thread| std::fs::read(thread.path().join("stat")).ok());
     stats.all(|stat| {
         let after_name = stat.iter().rposition(|byte| *byte == b')').map_or(0, |end| end + 1);

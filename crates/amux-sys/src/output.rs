@@ -68,7 +68,7 @@ pub fn output(spec: &SpawnSpec, limit: Limit) -> Result<Output, Error> {
         Ok(None) => Error::TooLong { program: spec.program.clone(), seconds: limit.time.as_secs() },
         Err(source) => Error::Io { program: spec.program.clone(), source },
     };
-    stop::stop_tree(&child.id, None, STOP_GRACE);
+    stop::stop_tree(&child.id, &[], STOP_GRACE);
     // Not a wait: who is in the kernel's hands does not end, and we are not to hang with him.
     let _ = child.try_wait();
     Err(late)

@@ -1,7 +1,7 @@
 //! Processes as the system knows them: identity beyond pid reuse, ancestry, tags, and what they use.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
@@ -131,13 +131,19 @@ fn find_var<'a>(environ: &'a [u8], name: &str) -> Option<&'a [u8]> {
     variables.find_map(|variable| variable.strip_prefix(name.as_bytes())?.strip_prefix(b"="))
 }
 
-/// Every living process that was started with this variable.
-pub fn tagged(name: &str, value: &str) -> Vec<ProcessId> {
-    tagged_in(&os::table(), name, value).collect()
+/// Variables, all of which somebody was started with; without any it is nobody.
+pub type Tags<'a> = &'a [(&'a str, &'a OsStr)];
+
+/// Every living process that was started with these.
+pub fn tagged(tags: Tags<'_>) -> Vec<ProcessId> {
+    tagged_in(&os::table(), tags).collect()
 }
 
-pub(crate) fn tagged_in(table: &[Row], name: &str, value: &str) -> impl Iterator<Item = ProcessId> {
-    let carries = move |row: &&Row| env_var(row.id.pid, name).is_some_and(|found| found.as_bytes() == value.as_bytes());
+pub(crate) fn tagged_in(table: &[Row], tags: Tags<'_>) -> impl Iterator<Item = ProcessId> {
+    let has_all = move |environ: Vec<u8>| {
+        tags.iter().all(|(name, value)| find_var(&environ, name).is_some_and(|found| found == value.as_bytes()))
+    };
+    let carries = move |row: &&Row| !tags.is_empty() && os::environ(row.id.pid).is_some_and(has_all);
     // The environment was read by pid; that it was this process's is seen by its still being there.
     table.iter().filter(|row| !row.is_dead).filter(carries).map(|row| row.id).filter(alive)
 }

@@ -1,7 +1,7 @@
 //! The stop ladder: ask a whole process tree to end, wait, then end it and prove that it is gone.
 //!
 //! A tree is its leader, the leader's session and process group, everybody in its control group, every process that
-//! carries its tag in the environment, which a child that left the session still does, and all who come from one of
+//! carries its tags in the environment, which a child that left the session still does, and all who come from one of
 //! these. Without a control group two escape: who has left all of these on purpose, and who is replaced by its own
 //! child faster than the process table can be read.
 
@@ -18,8 +18,7 @@ use crate::{cgroup, os, poll};
 #[derive(Debug, Clone, Copy)]
 pub struct Ladder<'a> {
     pub leader: ProcessId,
-    /// Name and value of a variable.
-    pub tag: Option<(&'a str, &'a str)>,
+    pub tags: process::Tags<'a>,
     pub leaf: Option<&'a cgroup::Leaf>,
     /// Between asking and killing.
     pub grace: Duration,
@@ -27,19 +26,20 @@ pub struct Ladder<'a> {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StopReport {
-    /// What could not be ended: processes in the kernel's hands, or of another user, or a leader we descend from.
+    /// What could not be ended: processes in the kernel's hands, or of another user, or a leader we descend from. Who
+    /// cannot be seen to have ended is among them.
     pub survivors: Vec<ProcessId>,
     /// Whether asking was not enough.
     pub escalated: bool,
 }
 
 /// Blocks until the tree is gone, or proven not to be. The leader is not reaped.
-pub fn stop_tree(leader: &ProcessId, tag: Option<(&str, &str)>, grace: Duration) -> StopReport {
-    Ladder { leader: *leader, tag, leaf: None, grace }.run()
+pub fn stop_tree(leader: &ProcessId, tags: process::Tags<'_>, grace: Duration) -> StopReport {
+    Ladder { leader: *leader, tags, leaf: None, grace }.run()
 }
 
-/// A fork in flight escapes one walk over the tree; more rounds than this means that something forks faster than we
-/// can look, or does not die.
+/// A fork in flight escapes one walk over the tree; more rounds than this, which are two seconds, means that something
+/// forks faster than we can look, or does not die.
 const KILL_ROUNDS_MAX: usize = 20;
 
 /// So often a tree that is being held still is looked at again for children that it had just then.
@@ -47,6 +47,9 @@ const HOLD_ROUNDS_MAX: usize = 10;
 
 /// How long those who were told to stand still may take to do so. Who is in the kernel's hands never does.
 const HOLD_PATIENCE: Duration = Duration::from_millis(100);
+
+/// And all of a tree together, where others come again and again.
+const STILLNESS_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Between two looks at whether they do.
 const HOLD_PAUSE: Duration = Duration::from_millis(1);
@@ -90,8 +93,12 @@ struct Tree<'a> {
     /// Everybody who was ever seen in it: a child whose parent has ended is still one of them.
     seen: BTreeSet<ProcessId>,
     living: BTreeSet<ProcessId>,
+    /// Whether the newest look showed anything: for want of descriptors or of processes it may not.
+    is_in_sight: bool,
     /// Who did not come to stand still, and is not waited for again.
     restless: BTreeSet<ProcessId>,
+    /// For how long it is still waited that they do.
+    patience: Duration,
     /// We, and those we come from, are never part of it: a server that was started from inside an agent's tree stops
     /// the agent and not itself.
     spared: BTreeSet<u32>,
@@ -101,15 +108,21 @@ impl<'a> Tree<'a> {
     fn of(ladder: &'a Ladder<'a>) -> Self {
         let me = std::process::id();
         let spared = process::ancestry(me).into_iter().chain([me]).collect();
-        let [seen, living, restless] = [const { BTreeSet::new() }; 3];
-        Self { ladder, seen, living, restless, spared }
+        let [seen, restless] = [const { BTreeSet::new() }; 2];
+        let living = BTreeSet::from([ladder.leader]);
+        Self { ladder, seen, living, is_in_sight: false, restless, patience: STILLNESS_PATIENCE, spared }
     }
 
     fn look(&mut self) {
+        let table = os::table();
+        // Who does not see itself sees nothing, and that nobody is there is no news then.
+        self.is_in_sight = table.iter().any(|row| row.id.pid == std::process::id());
+        if !self.is_in_sight {
+            return;
+        }
         // Not by way of us either: what we started is not the leader's because somebody of its tree started us.
-        let table: Vec<Row> = os::table().into_iter().filter(|row| !self.spared.contains(&row.id.pid)).collect();
-        let by_tag = self.ladder.tag.into_iter().flat_map(|(name, value)| process::tagged_in(&table, name, value));
-        let tagged: BTreeSet<u32> = by_tag.map(|process| process.pid).collect();
+        let table: Vec<Row> = table.into_iter().filter(|row| !self.spared.contains(&row.id.pid)).collect();
+        let tagged: BTreeSet<u32> = process::tagged_in(&table, self.ladder.tags).map(|process| process.pid).collect();
         let grouped: BTreeSet<u32> = self.ladder.leaf.map(cgroup::Leaf::pids).unwrap_or_default().into_iter().collect();
         let led = self.leads(&table);
         let belongs = |row: &&Row| {
@@ -130,7 +143,7 @@ impl<'a> Tree<'a> {
 
     /// A walk over the table misses a process that is replaced by its child faster than we walk; the group does not.
     fn is_gone(&self) -> bool {
-        self.living.is_empty() && !self.ladder.leaf.is_some_and(cgroup::Leaf::is_populated)
+        self.is_in_sight && self.living.is_empty() && !self.ladder.leaf.is_some_and(cgroup::Leaf::is_populated)
     }
 
     /// Whether a session or group of the leader's number is the leader's. The number is not given to another process
@@ -176,30 +189,28 @@ impl<'a> Tree<'a> {
             if moving.is_empty() {
                 return;
             }
-            for member in &moving {
-                let _ = signals::send_to(member, Signal::Stop);
-            }
-            self.wait_for_stillness(&moving);
+            // Who must not be told, as another user's, is not waited for.
+            let told = |member: &&ProcessId| matches!(signals::send_to(member, Signal::Stop), Ok(true));
+            let told: Vec<ProcessId> = moving.iter().filter(told).copied().collect();
+            self.wait_for_stillness(&told);
             held.extend(moving);
             self.look();
         }
     }
 
-    fn wait_for_stillness(&mut self, moving: &[ProcessId]) {
-        let deadline = Instant::now() + HOLD_PATIENCE;
-        let mut left: Vec<ProcessId> =
-            moving.iter().filter(|member| !self.restless.contains(member)).copied().collect();
+    fn wait_for_stillness(&mut self, told: &[ProcessId]) {
+        let began = Instant::now();
+        let patience = HOLD_PATIENCE.min(self.patience);
+        let mut left: Vec<ProcessId> = told.iter().filter(|member| !self.restless.contains(member)).copied().collect();
         loop {
-            left.retain(|member| !os::stands_still(member.pid));
-            if left.is_empty() {
-                return;
-            }
-            if Instant::now() >= deadline {
-                self.restless.extend(left);
-                return;
+            left.retain(|member| began.elapsed() >= patience || !os::stands_still(member.pid));
+            if left.is_empty() || began.elapsed() >= patience {
+                break;
             }
             std::thread::sleep(HOLD_PAUSE);
         }
+        self.restless.extend(left);
+        self.patience = self.patience.saturating_sub(began.elapsed());
     }
 }
 

@@ -239,13 +239,15 @@ fn a_stop_takes_everything_along_or_names_it() {
         let uid = stage.show(name)["agent"]["uid"].as_str().unwrap().to_owned();
         let tag = format!("{uid}:1");
         if name == "storm" {
-            until("it has its children", || (process::tagged("AGENTMUX_TAG", &tag).len() > 80).then_some(()));
+            until("it has its children", || {
+                (process::tagged(&[("AGENTMUX_TAG", tag.as_ref())]).len() > 80).then_some(())
+            });
         }
         let began = Instant::now();
         stage.world.json(&["stop", name, "--grace", "1s"]);
         assert!(began.elapsed() < Duration::from_secs(30), "{name}: {:?}", began.elapsed());
         let survivors = stage.exit(name)["survivors"].clone();
-        let left = process::tagged("AGENTMUX_TAG", &tag);
+        let left = process::tagged(&[("AGENTMUX_TAG", tag.as_ref())]);
         assert!(left.is_empty() && survivors == json!([]), "{name}: {left:?} {survivors}");
     }
 }
@@ -270,7 +272,7 @@ fn an_end_is_an_end_also_when_a_child_holds_the_output() {
     assert_eq!(stage.exit("parent")["code"], 3);
     assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
     let uid = stage.show("parent")["agent"]["uid"].as_str().unwrap().to_owned();
-    assert!(process::tagged("AGENTMUX_TAG", &format!("{uid}:1")).is_empty());
+    assert!(process::tagged(&[("AGENTMUX_TAG", format!("{uid}:1").as_ref())]).is_empty());
 }
 
 #[test]

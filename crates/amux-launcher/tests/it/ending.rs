@@ -55,7 +55,7 @@ fn agents_the_server_could_not_end_are_ended_even_if_they_ran_away() {
     stage.until_log("is ready");
     let (agent, stranger) = (stage.agent("a", 1), stage.agent("stranger", 1));
     let socket = stage.path().join("run/srv.sock");
-    let tagged = || process::tagged("AGENTMUX_SOCKET", socket.to_str().unwrap());
+    let tagged = || process::tagged(&[("AGENTMUX_SOCKET", socket.as_os_str())]);
     // Three agents, and the child that left the session of one of them.
     until("all agents", || (tagged().len() >= 4).then_some(()));
     stage.read("untagged");

@@ -140,7 +140,7 @@ pub(crate) fn end(launcher: &mut Child) -> i32 {
 impl Drop for Stage {
     fn drop(&mut self) {
         let mut all = process::descendants(self.launcher());
-        all.extend(process::tagged("AGENTMUX_SOCKET", self.path().join("run/srv.sock").to_str().unwrap()));
+        all.extend(process::tagged(&[("AGENTMUX_SOCKET", self.path().join("run/srv.sock").as_os_str())]));
         let _ = self.launcher.kill();
         let _ = self.launcher.wait();
         for left in all.iter().filter(|left| process::alive(left)) {

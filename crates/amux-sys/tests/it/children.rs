@@ -231,7 +231,7 @@ fn a_terminal_tells_its_new_size_and_who_has_the_keyboard() {
     assert_eq!(pty::foreground_group(terminal.as_fd()), Some(child.id.pid));
     pty::resize(terminal.as_fd(), 41, 99).unwrap();
     read_until("41 99");
-    stop::stop_tree(&child.id, None, std::time::Duration::ZERO);
+    stop::stop_tree(&child.id, &[], std::time::Duration::ZERO);
     assert_eq!(child.wait().unwrap().signal(), Some(9));
 }
 
@@ -328,7 +328,7 @@ fn a_detached_program_is_nobodys_child_and_outlives_who_started_it() {
     let id = parse_id(id);
     assert_eq!(rest, ": false ended: false to reap: false\n");
     assert!(process::alive(&id));
-    assert_eq!(stop::stop_tree(&id, None, std::time::Duration::from_secs(5)).survivors, []);
+    assert_eq!(stop::stop_tree(&id, &[], std::time::Duration::from_secs(5)).survivors, []);
 
     let mut missing = spec("/bin/sh", &[], Stdio::Null);
     missing.cwd = "/no/such".into();
@@ -350,7 +350,7 @@ fn a_lock_ends_with_its_holder_and_is_not_its_childrens() {
     assert!(process::alive(&child), "what the holder started lives on");
     assert_eq!(lock::is_held(&path), Some(false));
     assert!(Lock::try_acquire(&path).unwrap().is_some());
-    stop::stop_tree(&child, None, std::time::Duration::ZERO);
+    stop::stop_tree(&child, &[], std::time::Duration::ZERO);
 }
 
 #[test]

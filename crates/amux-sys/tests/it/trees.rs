@@ -1,6 +1,6 @@
 //! How process trees end: asked, then ended, then proven gone; and how they are known.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::time::Duration;
 
@@ -28,10 +28,10 @@ fn a_stopped_tree_is_gone_also_where_it_left_the_session_and_ignores_us() {
     });
     let leader = child.id;
     let reaper = std::thread::spawn(move || child.wait().unwrap());
-    let report = stop::stop_tree(&leader, Some(("TEST_TAG", &tag)), Duration::from_millis(200));
+    let report = stop::stop_tree(&leader, &[("TEST_TAG", tag.as_ref())], Duration::from_millis(200));
     reaper.join().unwrap();
     assert_eq!(report, stop::StopReport { survivors: Vec::new(), escalated: true });
-    assert!(process::tagged("TEST_TAG", &tag).is_empty());
+    assert!(process::tagged(&[("TEST_TAG", tag.as_ref())]).is_empty());
     assert!(process::identity(escaped).is_none_or(|found| !process::alive(&found)));
 }
 
@@ -40,7 +40,7 @@ fn a_tree_that_ends_when_asked_is_not_killed() {
     let mut child = spawn::spawn(&spec("sh", &["-c", "sleep 1000"], Stdio::Null)).unwrap();
     let leader = child.id;
     let reaper = std::thread::spawn(move || child.wait().unwrap());
-    let report = stop::stop_tree(&leader, None, Duration::from_secs(5));
+    let report = stop::stop_tree(&leader, &[], Duration::from_secs(5));
     reaper.join().unwrap();
     assert_eq!(report, stop::StopReport { survivors: Vec::new(), escalated: false });
 }
@@ -61,10 +61,10 @@ fn a_tree_that_forks_all_the_time_is_gone_in_the_end() {
     let mut forking = spec("sh", &["-c", script], Stdio::Null);
     forking.env.push(("TEST_TAG".into(), OsString::from(&tag)));
     let mut child = spawn::spawn(&forking).unwrap();
-    until("it has forked", || (process::tagged("TEST_TAG", &tag).len() > 20).then_some(()));
-    let report = stop::stop_tree(&child.id, Some(("TEST_TAG", &tag)), Duration::from_millis(50));
+    until("it has forked", || (process::tagged(&[("TEST_TAG", tag.as_ref())]).len() > 20).then_some(()));
+    let report = stop::stop_tree(&child.id, &[("TEST_TAG", tag.as_ref())], Duration::from_millis(50));
     assert_eq!(report, stop::StopReport { survivors: Vec::new(), escalated: true });
-    assert!(process::tagged("TEST_TAG", &tag).is_empty());
+    assert!(process::tagged(&[("TEST_TAG", tag.as_ref())]).is_empty());
     child.wait().unwrap();
 }
 
@@ -79,9 +79,9 @@ fn children_that_are_born_while_their_tree_is_ended_do_not_get_away() {
     bearing.env.push(("TEST_TAG".into(), OsString::from(&mark)));
     let mut child = spawn::spawn(&bearing).unwrap();
     until("some are born", || (process::descendants(child.id.pid).len() > 20).then_some(()));
-    let report = stop::stop_tree(&child.id, None, Duration::ZERO);
+    let report = stop::stop_tree(&child.id, &[], Duration::ZERO);
     child.wait().unwrap();
-    let away = process::tagged("TEST_TAG", &mark);
+    let away = process::tagged(&[("TEST_TAG", mark.as_ref())]);
     for escaped in &away {
         signals::send_to(escaped, Signal::Kill).unwrap();
     }
@@ -102,17 +102,42 @@ fn what_is_left_of_a_tree_is_found_when_its_leader_is_gone_and_reaped() {
     assert!(child.wait().unwrap().success());
     let both = [written_pid(&dir.path().join("stayed")), written_pid(&dir.path().join("left"))];
     // Without the tag the session alone tells of one of them.
-    assert_eq!(stop::stop_tree(&child.id, None, Duration::from_secs(5)).survivors, []);
+    assert_eq!(stop::stop_tree(&child.id, &[], Duration::from_secs(5)).survivors, []);
     assert_eq!(both.map(|id| process::alive(&id)), [false, true]);
-    assert_eq!(stop::stop_tree(&child.id, Some(("TEST_TAG", &tag)), Duration::from_secs(5)).survivors, []);
+    assert_eq!(stop::stop_tree(&child.id, &[("TEST_TAG", tag.as_ref())], Duration::from_secs(5)).survivors, []);
     assert_eq!(both.map(|id| process::alive(&id)), [false, false]);
+}
+
+#[test]
+fn who_carries_one_of_two_tags_is_of_another_tree() {
+    let tag = tag("copied");
+    let carries = |socket: &str| {
+        let mut spec = spec("sleep", &["60"], Stdio::Null);
+        spec.env.extend([("TEST_TAG".into(), OsString::from(&tag)), ("TEST_SOCKET".into(), socket.into())]);
+        spawn::spawn(&spec).unwrap()
+    };
+    let (mut ours, mut copied) = (carries("ours"), carries("theirs"));
+    let tags: [(_, &OsStr); 2] = [("TEST_TAG", tag.as_ref()), ("TEST_SOCKET", "ours".as_ref())];
+    assert_eq!(stop::stop_tree(&ours.id, &tags, Duration::from_secs(5)).survivors, []);
+    assert_eq!([ours.id, copied.id].map(|id| process::alive(&id)), [false, true]);
+    ours.wait().unwrap();
+    copied.kill().unwrap();
+    copied.wait().unwrap();
+}
+
+#[test]
+fn a_tree_that_cannot_be_seen_is_not_called_gone() {
+    let mut child = spawn::spawn(&spec("sleep", &["60"], Stdio::Null)).unwrap();
+    assert_eq!(output_of(&role(&["stop-unseen", &child.id.pid.to_string()])), "survivors: true\n");
+    child.kill().unwrap();
+    child.wait().unwrap();
 }
 
 #[test]
 fn a_later_process_of_the_same_number_is_left_alone() {
     let mut other = spawn::spawn(&spec("sleep", &["60"], Stdio::Null)).unwrap();
     let gone = ProcessId { start_ticks: other.id.start_ticks - 1, ..other.id };
-    let report = stop::stop_tree(&gone, None, Duration::ZERO);
+    let report = stop::stop_tree(&gone, &[], Duration::ZERO);
     assert_eq!(report, stop::StopReport { survivors: Vec::new(), escalated: false });
     assert!(!signals::send_to(&gone, Signal::Kill).unwrap());
     assert!(other.try_wait().unwrap().is_none());
@@ -127,7 +152,7 @@ fn a_stopped_and_a_stubborn_process_end_as_well() {
     let stat = format!("/proc/{}/stat", child.id.pid);
     until("it is stopped", || std::fs::read_to_string(&stat).ok()?.contains(") T ").then_some(()));
     // One that hears nothing while it is stopped is made to go on, so that it can end by itself.
-    assert!(!stop::stop_tree(&child.id, None, Duration::from_secs(5)).escalated);
+    assert!(!stop::stop_tree(&child.id, &[], Duration::from_secs(5)).escalated);
     child.wait().unwrap();
 }
 
@@ -174,10 +199,10 @@ fn a_control_group_holds_who_escapes_everything_else() {
     assert!(child.wait().unwrap().success());
     let escaped = written_pid(&dir.path().join("escaped"));
     assert!(leaf.pids().contains(&escaped.pid) && leaf.is_populated());
-    assert_eq!(stop::stop_tree(&child.id, None, Duration::ZERO).survivors, []);
+    assert_eq!(stop::stop_tree(&child.id, &[], Duration::ZERO).survivors, []);
     assert!(process::alive(&escaped), "only the group knows of it");
     assert!(leaf.remove().is_err(), "a group with somebody in it stays");
-    let ladder = stop::Ladder { leader: child.id, tag: None, leaf: Some(&leaf), grace: Duration::from_millis(50) };
+    let ladder = stop::Ladder { leader: child.id, tags: &[], leaf: Some(&leaf), grace: Duration::from_millis(50) };
     assert_eq!(ladder.run(), stop::StopReport { survivors: Vec::new(), escalated: true });
     assert!(!process::alive(&escaped));
     until("the group is empty", || (!leaf.is_populated()).then_some(()));
@@ -200,7 +225,7 @@ fn in_a_control_group_even_a_process_that_is_always_another_one_is_caught() {
     let mut child = spawn::spawn_in(&hopping, &leaf).unwrap();
     child.wait().unwrap();
     assert!(leaf.is_populated());
-    let ladder = stop::Ladder { leader: child.id, tag: None, leaf: Some(&leaf), grace: Duration::from_millis(20) };
+    let ladder = stop::Ladder { leader: child.id, tags: &[], leaf: Some(&leaf), grace: Duration::from_millis(20) };
     let report = ladder.run();
     let ended = until_within(Duration::from_secs(5), || leaf.remove().ok());
     // Whatever the outcome, it is not left to hop on this machine.
@@ -253,6 +278,6 @@ fn a_zombie_does_not_live() {
     amux_sys::poll::wait(&[pidfd], None).unwrap();
     assert_eq!(process::identity(child.id.pid), Some(child.id), "it is still there to be reaped");
     assert!(!process::alive(&child.id));
-    assert_eq!(stop::stop_tree(&child.id, None, Duration::from_secs(5)).survivors, []);
+    assert_eq!(stop::stop_tree(&child.id, &[], Duration::from_secs(5)).survivors, []);
     assert!(child.wait().unwrap().success());
 }
