@@ -63,7 +63,7 @@ promise('the letter of an agent is answered where it stands, and one that was di
   await letter.focus();
   await page.keyboard.press('e');
   await letter.waitFor({ state: 'detached' });
-  await until(() => here.agentmux('inbox').length === 0, 'its sender is told when the undo is over', 20_000);
+  await until(() => here.agentmux('inbox').length === 0, 'its sender is told when the undo is over');
 });
 
 promise('keys walk the inbox: whoever answered one stands on the next', async (here) => {

@@ -117,7 +117,7 @@ promise('a message goes to several at once, with a file that can be left out, an
   const copy = (name) => page.locator('.copies > li', { hasText: name });
   await copy('kay@default').getByText('held', { exact: true }).waitFor();
   await copy('kay@default').getByText(/not running/).waitFor();
-  await copy('fay@default').getByText('done').waitFor({ timeout: 60_000 });
+  await copy('fay@default').getByText('done').waitFor();
   await copy('fay@default').getByRole('button').first().click();
   const steps = await copy('fay@default').locator('.history li').allInnerTexts();
   assert.ok(steps.length >= 3 && /accepted/.test(steps[0]) && /done/.test(steps.at(-1)), steps.join('\n'));
@@ -235,7 +235,7 @@ promise('the system shows what agents use, hands out diagnostics without a word 
   const other = await here.visit();
   await page.reload();
   await page.getByRole('button', { name: 'Sign all out' }).click();
-  await other.getByRole('heading', { name: 'Sign in to agentmux' }).waitFor({ timeout: 30_000 });
+  await other.getByRole('heading', { name: 'Sign in to agentmux' }).waitFor();
 });
 
 promise('the palette finds old mail by its words and any message by its id, settings too, and what was chosen last stands first', async (here) => {

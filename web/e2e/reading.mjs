@@ -37,8 +37,8 @@ promise('a page that was reloaded at random moments of a stream shows what a fre
     await until(() => page.reload().then(isOurs).catch(() => here.agentmux('server', 'status') && false), 'the page is there again');
   }
   await turn;
-  await until(async () => /END/.test(await shownTerminal(pages.pty)), 'the end of the output', 60_000);
-  await until(async () => (await pages.fay.getByText('done 1', { exact: true }).count()) > 0, 'the end of the turn', 60_000);
+  await until(async () => /END/.test(await shownTerminal(pages.pty)), 'the end of the output');
+  await until(async () => (await pages.fay.getByText('done 1', { exact: true }).count()) > 0, 'the end of the turn');
   const fresh = { fay: await here.visit({ hash: hashes.fay }), pty: await here.visit({ hash: hashes.pty }) };
   await until(async () => /END/.test(await shownTerminal(fresh.pty)), 'the end on a fresh page');
   await fresh.fay.getByText('done 1', { exact: true }).waitFor();

@@ -130,8 +130,8 @@ promise('after a kill of the server the page says so, comes back, and terminal a
   await terminal.locator('.xterm-screen').waitFor();
   process.kill(here.pid(), 'SIGKILL');
   const shows = (page) => page.evaluate(() => document.querySelector('[data-terminal]')?.__text().trimEnd() ?? '');
-  await until(async () => /END/.test(await shows(terminal)), 'the end of the output', 30_000);
-  await until(async () => /done 1/.test(await docOf(document)), 'the end of the turn', 30_000);
+  await until(async () => /END/.test(await shows(terminal)), 'the end of the output');
+  await until(async () => /done 1/.test(await docOf(document)), 'the end of the turn');
   const [fresh, other] = [await here.visit({ hash: `#/agent/${uidOf(here, 'pty')}` }), await here.visit({ hash: `#/agent/${uidOf(here, 'fay')}` })];
   const tail = async (page) => (await shows(page)).split('\n').slice(-20).join('\n');
   await until(async () => /END/.test(await tail(fresh)) && (await tail(terminal)) === (await tail(fresh)), 'the same on a fresh page');
@@ -148,7 +148,7 @@ promise('while the server is away the page says so, and goes on by itself when i
   await page.getByRole('textbox', { name: 'Message fay' }).press('Enter');
   await page.getByText('waits for the server').waitFor();
   here.agentmux('server', 'start');
-  await page.getByText('Reconnecting').waitFor({ state: 'detached', timeout: 30_000 });
+  await page.getByText('Reconnecting').waitFor({ state: 'detached' });
   await until(() => here.agentmux('inbox', '--agent', 'fay', '--all').filter((mail) => mail.body === 'not lost').length === 1, 'the message, once');
 });
 

@@ -42,7 +42,7 @@ promise('a device that saves data is sent no text of agents or terminals until s
   await field.fill(`${'say:60 sleep:5 '.repeat(150)}say:3`);
   await field.press('Enter');
   // The states of the board and the receipts go on.
-  await page.locator('.sent', { hasText: 'say:60' }).getByText('done', { exact: true }).waitFor({ timeout: 60_000 });
+  await page.locator('.sent', { hasText: 'say:60' }).getByText('done', { exact: true }).waitFor();
   await page.locator('header .reason').getByText('idle').waitFor();
   await other.locator('[data-nodes]').getByText('done 1', { exact: true }).waitFor();
   assert.equal(await page.locator('[data-nodes]').getByText('done 1', { exact: true }).count(), 0);
@@ -91,7 +91,7 @@ promise('a device that saves data is sent no text of agents or terminals until s
   await page.keyboard.type('data saver off');
   await page.keyboard.press('Enter');
   await strip.waitFor({ state: 'detached' });
-  await page.locator('[data-nodes]').getByText('done 28', { exact: true }).waitFor({ timeout: 60_000 });
+  await page.locator('[data-nodes]').getByText('done 28', { exact: true }).waitFor();
   await until(async () => (await shownDoc(other)).endsWith(await shownDoc(page)), 'the same document').catch(async () => assert.equal(await shownDoc(page), await shownDoc(other)));
   await Promise.all([go(page, sh), go(other, sh)]);
   await until(async () => /got Enter\s+row 1\n[\s\S]*row 400\s+END/.test((await shownTerminal(page)).replace(/ +$/gm, '')), 'all that it printed');

@@ -50,7 +50,7 @@ promise('whoever types while a terminal prints is at its end, and stays there', 
   await page.mouse.wheel(0, -400);
   await page.keyboard.press('x');
   assert.doesNotMatch(await shows(page), /END/, 'it prints still');
-  await until(async () => /END/.test(await shows(page)), 'the output', 60_000);
+  await until(async () => /END/.test(await shows(page)), 'the output');
   await until(async () => /END/.test(await screen.innerText()), 'the end is on the screen');
 });
 
@@ -90,12 +90,12 @@ promise('what a page was not sent of a flood stands above the screen when the fl
   await until(async () => /ready/.test(await shows(page)), 'the program again');
   const before = screens.length;
   here.agentmux('keys', 'sh', 'Enter');
-  await until(async () => /END/.test(await shows(page)), 'the end', 60_000);
+  await until(async () => /END/.test(await shows(page)), 'the end');
   assert.ok(screens.length > before, 'it was too much to be sent');
   const rows = async () => (await lines(page)).flatMap((line) => /^row (\d+) /.exec(line)?.slice(1).map(Number) ?? []);
   let all = [];
   // It is drawn piece by piece, the end last.
-  await until(async () => (all = await rows()).length >= 4000 && all.at(-1) === 600_000, 'as many as are kept', 30_000).catch(() => undefined);
+  await until(async () => (all = await rows()).length >= 4000 && all.at(-1) === 600_000, 'as many as are kept').catch(() => undefined);
   assert.deepEqual([all.length >= 4000, all.at(-1), all.at(-1) - all[0]], [true, 600_000, all.length - 1], 'all of them, without a hole');
 });
 
@@ -123,17 +123,17 @@ promise('what comes after a flood moves nothing under a reader, and takes the si
     }, 20);
   });
   await wide.keyboard.press('Enter');
-  for (const page of [wide, small]) await until(async () => /END one/.test(await shows(page)), 'the end', 60_000);
+  for (const page of [wide, small]) await until(async () => /END one/.test(await shows(page)), 'the end');
   await wide.waitForFunction(() => window.isReading);
   const top = () => wide.locator('.xterm-rows > div').first().innerText();
   const [read, kept] = [await top(), (await lines(wide)).length];
   const isWhole = async (page) => (await lines(page)).filter((line) => /^row /.test(line)).length >= 4000;
   await until(() => looks > 1, 'the other asks for what it was not sent');
-  await until(() => isWhole(small), 'and has all of it', 30_000);
+  await until(() => isWhole(small), 'and has all of it');
   assert.deepEqual([await top(), (await lines(wide)).length], [read, kept], 'who reads is left alone');
   assert.deepEqual(await size(wide), before, 'and keeps the size');
   await wide.keyboard.press('Shift+PageDown');
-  await until(() => isWhole(wide), 'at the end it has all of it, too', 30_000);
+  await until(() => isWhole(wide), 'at the end it has all of it, too');
   assert.deepEqual([await size(wide), await size(small)], [before, before]);
 });
 

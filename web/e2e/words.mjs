@@ -60,7 +60,7 @@ promise('half a reply, half a message with its addressee, half an answer and hal
   await page.reload();
   await all();
   here.agentmux('server', 'restart');
-  await page.getByText('Reconnecting').waitFor({ state: 'detached', timeout: 30_000 });
+  await page.getByText('Reconnecting').waitFor({ state: 'detached' });
   await all();
   await page.reload();
   await all();
@@ -101,7 +101,7 @@ promise('a reply that was on its way when the page closed is there again, and is
   await page.goto('about:blank');
   here.agentmux('server', 'start');
   await page.goto(at);
-  await reply.waitFor({ timeout: 30_000 });
+  await reply.waitFor();
   await until(async () => (await reply.inputValue()) === 'on its way\n\nand more', 'both are there');
   here.agentmux('send', 'kay', '-m', 'hello again');
   // As a page leaves it that closed before it heard the answer.

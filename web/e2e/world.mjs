@@ -19,6 +19,9 @@ const JOBS = Number(process.env.E2E_JOBS) || Math.min(4, availableParallelism() 
 /** None takes a fifth of this on a machine that does much else. */
 const PROMISE_MS_MAX = 600_000;
 
+/** How long a fact is waited for that comes in a second on a quiet machine. */
+const PATIENCE_MS = 60_000;
+
 let running;
 /** One for all worlds: what they must not share is a context's own. */
 const chromium = () => (running ??= launch());
@@ -46,6 +49,7 @@ export async function world({ kinds = () => '' } = {}) {
   const browser = {
     async newContext(options = {}) {
       const context = await (await chromium()).newContext({ serviceWorkers: 'block', ...options });
+      context.setDefaultTimeout(PATIENCE_MS);
       contexts.push(context);
       context.on('page', heed);
       // Nobody hears the errors of an observer of sizes otherwise.
@@ -168,7 +172,7 @@ export async function least(enough, take) {
 }
 
 /** Waits for a fact and not for a time. */
-export async function until(look, what, ms = 15_000) {
+export async function until(look, what, ms = PATIENCE_MS) {
   const end = Date.now() + ms;
   for (;;) {
     const found = await look();

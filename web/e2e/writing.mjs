@@ -75,7 +75,7 @@ promise.alone('what is sent to a busy agent is seen to be on its way at once, an
   process.kill(here.pid(), 'SIGKILL');
   // A load that ends may be that of the browser's own page, which says that nobody answers.
   const stands = () => queue.getByText(said).waitFor({ timeout: 10_000 });
-  await until(() => page.reload().then(stands).then(() => true, () => false), 'and after a kill', 60_000);
+  await until(() => page.reload().then(stands).then(() => true, () => false), 'and after a kill');
   await page.getByRole('button', { name: 'Stop' }).click();
   await page.getByText('done 2', { exact: true }).waitFor();
   assert.equal(here.agentmux('inbox', '--agent', 'fay', '--all').filter((mail) => mail.body === said).length, 1);
@@ -112,9 +112,9 @@ promise('a real claude does a turn in the browser: asked, streamed, and shown', 
     const field = page.getByRole('textbox', { name: 'Message real' });
     await field.fill('say hello from the browser');
     await field.press('Enter');
-    await page.locator('[data-node]', { hasText: 'say hello from the browser' }).first().waitFor({ timeout: 60_000 });
-    await page.locator('[data-node]', { hasText: 'FAKE-REPLY: say hello from the browser' }).first().waitFor({ timeout: 60_000 });
-    await until(() => here.agentmux('ls', '--all').find((agent) => agent.name === 'real').state === 'idle', 'the end of its turn', 60_000);
+    await page.locator('[data-node]', { hasText: 'say hello from the browser' }).first().waitFor();
+    await page.locator('[data-node]', { hasText: 'FAKE-REPLY: say hello from the browser' }).first().waitFor();
+    await until(() => here.agentmux('ls', '--all').find((agent) => agent.name === 'real').state === 'idle', 'the end of its turn');
     const shown = async (of) => (await of.locator('[data-nodes]').innerText().catch(() => '')).replace(/\d\d:\d\d:\d\d|\d+ (ms|s|m)\b/g, 'T');
     const fresh = await here.visit({ hash: `#/agent/${here.uid('real')}` });
     await until(async () => /FAKE-REPLY/.test(await shown(fresh)) && (await shown(fresh)) === (await shown(page)), 'a fresh page shows the same').catch(async () => assert.equal(await shown(page), await shown(fresh)));

@@ -12,7 +12,7 @@ use amux_sys::spawn::{Error, Session, SpawnSpec, Stdio, spawn};
 const SIZE: Size = Size { rows: 8, cols: 20 };
 
 /// Long enough for a slow machine, short enough to be noticed.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Name, stream. Compared are text, colours and cursor.
 const SAME: &[(&str, &str)] = &[

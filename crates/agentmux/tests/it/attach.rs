@@ -44,7 +44,7 @@ impl Person {
 
     /// Looks at the screen until it is so.
     pub(crate) fn until(&mut self, what: &str, mut is_so: impl FnMut(&mut Screen) -> bool) {
-        let deadline = Instant::now() + Duration::from_secs(30);
+        let deadline = Instant::now() + Duration::from_secs(60);
         while !is_so(&mut self.screen) {
             assert!(Instant::now() < deadline, "never: {what}: {:#?}", self.screen.rows(None, false));
             self.read(Duration::from_millis(20));

@@ -165,7 +165,7 @@ fn one_that_says_no_more_has_its_answers_and_then_the_end() {
     let said: Vec<_> = orders.iter().map(|order| format!("{order}\n")).collect();
     for is_with_bye in [false, true] {
         let mut socket = UnixStream::connect(world.home.socket()).unwrap();
-        socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         let bye = if is_with_bye { "{\"bye\":true}\n" } else { "" };
         let hello = "{\"hello\":{\"protocol\":1}}\n";
         socket.write_all([hello, &said.concat(), bye].concat().as_bytes()).unwrap();
@@ -193,7 +193,7 @@ fn who_types_without_a_pause_hears_of_what_happens_meanwhile() {
     });
     let mut writer = UnixStream::connect(world.home.socket()).unwrap();
     let reader = writer.try_clone().unwrap();
-    reader.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    reader.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     let hello = json!({ "hello": { "protocol": 1 } });
     let (view, sub) = (json!({ "id": 1, "view": { "agent": "sh" } }), json!({ "id": 2, "sub": {} }));
     writer.write_all(format!("{hello}\n{view}\n{sub}\n").as_bytes()).unwrap();
@@ -251,7 +251,7 @@ fn ten_thousand_callers_do_not_keep_the_next_one_out() {
             refused += 1;
             continue;
         };
-        wire.set_timeout(Duration::from_secs(20));
+        wire.set_timeout(Duration::from_secs(60));
         if wire.write(b"{\"hello\":{\"protocol\":1}}\n").is_err() {
             refused += 1;
             continue;
@@ -663,7 +663,7 @@ fn a_connection_on_which_nobody_speaks_is_closed_and_one_that_is_used_is_not() {
     let port = world.port();
     let connect = |words: &str| {
         let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         stream.write_all(words.as_bytes()).unwrap();
         stream
     };
@@ -736,7 +736,7 @@ fn a_web_socket_carries_the_same_frames() {
             if let Some(frame) = said {
                 socket.send(Message::text(frame.to_string())).await.unwrap();
             }
-            let heard = tokio::time::timeout(Duration::from_secs(20), socket.next()).await.unwrap().unwrap().unwrap();
+            let heard = tokio::time::timeout(Duration::from_secs(60), socket.next()).await.unwrap().unwrap().unwrap();
             serde_json::from_str(heard.to_text().unwrap()).unwrap()
         };
         let welcome = talk(Some(json!({ "hello": { "protocol": 1 } }))).await["welcome"].clone();

@@ -119,7 +119,7 @@ pub(crate) fn fake_agent() -> PathBuf {
 
 /// Waits for a fact, not for time.
 pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + Duration::from_secs(30);
+    let deadline = Instant::now() + Duration::from_secs(60);
     loop {
         if let Some(found) = look() {
             return found;

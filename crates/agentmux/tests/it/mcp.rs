@@ -101,7 +101,7 @@ impl Host {
 
     fn answer(&self, id: u64) -> Value {
         loop {
-            let heard = self.hear(Duration::from_secs(30)).expect("an answer comes");
+            let heard = self.hear(Duration::from_secs(60)).expect("an answer comes");
             if heard["id"] == id {
                 return heard;
             }
@@ -274,7 +274,7 @@ fn agents_talk_and_may_no_more_than_that() {
     for (host, parity) in [(&mut third, 0), (&mut fourth, 1)] {
         let mut left: Vec<u64> = calls.iter().copied().skip(parity).step_by(2).collect();
         while !left.is_empty() {
-            let heard = host.hear(Duration::from_secs(30)).expect("an answer comes");
+            let heard = host.hear(Duration::from_secs(60)).expect("an answer comes");
             assert_eq!(given("team", &heard["result"])["you"], "lead@default");
             left.retain(|id| heard["id"] != *id);
         }
@@ -397,7 +397,7 @@ fn a_killed_server_is_a_pause() {
     operator.tool("stop", json!({ "agent": "end" }));
     let (mut answers, mut left) = (Vec::new(), vec![asked, waiting]);
     while !left.is_empty() {
-        let heard = lead.hear(Duration::from_secs(30)).expect("an answer comes");
+        let heard = lead.hear(Duration::from_secs(60)).expect("an answer comes");
         left.retain(|id| heard["id"] != *id);
         answers.push(heard["result"]["structuredContent"].clone());
     }

@@ -47,7 +47,7 @@ impl Relay {
     }
 
     fn line(&self) -> String {
-        self.lines.recv_timeout(Duration::from_secs(20)).expect("a line comes")
+        self.lines.recv_timeout(Duration::from_secs(60)).expect("a line comes")
     }
 
     fn until_line(&self, wanted: &str) {

@@ -21,6 +21,9 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 use crate::doors::http;
 use crate::harness::{World, fake_agent, until};
 
+/// Whoever says nothing for this long has said all it may.
+const QUIET: Duration = Duration::from_secs(2);
+
 /// A home with fakes in it.
 fn world() -> World {
     let world = World::new();
@@ -105,7 +108,7 @@ impl Browser {
     }
 
     fn hear(&mut self) -> Heard {
-        self.hear_within(Duration::from_secs(30)).expect("the server says something")
+        self.hear_within(Duration::from_secs(60)).expect("the server says something")
     }
 
     fn frame(&mut self) -> Value {
@@ -544,7 +547,7 @@ fn a_terminal_that_is_not_shown_fast_enough_is_held_and_then_shown_as_it_is() {
     let done = world.home.dir.join("go.done");
     until("all of it is printed", || done.exists().then_some(()));
     // Nothing was said to be shown, so no more than the credit came.
-    while let Some(heard) = browser.hear_within(Duration::from_millis(500)) {
+    while let Some(heard) = browser.hear_within(QUIET) {
         shown.take(heard);
     }
     assert!(shown.received <= CREDIT && shown.received > CREDIT / 2, "{} bytes", shown.received);
@@ -703,7 +706,7 @@ fn terminals_that_print_at_once_share_what_is_under_way_to_a_page() {
     for name in names {
         until("it has printed", || world.json(&["look", name])["lines"].to_string().contains("the end").then_some(()));
     }
-    while let Some(heard) = browser.hear_within(Duration::from_millis(500)) {
+    while let Some(heard) = browser.hear_within(QUIET) {
         take(heard);
     }
     // One that was alone for a moment had all of it, the second half, and so on.

@@ -162,7 +162,7 @@ impl Adopted {
 
     /// What is told up to and with the first of these.
     fn until(&mut self, what: &str, mut is_it: impl FnMut(&Told) -> bool) -> Vec<Told> {
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + Duration::from_secs(60);
         let mut seen = Vec::new();
         loop {
             while let Some(told) = self.told.pop_front() {
@@ -228,7 +228,7 @@ impl Drop for Adopted {
 }
 
 fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + Duration::from_secs(60);
     loop {
         if let Some(found) = look() {
             return found;

@@ -10,7 +10,7 @@ use amux_sys::spawn::{Child, Session, SpawnSpec, Stdio, spawn};
 use serde_json::Value;
 
 /// Much longer than anything takes, so that only a broken promise meets it.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) struct Stage {
     dir: tempfile::TempDir,

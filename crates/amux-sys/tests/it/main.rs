@@ -53,7 +53,7 @@ fn lines_of(child: &mut Child) -> impl Iterator<Item = String> + use<> {
 }
 
 fn until<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
-    until_within(Duration::from_secs(20), look).unwrap_or_else(|| panic!("never: {what}"))
+    until_within(Duration::from_secs(60), look).unwrap_or_else(|| panic!("never: {what}"))
 }
 
 fn until_within<T>(at_most: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
