@@ -499,7 +499,10 @@ async fn enliven(
             let carried = Carried::of(shared, agent, run);
             let ended = tokio::task::spawn_blocking(move || {
                 let (tags, grace) = (&carried.tags(), Duration::ZERO);
-                stop::Ladder { leader: child.id, tags, leaf: leaf.as_ref(), grace }.run();
+                let report = stop::Ladder { leader: child.id, tags, leaf: leaf.as_ref(), grace }.run();
+                if !report.survivors.is_empty() {
+                    tracing::error!(%agent, %run, survivors = ?report.survivors, "What cannot be watched does not end.");
+                }
                 // Not a wait: who is in the kernel's hands does not end.
                 let _ = child.try_wait();
                 leaf.map(|leaf| leaf.remove());

@@ -89,11 +89,11 @@ pub(crate) enum Leads {
 
 impl Leads {
     pub(crate) fn of(kind: Option<&Kind>, definition: &Definition) -> Self {
-        if kind.is_some_and(|kind| is_shell(kind, &definition.kind)) {
-            return Self::Shell;
-        }
         if kind.is_some_and(|kind| kind.dialect == Dialect::Tmux) {
             return Self::Pane { target: target(definition).to_owned() };
+        }
+        if kind.is_some_and(|kind| is_shell(kind, &definition.kind)) {
+            return Self::Shell;
         }
         let program = kind.and_then(|kind| kind.program.clone());
         Self::Program { words: program.into_iter().chain(definition.argv.iter().cloned()).collect() }

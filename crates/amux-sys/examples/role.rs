@@ -200,10 +200,17 @@ fn stop_foreign(pid: u32) {
 /// With no descriptor left to look with.
 fn stop_unseen(pid: u32) {
     let unseen = process::identity(pid).expect("it runs");
-    let held: Vec<_> = std::iter::from_fn(|| std::fs::File::open("/dev/null").ok()).collect();
+    limit_descriptors(64);
+    let all = || std::iter::from_fn(|| std::fs::File::open("/dev/null").ok()).collect::<Vec<_>>();
+    let held = all();
     let report = stop::stop_tree(&unseen, &[], Duration::from_millis(20));
-    drop(held);
     say(format!("survivors: {:?}", report.survivors == [unseen]));
+    let again = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(100));
+        drop(held);
+    });
+    say(format!("{:?}", stop::stop_tree(&unseen, &[], Duration::from_secs(30))));
+    again.join().expect("it let them go");
 }
 
 /// We are in the tree that is to be stopped, and so is what we started.

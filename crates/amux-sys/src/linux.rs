@@ -102,11 +102,20 @@ pub(crate) fn set_subreaper() -> bool {
 }
 
 pub(crate) fn row(pid: u32) -> Option<Row> {
+    seen(pid).ok().flatten()
+}
+
+/// An error where there may well be a process, and we have no descriptor to look with.
+fn seen(pid: u32) -> io::Result<Option<Row>> {
     let mut text = [0; STAT_BYTES_MAX];
-    let file = File::open(format!("/proc/{pid}/stat")).ok()?;
+    let file = match File::open(format!("/proc/{pid}/stat")) {
+        Ok(file) => file,
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => return Err(error),
+        Err(_) => return Ok(None),
+    };
     // One read gives all of it, and a dozen of these are looked at before a client is let in.
-    let count = rustix::io::retry_on_intr(|| rustix::io::read(&file, &mut text)).ok()?;
-    parse_stat(pid, &text[..count])
+    let count = rustix::io::retry_on_intr(|| rustix::io::read(&file, &mut text));
+    Ok(count.ok().and_then(|count| parse_stat(pid, &text[..count])))
 }
 
 /// Whether a signal or a debugger has stopped every thread of a process. One that is gone stands still, too.
@@ -122,9 +131,10 @@ pub(crate) fn stands_still(pid: u32) -> bool {
     })
 }
 
-/// Every process we can see.
+/// Every process we can see; nobody, where descriptors are short: those left out would count as gone.
 pub(crate) fn table() -> Vec<Row> {
-    pids().filter_map(row).collect()
+    let rows: io::Result<Vec<_>> = pids().map(seen).collect();
+    rows.unwrap_or_default().into_iter().flatten().collect()
 }
 
 fn pids() -> impl Iterator<Item = u32> {

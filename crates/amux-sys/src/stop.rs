@@ -75,7 +75,9 @@ impl Ladder<'_> {
             if left.is_zero() {
                 break;
             }
-            for member in tree.living.iter().filter(|member| asked.insert(**member)) {
+            // Whom we cannot see we cannot reach either, and is asked when that is over.
+            let told = tree.living.iter().filter(|_| tree.is_in_sight);
+            for member in told.filter(|member| asked.insert(**member)) {
                 // A shell at its prompt ends by Hup only; one that is stopped hears nothing before it goes on.
                 for signal in [Signal::Term, Signal::Hup, Signal::Cont] {
                     let _ = signals::send_to(member, signal);
@@ -100,25 +102,27 @@ struct Tree<'a> {
     /// For how long it is still waited that they do.
     patience: Duration,
     /// We, and those we come from, are never part of it: a server that was started from inside an agent's tree stops
-    /// the agent and not itself.
+    /// the agent and not itself. Nobody before the first look.
     spared: BTreeSet<u32>,
 }
 
 impl<'a> Tree<'a> {
     fn of(ladder: &'a Ladder<'a>) -> Self {
-        let me = std::process::id();
-        let spared = process::ancestry(me).into_iter().chain([me]).collect();
         let [seen, restless] = [const { BTreeSet::new() }; 2];
+        let spared = BTreeSet::new();
         let living = BTreeSet::from([ladder.leader]);
         Self { ladder, seen, living, is_in_sight: false, restless, patience: STILLNESS_PATIENCE, spared }
     }
 
     fn look(&mut self) {
-        let table = os::table();
+        let (me, table) = (std::process::id(), os::table());
         // Who does not see itself sees nothing, and that nobody is there is no news then.
-        self.is_in_sight = table.iter().any(|row| row.id.pid == std::process::id());
+        self.is_in_sight = table.iter().any(|row| row.id.pid == me);
         if !self.is_in_sight {
             return;
+        }
+        if self.spared.is_empty() {
+            self.spared = process::ancestry(me).into_iter().chain([me]).collect();
         }
         // Not by way of us either: what we started is not the leader's because somebody of its tree started us.
         let table: Vec<Row> = table.into_iter().filter(|row| !self.spared.contains(&row.id.pid)).collect();
@@ -161,6 +165,14 @@ impl<'a> Tree<'a> {
     /// Ends who is left, and names who does not end.
     fn kill(mut self) -> Vec<ProcessId> {
         for _ in 0..KILL_ROUNDS_MAX {
+            if !self.is_in_sight {
+                std::thread::sleep(KILL_PATIENCE);
+                self.look();
+                continue;
+            }
+            if self.is_gone() {
+                break;
+            }
             if let Some(leaf) = self.ladder.leaf {
                 let _ = leaf.kill();
             }
@@ -173,9 +185,6 @@ impl<'a> Tree<'a> {
             }
             wait_for_all(&self.living, KILL_PATIENCE);
             self.look();
-            if self.is_gone() {
-                break;
-            }
         }
         self.spared_leader().into_iter().chain(self.living).collect()
     }

@@ -126,10 +126,10 @@ fn who_carries_one_of_two_tags_is_of_another_tree() {
 }
 
 #[test]
-fn a_tree_that_cannot_be_seen_is_not_called_gone() {
+fn a_tree_that_cannot_be_seen_is_not_called_gone_and_is_asked_as_soon_as_it_can() {
     let mut child = spawn::spawn(&spec("sleep", &["60"], Stdio::Null)).unwrap();
-    assert_eq!(output_of(&role(&["stop-unseen", &child.id.pid.to_string()])), "survivors: true\n");
-    child.kill().unwrap();
+    let told = output_of(&role(&["stop-unseen", &child.id.pid.to_string()]));
+    assert_eq!(told, "survivors: true\nStopReport { survivors: [], escalated: false }\n");
     child.wait().unwrap();
 }
 
