@@ -176,7 +176,8 @@ fn admit(daemon: &Daemon, request: &Request) -> Result<Option<Principal>, (Statu
     };
     let unknown = |rejection| (StatusCode::UNAUTHORIZED, rejection);
     match (access, authenticate(daemon, headers)) {
-        (Access::Open, _) => Ok(None),
+        // Nobody has to be known here; who is may stay.
+        (Access::Open, known) => Ok(known.ok()),
         (Access::Known, Ok(principal)) | (Access::Operator, Ok(principal @ Principal::Operator)) => Ok(Some(principal)),
         (Access::Operator, Ok(_)) => Err(denied("for the operator only")),
         (Access::Known | Access::Operator, Err(rejection)) => Err(unknown(rejection)),
