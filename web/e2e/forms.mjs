@@ -137,8 +137,15 @@ promise('each thread has a reply of its own, and a new message waits while somet
   const reply = page.getByRole('textbox', { name: 'Reply' });
   await open('fay');
   await reply.fill('for fay');
+  let letThrough;
+  const isThere = new Promise((done) => (letThrough = done));
+  await page.route('**/v1/attachments', (route) => isThere.then(() => route.continue()));
   await page.getByLabel('Choose files').setInputFiles([{ name: 'fay.txt', mimeType: 'text/plain', buffer: Buffer.from('x') }]);
   await page.getByRole('button', { name: 'Leave fay.txt out' }).waitFor();
+  await reply.press('Enter');
+  await page.getByRole('region', { name: 'Notices' }).getByText('files are still on their way').waitFor();
+  letThrough();
+  await page.getByRole('list', { name: 'Files to send' }).getByText('1 B').waitFor();
   await open('kay');
   await until(async () => (await reply.inputValue()) === '', 'a field of its own');
   assert.equal(await page.getByRole('button', { name: 'Leave fay.txt out' }).count(), 0);

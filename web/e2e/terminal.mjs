@@ -22,6 +22,17 @@ async function cell(page, word) {
 }
 const size = (page) => page.evaluate(() => document.querySelector('[data-terminal]').__size());
 
+promise('a part of the page that did not come is said to be missing, and comes with the next load', async (here) => {
+  const page = await here.visit();
+  await page.route('**/assets/Terminal-*.js', (route) => route.abort());
+  const hash = program(here, 'sh', 'echo ready; exec cat');
+  await page.evaluate((to) => (location.hash = to), hash);
+  await page.getByText('A part of this page did not come').waitFor();
+  await page.unroute('**/assets/Terminal-*.js');
+  await page.getByRole('button', { name: 'Reload' }).click();
+  await until(async () => /ready/.test(await shows(page)), 'the program');
+});
+
 promise('a word is found in what scrolled away, and the keys go back to the terminal', async (here) => {
   const page = await here.visit({ hash: program(here, 'sh', 'echo ready; read go; seq -f "row %g" 300; echo needle in the hay; seq -f "more %g" 300; cat') });
   await until(async () => /ready/.test(await shows(page)), 'the program');

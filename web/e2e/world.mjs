@@ -98,8 +98,14 @@ export async function world({ kinds = () => '' } = {}) {
     await Promise.all(pages.map((page, n) => page.screenshot({ path: `${file}-${n + 1}.png`, timeout: 5000 }).catch(() => undefined)));
     return file;
   }
+  /** The same in words, where nobody has the pictures: the last of each console, and of each page where it is and how it begins. */
+  async function story() {
+    const pages = contexts.flatMap((context) => context.pages());
+    const told = await Promise.all(pages.map((page) => page.evaluate(() => [location.hash, document.body.innerText.slice(0, 600)].join('\n')).catch((error) => error.message)));
+    return [...said.slice(-10), ...told].map((one) => one.replaceAll(/\s*\n\s*/g, ' | '));
+  }
   return {
-    root, env, agentmux, later, visit, browser, errors, url, site, status, code, picture,
+    root, env, agentmux, later, visit, browser, errors, url, site, status, code, picture, story,
     uid: (name) => agentmux('ls', '--all').find((agent) => agent.name === name).uid,
     pid: () => agentmux('server', 'status').pid,
     async end() {
@@ -147,6 +153,7 @@ export async function keep(words) {
       broken.push(name);
       console.log(`FAIL  ${name}\n${error.stack ?? error}`);
       if (here) console.log(`      see ${await here.picture(name)}*`);
+      for (const line of (await here?.story()) ?? []) console.log(`      ${line}`);
     } finally {
       await here?.end();
     }

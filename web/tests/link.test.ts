@@ -92,6 +92,35 @@ describe('the link', () => {
     expect(states.at(-1)!.is).toBe('signed_out');
   });
 
+  it('tries again where nobody answers, however long the carrier stays', async () => {
+    const { carriers, link, pass, greet, states } = world();
+    link.start();
+    await pass(0);
+    await pass(20_000);
+    expect(states.at(-1)).toMatchObject({ is: 'waiting', attempt: 1 });
+    await pass(200);
+    expect(carriers.length).toBe(2);
+    greet();
+    await pass(20_000);
+    expect(states.at(-1)!.is).toBe('open');
+  });
+
+  it('asks who is silent, and leaves who does not answer', async () => {
+    const { carriers, link, pass, greet, states } = world();
+    link.start();
+    await pass(0);
+    greet();
+    const asked = () => carriers[0]!.sent.filter((frame) => frame.get === 'status');
+    await pass(30_000);
+    expect(asked().length).toBe(1);
+    carriers[0]!.say({ id: asked()[0]!.id, ok: {} });
+    await pass(20_000);
+    expect(states.at(-1)!.is).toBe('open');
+    await pass(10_000);
+    await pass(30_000);
+    expect(states.at(-1)!.is).toBe('waiting');
+  });
+
   it('hands a refusal with its code to whoever asked', async () => {
     const { carriers, link, pass, greet } = world();
     link.start();

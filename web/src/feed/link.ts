@@ -50,6 +50,9 @@ const BACKOFF_MS = [150, 300, 600, 1200, 2500, 5000];
 /** A connection that says nothing to a question for so long is dead, whatever its socket believes. */
 const SILENCE_MAX_MS = 20_000;
 
+/** After so much silence it is asked one: what is shown would go on to look like now. */
+const QUIET_MAX_MS = 30_000;
+
 export class Link {
   state: LinkState = { is: 'connecting' };
   private wire: Wire | null = null;
@@ -83,6 +86,8 @@ export class Link {
       bytes: (bytes) => mine() && this.binary(bytes),
       closed: () => mine() && this.closed(),
     });
+    // Neither refused nor greeted, as behind a network that swallows what it is sent: it would stay so.
+    this.doors.after(SILENCE_MAX_MS, () => mine() && !this.ready && this.closed());
   }
 
   /** Somebody came back to the screen, or the network did. */
@@ -180,6 +185,7 @@ export class Link {
       for (const [id, stream] of this.streams) this.put({ ...stream.open(), id });
       for (const waiting of this.waiting.values()) this.put(waiting.frame);
       this.say({ is: 'open', principal: welcome.principal, version: welcome.version });
+      this.listen();
       return;
     }
     // The server says it leaves; the end of the connection follows.
@@ -222,6 +228,15 @@ export class Link {
     const wire = this.wire;
     this.wire = null;
     wire?.close();
+  }
+
+  private listen(): void {
+    const generation = this.generation;
+    this.doors.after(QUIET_MAX_MS, () => {
+      if (generation !== this.generation) return;
+      if (this.doors.now() - this.heard >= QUIET_MAX_MS) this.probe();
+      this.listen();
+    });
   }
 
   private probe(): void {
@@ -267,7 +282,7 @@ export function browserDoors(): Doors {
     open: socket,
     async signedIn() {
       try {
-        const answer = await fetch('/v1/sessions', { cache: 'no-store' });
+        const answer = await fetch('/v1/sessions', { cache: 'no-store', signal: AbortSignal.timeout(SILENCE_MAX_MS) });
         return answer.status === 401 || answer.status === 403 ? 'no' : 'yes';
       } catch {
         return 'unreachable';

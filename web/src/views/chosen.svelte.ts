@@ -35,6 +35,13 @@ export class Chosen {
     return this.files.some((one) => !one.file);
   }
 
+  /** Whether a message has to wait for its files. A key that is pressed meanwhile is answered, and not heard of later. */
+  holdsUp(): boolean {
+    const { isComing } = this;
+    if (isComing) store.say('Not sent: its files are still on their way');
+    return isComing;
+  }
+
   /** What is there, to go with a message. */
   get attachments(): Attachment[] {
     return this.files.flatMap((one) => one.file ?? []);
