@@ -22,6 +22,25 @@ async function cell(page, word) {
 }
 const size = (page) => page.evaluate(() => document.querySelector('[data-terminal]').__size());
 
+promise('a page that stood still when it was to say hello comes back by itself', async (here) => {
+  const init = () => {
+    const Channel = window.BroadcastChannel;
+    let isFirst = true;
+    window.BroadcastChannel = class extends Channel {
+      set onmessage(then) {
+        super.onmessage = (event) => {
+          if (event.data.is !== 'open' || !isFirst) return then(event);
+          isFirst = false;
+          // Longer than a server waits.
+          setTimeout(() => then(event), 11_000);
+        };
+      }
+    };
+  };
+  const page = await here.visit({ init, hash: program(here, 'sh', 'echo ready; exec cat') });
+  await until(async () => /ready/.test(await shows(page)), 'the program');
+});
+
 promise('a part of the page that did not come is said to be missing, and comes with the next load', async (here) => {
   const page = await here.visit();
   await page.route('**/assets/Terminal-*.js', (route) => route.abort());

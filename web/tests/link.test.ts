@@ -92,6 +92,17 @@ describe('the link', () => {
     expect(states.at(-1)!.is).toBe('signed_out');
   });
 
+  it('tries again when its hello is refused', async () => {
+    const { carriers, link, pass, greet, states } = world();
+    link.start();
+    await pass(0);
+    carriers[0]!.say({ error: { code: 'hello_required', message: 'the first frame is {"hello":{"protocol":1}}' } });
+    expect(states.at(-1)).toMatchObject({ is: 'waiting', attempt: 1 });
+    await pass(200);
+    greet();
+    expect(states.at(-1)!.is).toBe('open');
+  });
+
   it('tries again where nobody answers, however long the carrier stays', async () => {
     const { carriers, link, pass, greet, states } = world();
     link.start();

@@ -195,7 +195,8 @@ export class Link {
       return;
     }
     if (frame.id === undefined) {
-      if (frame.error && !this.ready) this.wire?.close();
+      // Not greeted but refused, as one who said hello too late. A carrier that is closed from here does not tell.
+      if (frame.error && !this.ready) this.closed();
       return;
     }
     const waiting = this.waiting.get(frame.id);
