@@ -270,7 +270,11 @@ impl Terminal {
         match poured {
             Ok(Poured::Bytes(_)) => self.feed(),
             Ok(Poured::Lost(_) | Poured::Full) => {}
-            Ok(Poured::End) | Err(_) => self.hung_up = true,
+            Ok(Poured::End) => self.hung_up = true,
+            Err(error) => {
+                tracing::error!(tape = %self.display.tape.dir().display(), %error, "A terminal cannot be read any more.");
+                self.hung_up = true;
+            }
         }
     }
 

@@ -109,16 +109,17 @@ fn walk(itself: Row) -> Option<Lineage> {
 
 /// The parent, its parent, and so on, as far as they can be seen.
 pub fn ancestry(pid: u32) -> Vec<u32> {
-    let mut chain = Vec::new();
-    let mut at = pid;
-    while let Some(row) = os::row(at) {
-        if row.parent == 0 || chain.len() >= ANCESTRY_MAX {
-            break;
-        }
-        chain.push(row.parent);
-        at = row.parent;
-    }
-    chain
+    line(pid, |pid| os::row(pid).map(|row| row.parent))
+}
+
+/// The same, as of one look at all of them.
+pub(crate) fn ancestry_in(table: &[Row], pid: u32) -> Vec<u32> {
+    line(pid, |pid| table.iter().find(|row| row.id.pid == pid).map(|row| row.parent))
+}
+
+fn line(pid: u32, parent: impl Fn(u32) -> Option<u32>) -> Vec<u32> {
+    let known = |pid: &u32| parent(*pid).filter(|parent| *parent != 0);
+    std::iter::successors(known(&pid), known).take(ANCESTRY_MAX).collect()
 }
 
 /// A variable of the environment a process was started with.

@@ -122,7 +122,7 @@ impl<'a> Tree<'a> {
             return;
         }
         if self.spared.is_empty() {
-            self.spared = process::ancestry(me).into_iter().chain([me]).collect();
+            self.spared = process::ancestry_in(&table, me).into_iter().chain([me]).collect();
         }
         // Not by way of us either: what we started is not the leader's because somebody of its tree started us.
         let table: Vec<Row> = table.into_iter().filter(|row| !self.spared.contains(&row.id.pid)).collect();
