@@ -1,5 +1,7 @@
 // Terminals as a person uses them: found in, copied from, pasted into, shared; and what a program may not do to the page.
 import assert from 'node:assert/strict';
+import { renameSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { alone } from './browser.mjs';
 import { promise, until } from './world.mjs';
 
@@ -22,23 +24,29 @@ async function cell(page, word) {
 }
 const size = (page) => page.evaluate(() => document.querySelector('[data-terminal]').__size());
 
-promise('a page that stood still when it was to say hello comes back by itself', async (here) => {
-  const init = () => {
-    const Channel = window.BroadcastChannel;
-    let isFirst = true;
-    window.BroadcastChannel = class extends Channel {
-      set onmessage(then) {
-        super.onmessage = (event) => {
-          if (event.data.is !== 'open' || !isFirst) return then(event);
-          isFirst = false;
-          // Longer than a server waits.
-          setTimeout(() => then(event), 11_000);
-        };
-      }
-    };
-  };
-  const page = await here.visit({ init, hash: program(here, 'sh', 'echo ready; exec cat') });
+promise('a page whose first connection is silent comes back by itself, also where its worker never ran', async (here) => {
+  const page = await here.visit();
+  const silent = await here.browser.newContext({ storageState: await page.context().storageState() });
+  await silent.route('**/assets/socket.worker-*.js', () => undefined);
+  const other = await silent.newPage();
+  const hash = program(here, 'sh', 'echo ready; exec cat');
+  await other.goto(`${here.url()}/${hash}`);
+  await until(async () => /ready/.test(await shows(other)), 'the program');
+});
+
+promise('a terminal that could not be started yet is shown when it is', async (here) => {
+  const tapes = join(here.root, 'state', 'tapes');
+  const away = `${tapes}.away`;
+  renameSync(tapes, away);
+  writeFileSync(tapes, '');
+  const made = here.later('new', 'sh', '--agent', 'cmd', '--', 'sh', '-c', 'echo ready; exec cat');
+  const agent = await until(() => here.agentmux('ls', '--all').find((one) => one.name === 'sh'), 'the agent');
+  const page = await here.visit({ hash: `#/agent/${agent.uid}` });
+  await page.getByText('It is starting').waitFor();
+  rmSync(tapes);
+  renameSync(away, tapes);
   await until(async () => /ready/.test(await shows(page)), 'the program');
+  await made;
 });
 
 promise('a part of the page that did not come is said to be missing, and comes with the next load', async (here) => {

@@ -101,7 +101,11 @@ export async function world({ kinds = () => '' } = {}) {
   /** The same in words, where nobody has the pictures: the last of each console, and of each page where it is and how it begins. */
   async function story() {
     const pages = contexts.flatMap((context) => context.pages());
-    const told = await Promise.all(pages.map((page) => page.evaluate(() => [location.hash, document.body.innerText.slice(0, 600)].join('\n')).catch((error) => error.message)));
+    const tell = () => {
+      const terminals = [...document.querySelectorAll('[data-terminal]')].map((one) => `[${one.__text?.().trim().slice(-300)}]`);
+      return [location.hash, document.body.innerText.slice(0, 600), ...terminals].join('\n');
+    };
+    const told = await Promise.all(pages.map((page) => within(5000, page.evaluate(tell)).catch((error) => error.message)));
     return [...said.slice(-10), ...told].map((one) => one.replaceAll(/\s*\n\s*/g, ' | '));
   }
   return {

@@ -11,7 +11,6 @@ function world(known: 'yes' | 'no' | 'unreachable' = 'yes') {
     open(on) {
       const sent: Record<string, unknown>[] = [];
       carriers.push({ sent, say: (frame) => on.text(JSON.stringify(frame)), bytes: (b) => on.bytes(b), break: () => on.closed() });
-      queueMicrotask(() => on.open());
       return { send: (data) => void sent.push(typeof data === 'string' ? JSON.parse(data) : { bytes: data }), close: () => undefined };
     },
     signedIn: () => Promise.resolve(knows.known),

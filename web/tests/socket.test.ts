@@ -39,11 +39,13 @@ class FakeChannel {
   }
 }
 class FakeSocket {
+  static readonly CONNECTING = 0;
   static readonly OPEN = 1;
   static made: FakeSocket[] = [];
-  readyState = 1;
+  readyState = FakeSocket.OPEN;
   sent: unknown[] = [];
   isClosed = false;
+  onopen: (() => void) | null = null;
   onmessage: ((event: { data: unknown }) => void) | null = null;
   onclose: (() => void) | null = null;
   constructor(readonly url: string) {
@@ -58,7 +60,7 @@ class FakeSocket {
 }
 function ears() {
   const heard: string[] = [];
-  return { heard, open: () => void heard.push('open'), text: (text: string) => void heard.push(text), bytes: (bytes: Uint8Array) => void heard.push(`${bytes.length} bytes`), closed: () => void heard.push('closed') };
+  return { heard, text: (text: string) => void heard.push(text), bytes: (bytes: Uint8Array) => void heard.push(`${bytes.length} bytes`), closed: () => void heard.push('closed') };
 }
 
 describe('the connection of a page in Chromium', () => {
@@ -76,7 +78,6 @@ describe('the connection of a page in Chromium', () => {
     const [first, second] = [ears(), ears()];
     const one = socket(first);
     const [channel] = FakeChannel.made;
-    channel!.says({ is: 'open' });
     channel!.says({ is: 'message', data: 'hello' });
     channel!.says({ is: 'message', data: new ArrayBuffer(3) });
     one.close();
@@ -85,7 +86,7 @@ describe('the connection of a page in Chromium', () => {
     channel!.says({ is: 'closed' });
     other.send('words');
     FakeChannel.made[1]!.says({ is: 'closed' });
-    expect([first.heard, second.heard]).toEqual([['open', 'hello', '3 bytes'], ['closed']]);
+    expect([first.heard, second.heard]).toEqual([['hello', '3 bytes'], ['closed']]);
     expect(FakeWorker.made).toHaveLength(1);
     const names = FakeChannel.made.map(({ name }) => name);
     expect(new Set(names).size).toBe(2);
@@ -109,6 +110,13 @@ describe('the connection of a page in Chromium', () => {
     vi.stubGlobal('BroadcastChannel', undefined);
     (await fresh())(ears());
     expect(FakeSocket.made).toHaveLength(2);
+  });
+
+  it('is its own after one in which the worker said nothing', async () => {
+    const socket = await fresh();
+    socket(ears()).close();
+    socket(ears());
+    expect([FakeWorker.made[0]!.isOver, FakeWorker.made.length, FakeSocket.made.length]).toEqual([true, 1, 1]);
   });
 
   it('is its own in other browsers', async () => {
@@ -145,6 +153,18 @@ describe('the worker that holds it', () => {
     expect(now!.isClosed).toBe(false);
     order({ is: 'close', channel: 'b' });
     expect([now!.isClosed, FakeChannel.made[1]!.isClosed]).toEqual([true, true]);
+  });
+
+  it('keeps what it is given before there is a connection', () => {
+    order({ is: 'open', channel: 'a', url: 'ws://a' });
+    const socket = FakeSocket.made[0]!;
+    socket.readyState = FakeSocket.CONNECTING;
+    for (const data of ['one', 'two']) order({ is: 'send', channel: 'a', data });
+    expect(socket.sent).toEqual([]);
+    socket.readyState = FakeSocket.OPEN;
+    socket.onopen!();
+    order({ is: 'send', channel: 'a', data: 'three' });
+    expect(socket.sent).toEqual(['one', 'two', 'three']);
   });
 
   it('reads no further for a page that hears nothing', () => {

@@ -25,8 +25,8 @@ export interface Wire {
 }
 
 export type Doors = {
-  /** Opens a carrier and reports what comes. */
-  open(on: { open(): void; text(text: string): void; bytes(bytes: Uint8Array): void; closed(): void }): Wire;
+  /** Opens a carrier, which keeps what it is given until it is open, and reports what comes. */
+  open(on: { text(text: string): void; bytes(bytes: Uint8Array): void; closed(): void }): Wire;
   /** Whether the server knows us; `unreachable` when it does not answer. */
   signedIn(): Promise<'yes' | 'no' | 'unreachable'>;
   after(ms: number, then: () => void): () => void;
@@ -81,11 +81,12 @@ export class Link {
     const mine = () => generation === this.generation;
     if (this.state.is === 'signed_out') this.say({ is: 'connecting' });
     this.wire = this.doors.open({
-      open: () => mine() && this.wire?.send(JSON.stringify({ hello: { protocol: 1, client: 'web', version: this.version } })),
       text: (text) => mine() && this.text(text),
       bytes: (bytes) => mine() && this.binary(bytes),
       closed: () => mine() && this.closed(),
     });
+    // Not when it is open: a server waits for it, and a page may stand still just then.
+    this.wire.send(JSON.stringify({ hello: { protocol: 1, client: 'web', version: this.version } }));
     // Neither refused nor greeted, as behind a network that swallows what it is sent: it would stay so.
     this.doors.after(SILENCE_MAX_MS, () => mine() && !this.ready && this.closed());
   }

@@ -5,9 +5,10 @@
 // back, so there a worker holds the socket and broadcasts what it hears, to a name that nobody else is told.
 
 import type { Doors } from './link';
+import { patient, type Data } from './patient';
 
-export type Order = { channel: string } & ({ is: 'open'; url: string } | { is: 'send'; data: string | Uint8Array<ArrayBuffer> } | { is: 'heard'; bytes: number } | { is: 'close' });
-export type Heard = { is: 'open' } | { is: 'closed' } | { is: 'message'; data: string | ArrayBuffer };
+export type Order = { channel: string } & ({ is: 'open'; url: string } | { is: 'send'; data: Data } | { is: 'heard'; bytes: number } | { is: 'close' });
+export type Heard = { is: 'closed' } | { is: 'message'; data: string | ArrayBuffer };
 
 type Open = Doors['open'];
 type Ears = Parameters<Open>[0];
@@ -39,14 +40,18 @@ function apart(to: Worker, from: BroadcastChannel, on: Ears): ReturnType<Open> {
   const channel = from.name;
   const tell = (order: Order) => to.postMessage(order);
   let heard = 0;
+  let isAnswered = false;
+  const leave = () => {
+    worker = null;
+    to.terminate();
+  };
   const closed = () => {
     from.close();
     on.closed();
   };
   from.onmessage = ({ data }: MessageEvent<Heard>) => {
+    isAnswered = true;
     switch (data.is) {
-      case 'open':
-        return on.open();
       case 'closed':
         return closed();
       case 'message':
@@ -61,16 +66,17 @@ function apart(to: Worker, from: BroadcastChannel, on: Ears): ReturnType<Open> {
   from.onmessageerror = closed;
   // It could not be fetched, or is broken; the next connection does without.
   to.onerror = () => {
-    worker = null;
-    to.terminate();
+    leave();
     closed();
   };
   tell({ is: 'open', channel, url: url() });
   return {
-    send: (data) => tell({ is: 'send', channel, data: data as string | Uint8Array<ArrayBuffer> }),
+    send: (data) => tell({ is: 'send', channel, data: data as Data }),
     close() {
       from.close();
       tell({ is: 'close', channel });
+      // It may never have run; the next connection does without.
+      if (!isAnswered) leave();
     },
   };
 }
@@ -78,8 +84,8 @@ function apart(to: Worker, from: BroadcastChannel, on: Ears): ReturnType<Open> {
 function plain(on: Ears): ReturnType<Open> {
   const socket = new WebSocket(url());
   socket.binaryType = 'arraybuffer';
-  socket.onopen = () => on.open();
   socket.onclose = () => on.closed();
   socket.onmessage = ({ data }: MessageEvent<string | ArrayBuffer>) => hear(on, data);
-  return { send: (data) => socket.readyState === WebSocket.OPEN && socket.send(data as string), close: () => socket.close() };
+  const send = patient(socket);
+  return { send: (data) => send(data as Data), close: () => socket.close() };
 }

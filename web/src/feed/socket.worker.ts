@@ -1,20 +1,20 @@
 // Holds the connection of a page: see `socket.ts`.
 
+import { patient, type Data } from './patient';
 import type { Heard, Order } from './socket';
 
 /** A page that is so far behind reads nothing: it comes back to what is there then, and nobody keeps the rest for it. */
 const UNHEARD_BYTES_MAX = 64 * 1024 * 1024;
 
 const own = self as unknown as { onmessage: ((event: MessageEvent<Order>) => void) | null };
-let held: { channel: string; socket: WebSocket; page: BroadcastChannel; unheard: number } | undefined;
+let held: { channel: string; socket: WebSocket; send(data: Data): void; page: BroadcastChannel; unheard: number } | undefined;
 
 function open(url: string, channel: string): void {
   const socket = new WebSocket(url);
   const page = new BroadcastChannel(channel);
   const say = (heard: Heard) => page.postMessage(heard);
-  const mine = (held = { channel, socket, page, unheard: 0 });
+  const mine = (held = { channel, socket, send: patient(socket), page, unheard: 0 });
   socket.binaryType = 'arraybuffer';
-  socket.onopen = () => say({ is: 'open' });
   socket.onclose = () => say({ is: 'closed' });
   socket.onmessage = ({ data }: MessageEvent<string | ArrayBuffer>) => {
     mine.unheard += typeof data === 'string' ? data.length : data.byteLength;
@@ -46,6 +46,6 @@ own.onmessage = ({ data: order }) => {
       held.unheard -= order.bytes;
       return;
     case 'send':
-      if (held.socket.readyState === WebSocket.OPEN) held.socket.send(order.data);
+      held.send(order.data);
   }
 };
