@@ -49,6 +49,19 @@ promise('a terminal that could not be started yet is shown when it is', async (h
   await made;
 });
 
+promise('a terminal that is started from the page is shown, each time', async (here) => {
+  const page = await here.visit({ hash: program(here, 'sh', 'echo ready $$; exec cat') });
+  const ready = async () => /ready (\d+)/.exec(await shows(page))?.[1];
+  let last = await until(ready, 'the program');
+  for (let n = 0; n < 4; n += 1) {
+    here.agentmux('stop', 'sh');
+    const start = page.getByRole('button', { name: 'Start', exact: true }).last();
+    await start.click();
+    last = await until(async () => (await ready()) !== last && ready(), 'the next one');
+  }
+  assert.equal(await page.getByRole('button', { name: 'Look again' }).count(), 0);
+});
+
 promise('a part of the page that did not come is said to be missing, and comes with the next load', async (here) => {
   const page = await here.visit();
   await page.route('**/assets/Terminal-*.js', (route) => route.abort());

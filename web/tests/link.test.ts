@@ -128,7 +128,7 @@ describe('the link', () => {
     expect(states.at(-1)!.is).toBe('open');
     await pass(10_000);
     await pass(30_000);
-    expect(states.at(-1)!.is).toBe('waiting');
+    expect(states.at(-1)).toMatchObject({ is: 'waiting', since: 30_000 });
   });
 
   it('hands a refusal with its code to whoever asked', async () => {

@@ -234,7 +234,8 @@ export class Link {
 
   private listen(): void {
     const generation = this.generation;
-    this.doors.after(QUIET_MAX_MS, () => {
+    const quiet = this.doors.now() - this.heard;
+    this.doors.after(quiet < QUIET_MAX_MS ? QUIET_MAX_MS - quiet : QUIET_MAX_MS, () => {
       if (generation !== this.generation) return;
       if (this.doors.now() - this.heard >= QUIET_MAX_MS) this.probe();
       this.listen();
@@ -246,14 +247,15 @@ export class Link {
     const asked = this.doors.now();
     void this.get('status').catch(() => undefined);
     this.doors.after(SILENCE_MAX_MS, () => {
-      if (generation === this.generation && this.heard < asked) this.closed();
+      if (generation === this.generation && this.heard < asked) this.closed(this.heard);
     });
   }
 
-  private closed(): void {
+  /** `known`: so long what it said was so. */
+  private closed(known = this.doors.now()): void {
     this.drop();
     const now = this.doors.now();
-    if (!this.lost) this.lost = now;
+    if (!this.lost) this.lost = known;
     const generation = this.generation;
     const wait = BACKOFF_MS[Math.min(this.attempt, BACKOFF_MS.length - 1)]!;
     this.attempt += 1;
